@@ -118,7 +118,7 @@ void OutputQueue::Consume(uint64_t bytes) {
 // A stream to a slow reader never empties its queue: what has been written must go all the same.
 void OutputQueue::Trim() {
   if (first_ >= 16) {
-    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<ptrdiff_t>(first_));
+    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(first_));
     first_ = 0;
   }
   // Chunks are filled and written in order, so the oldest one in use is that of the first piece.
@@ -133,7 +133,7 @@ void OutputQueue::Trim() {
                                  chunks_.begin());
     break;
   }
-  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<ptrdiff_t>(unused));
+  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(unused));
 }
 
 void OutputQueue::Clear() {
