@@ -1,0 +1,147 @@
+#include "sidecar/stats/access_log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "sidecar/base/clock.h"
+
+namespace catzilla::stats {
+namespace {
+
+int OpenPath(const std::string& path) {
+  if (path == "-") return STDOUT_FILENO;
+  return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+}
+
+}  // namespace
+
+LogRing::LogRing(uint32_t bytes)
+    : mask_(std::bit_ceil<uint64_t>(std::max<uint32_t>(bytes, 2 * AccessLog::kLineBytesMax)) - 1),
+      bytes_(new char[mask_ + 1]) {}
+
+bool LogRing::Push(std::string_view line) {
+  const uint64_t head = head_.load(std::memory_order_relaxed);
+  const uint64_t used = head - tail_.load(std::memory_order_acquire);
+  if (mask_ + 1 - used < line.size()) return false;
+  const size_t at = head & mask_;
+  const size_t first = std::min<size_t>(line.size(), mask_ + 1 - at);
+  std::memcpy(bytes_.get() + at, line.data(), first);
+  std::memcpy(bytes_.get(), line.data() + first, line.size() - first);
+  head_.store(head + line.size(), std::memory_order_release);
+  return true;
+}
+
+void LogRing::Peek(std::string_view* first, std::string_view* second) const {
+  const uint64_t tail = tail_.load(std::memory_order_relaxed);
+  const size_t ready = head_.load(std::memory_order_acquire) - tail;
+  const size_t at = tail & mask_;
+  const size_t run = std::min<size_t>(ready, mask_ + 1 - at);
+  *first = {bytes_.get() + at, run};
+  *second = {bytes_.get(), ready - run};
+}
+
+void LogRing::Pop(size_t bytes) {
+  tail_.store(tail_.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
+}
+
+base::Result<std::unique_ptr<AccessLog>, std::string> AccessLog::Open(const std::string& path,
+                                                                      int loops,
+                                                                      uint32_t ring_bytes) {
+  const int fd = OpenPath(path);
+  if (fd < 0) {
+    return base::Fail("access log " + path + ": " + std::strerror(errno) +
+                      " (choose a folder that the sidecar may write, or \"-\")");
+  }
+  return std::unique_ptr<AccessLog>(new AccessLog(path, fd, loops, ring_bytes));
+}
+
+AccessLog::AccessLog(std::string path, int fd, int loops, uint32_t ring_bytes)
+    : path_(std::move(path)), fd_(fd) {
+  for (int i = 0; i < loops; ++i) rings_.push_back(std::make_unique<LogRing>(ring_bytes));
+  writer_ = std::thread([this] { RunWriter(); });
+  pthread_setname_np(writer_.native_handle(), "access-log");
+}
+
+AccessLog::~AccessLog() {
+  stopping_.store(true);
+  {
+    base::MutexLock lock(mutex_);
+    wake_.Signal();
+  }
+  writer_.join();
+  if (path_ != "-") ::close(fd_);
+}
+
+bool AccessLog::Write(int loop, std::string_view line) {
+  if (!rings_[static_cast<size_t>(loop)]->Push(line)) return false;
+  // The writer rests between rounds, so this lock is taken at most once a round.
+  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false)) {
+    base::MutexLock lock(mutex_);
+    wake_.Signal();
+  }
+  return true;
+}
+
+void AccessLog::RunWriter() {
+  for (;;) {
+    if (reopen_.exchange(false) && path_ != "-") {
+      if (const int fd = OpenPath(path_); fd >= 0) {
+        ::close(fd_);
+        fd_ = fd;
+      }
+    }
+    const bool wrote = WriteOnce();
+    base::MutexLock lock(mutex_);
+    if (stopping_.load()) break;
+    if (wrote) {
+      wake_.WaitFor(mutex_, kRestUs);
+      continue;
+    }
+    asleep_.store(true);
+    // A line pushed before the flag was seen waits for a heartbeat at most.
+    wake_.WaitFor(mutex_, kFlushUs);
+    asleep_.store(false);
+  }
+  WriteOnce();
+}
+
+bool AccessLog::WriteOnce() {
+  bool wrote = false;
+  for (const std::unique_ptr<LogRing>& ring : rings_) {
+    std::string_view first;
+    std::string_view second;
+    ring->Peek(&first, &second);
+    if (first.empty()) continue;
+    WriteAll(first);
+    WriteAll(second);
+    ring->Pop(first.size() + second.size());
+    wrote = true;
+  }
+  return wrote;
+}
+
+void AccessLog::WriteAll(std::string_view bytes) {
+  const int64_t until_us = base::ReadClockMicros(CLOCK_MONOTONIC) + kFlushUs;
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written > 0) {
+      bytes.remove_prefix(static_cast<size_t>(written));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return;  // Nowhere left to complain.
+    pollfd waiting{fd_, POLLOUT, 0};
+    ::poll(&waiting, 1, 100);
+    if (stopping_.load() && base::ReadClockMicros(CLOCK_MONOTONIC) > until_us) return;
+  }
+}
+
+}  // namespace catzilla::stats
