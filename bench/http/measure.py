@@ -1,0 +1,188 @@
+"""CPU per request of several servers, interleaved in one run.
+
+Every server is pinned to one core and the load to another; rounds go A B C … A B C …, so that a
+machine whose speed drifts disturbs all of them alike. What counts is the CPU time of the server's
+processes (user and system, from /proc) divided by the requests it answered, as a ratio to the bare
+epoll responder of the same round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on 127.0.0.1:{port} after {seconds} s")
+
+
+def process_tree(root: int) -> list[int]:
+    """The process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        queue.extend(children.get(pid, []))
+    return found
+
+
+def cpu_seconds(root: int) -> float:
+    """User and system time of the process, its threads and its descendants."""
+    ticks = 0
+    for pid in process_tree(root):
+        with contextlib.suppress(OSError, IndexError):
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / CLOCK_TICKS
+
+
+def rss_mib(root: int) -> float:
+    pages = 0
+    for pid in process_tree(root):
+        with contextlib.suppress(OSError, IndexError):
+            pages += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@dataclasses.dataclass
+class Server:
+    """One contender: how to start it on a port, and what to ask of it."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    path: str
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    def start(self, core: int, log: pathlib.Path) -> None:
+        self.port = free_port()
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(core), *self.command(self.port)],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        wait_for(self.port)
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    requests: int
+    cpu_us: float
+    requests_per_second: float
+
+
+def load(server: Server, core: int, connections: int, seconds: float, script: str | None) -> Sample:
+    """One round of wrk against a server."""
+    assert server.process is not None
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    if script is not None:
+        command += ["-s", script]
+    before = cpu_seconds(server.process.pid)
+    result = subprocess.run(
+        [*command, f"http://127.0.0.1:{server.port}{server.path}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    used = cpu_seconds(server.process.pid) - before
+    found = re.search(r"(\d+) requests in", result.stdout)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", result.stdout)
+    if found is None or rate is None or "Non-2xx" in result.stdout:
+        raise RuntimeError(f"{server.name}: wrk said:\n{result.stdout}{result.stderr}")
+    requests = int(found.group(1))
+    return Sample(requests, used / requests * 1e6, float(rate.group(1)))
+
+
+@contextlib.contextmanager
+def running(servers: list[Server], core: int, log: pathlib.Path) -> Iterator[None]:
+    try:
+        for server in servers:
+            server.start(core, log)
+        yield
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def interleave(
+    servers: list[Server],
+    *,
+    rounds: int,
+    seconds: float,
+    connections: int,
+    log: pathlib.Path,
+    script: str | None = None,
+) -> dict[str, list[Sample]]:
+    """Rounds of all servers in turn, after a short warm-up of each."""
+    samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
+    with running(servers, 0, log):
+        for server in servers:
+            load(server, 1, connections, 1, script)
+        for _ in range(rounds):
+            for server in servers:
+                samples[server.name].append(load(server, 1, connections, seconds, script))
+    return samples
+
+
+def table(samples: dict[str, list[Sample]], floor: str) -> str:
+    """Medians, spread and the ratio to the floor, round by round."""
+    lines = [
+        "| server | CPU µs/request (median) | min–max | ratio to the floor | requests/s (median) |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, rounds in samples.items():
+        cpu = [sample.cpu_us for sample in rounds]
+        ratios = [
+            mine.cpu_us / base.cpu_us for mine, base in zip(rounds, samples[floor], strict=True)
+        ]
+        rate = statistics.median(sample.requests_per_second for sample in rounds)
+        lines.append(
+            f"| {name} | {statistics.median(cpu):.2f} | {min(cpu):.2f}–{max(cpu):.2f} "
+            f"| {statistics.median(ratios):.2f} | {rate:,.0f} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,110 @@
+"""How each contender is started, at its best setting for the job, one worker, logs off."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+from measure import Server
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARIES = ROOT / "build" / "release"
+
+
+def floor(body_bytes: int) -> Server:
+    return Server(
+        "floor (bare epoll)",
+        lambda port: [str(BINARIES / "bin" / "bench_floor"), str(port), str(body_bytes)],
+        "/",
+    )
+
+
+def catzilla(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    """The sidecar with one mount, one loop, no access log."""
+    config = folder / "catzilla.yaml"
+    config.write_text(
+        "telemetry: {access_log: false}\n"
+        f"mounts: [{{name: files, prefix: /, root: {files}}}]\n"
+    )
+    runtime = folder / "run"
+    runtime.mkdir(exist_ok=True)
+
+    def command(port: int) -> list[str]:
+        return [
+            str(BINARIES / "bin" / "catzilla-sidecar"),
+            *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
+            *("--ops-port", "0", "--runtime-dir", str(runtime), "--loops", "1"),
+        ]
+
+    return Server("catzilla", command, path)
+
+
+def nginx(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    """open_file_cache on and sendfile off: its best setting for small hot files."""
+
+    def command(port: int) -> list[str]:
+        config = folder / "nginx.conf"
+        config.write_text(
+            "worker_processes 1; daemon off; pid nginx.pid; error_log stderr error;\n"
+            "events { worker_connections 4096; }\n"
+            "http { access_log off; sendfile off; tcp_nodelay on; keepalive_requests 1000000000;\n"
+            " open_file_cache max=10000 inactive=600s; open_file_cache_valid 600s;\n"
+            f" server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
+        )
+        return ["nginx", "-p", str(folder), "-c", str(config)]
+
+    return Server("nginx (open_file_cache)", command, path)
+
+
+def h2o(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    def command(port: int) -> list[str]:
+        config = folder / "h2o.conf"
+        config.write_text(
+            f"listen: {{host: 127.0.0.1, port: {port}}}\nnum-threads: 1\n"
+            "file.etag: on\nhttp1-request-timeout: 600\n"
+            f"hosts:\n  default:\n    paths:\n      /: {{file.dir: {files}}}\n"
+        )
+        return ["h2o", "-c", str(config)]
+
+    return Server("h2o", command, path)
+
+
+def lighttpd(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    def command(port: int) -> list[str]:
+        config = folder / "lighttpd.conf"
+        config.write_text(
+            f'server.document-root = "{files}"\nserver.bind = "127.0.0.1"\n'
+            f"server.port = {port}\nserver.max-keep-alive-requests = 0\n"
+            'server.max-fds = 8192\nserver.stat-cache-engine = "inotify"\n'
+            'mimetype.assign = ( "" => "application/octet-stream" )\n'
+        )
+        return ["lighttpd", "-D", "-f", str(config)]
+
+    return Server("lighttpd", command, path)
+
+
+def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
+    def command(port: int) -> list[str]:
+        return [
+            sys.executable,
+            *("-m", "uvicorn", "hello:app", "--port", str(port), "--no-access-log"),
+            *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
+        ]
+
+    return Server("uvicorn + FastAPI", command, path, {"PYTHONPATH": str(app_folder)})
+
+
+def catzilla_app(app_folder: pathlib.Path, path: str, folder: pathlib.Path) -> Server:
+    """Sidecar and one worker together: the CPU of both counts."""
+    config = folder / "catzilla-app.yaml"
+    config.write_text("telemetry: {access_log: false}\n")
+
+    def command(port: int) -> list[str]:
+        return [
+            sys.executable,
+            *("-m", "catzilla", "run", "hello:app", "--host", "127.0.0.1", "--port", str(port)),
+            *("--ops-port", "0", "--workers", "1", "--config", str(config)),
+        ]
+
+    environment = {"PYTHONPATH": str(app_folder), "CATZILLA_BIN_DIR": str(BINARIES / "bin")}
+    return Server("catzilla (sidecar + worker)", command, path, environment)

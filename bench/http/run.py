@@ -1,0 +1,98 @@
+"""The benchmark scenarios; each writes one table into bench/results/.
+
+Usage: python bench/http/run.py [hot-file] [hello] [--rounds N] [--seconds N]
+Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import pathlib
+import platform
+import sys
+import tempfile
+
+import peers
+from measure import interleave, table
+
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
+
+
+def write(scenario: str, title: str, command: str, sections: list[tuple[str, str]]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    day = datetime.date.today().isoformat()
+    cpu = platform.processor() or platform.machine()
+    lines = [f"# {title}", "", f"{day}, {cpu}, Linux {platform.release()}.", ""]
+    lines += [f"Command: `{command}`", "", "Server on one core, load (wrk) on the other; rounds"]
+    lines += ["interleaved; the ratio is taken round by round.", ""]
+    for heading, text in sections:
+        lines += [f"## {heading}", "", text, ""]
+    path = RESULTS / f"{day}-{scenario}.md"
+    path.write_text("\n".join(lines))
+    print(path.read_text())
+
+
+def hot_file(folder: pathlib.Path, options: argparse.Namespace) -> None:
+    files = folder / "files"
+    files.mkdir()
+    (files / "1k.bin").write_bytes(b"x" * 1024)
+    folder.chmod(0o755)
+    files.chmod(0o755)
+    sections = []
+    for connections in (32, 256):
+        contenders = [
+            peers.floor(1024),
+            peers.catzilla(folder, files, "/1k.bin"),
+            peers.nginx(folder, files, "/1k.bin"),
+            peers.h2o(folder, files, "/1k.bin"),
+            peers.lighttpd(folder, files, "/1k.bin"),
+        ]
+        samples = interleave(
+            contenders,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            connections=connections,
+            log=folder / "servers.log",
+        )
+        sections.append((f"{connections} connections", table(samples, contenders[0].name)))
+    write("hot-file", "A hot 1 KiB file, keep-alive", options.command, sections)
+
+
+def hello(folder: pathlib.Path, options: argparse.Namespace) -> None:
+    apps = pathlib.Path(__file__).resolve().parent
+    sections = []
+    for path in ("/hello", "/hello-def"):
+        contenders = [
+            peers.uvicorn(apps, path),
+            peers.catzilla_app(apps, path, folder),
+        ]
+        samples = interleave(
+            contenders,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            connections=32,
+            log=folder / "servers.log",
+        )
+        sections.append((f"{path}, 32 connections", table(samples, contenders[0].name)))
+    write("hello", "Dynamic hello: the whole FastAPI stack", options.command, sections)
+
+
+SCENARIOS = {"hot-file": hot_file, "hello": hello}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4)
+    options = parser.parse_args()
+    options.command = " ".join(["python", "bench/http/run.py", *sys.argv[1:]])
+    for name in options.scenarios or SCENARIOS:
+        with tempfile.TemporaryDirectory(prefix="catzilla-bench-") as folder:
+            SCENARIOS[name](pathlib.Path(folder), options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
