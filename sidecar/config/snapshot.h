@@ -24,6 +24,7 @@ enum class Layer : uint8_t { kApp = 0, kFile = 1, kApi = 2 };
 struct AddressRange {
   uint8_t address[16] = {};
   uint8_t prefix_bits = 128;
+  bool operator==(const AddressRange&) const = default;
 };
 
 struct Listener {
@@ -33,6 +34,7 @@ struct Listener {
   int backlog = 1024;
   bool proxy_protocol = false;  // Every connection must open with a v1 or v2 header.
   std::vector<AddressRange> trusted_proxies;  // Whose Forwarded/X-Forwarded-* headers count.
+  bool operator==(const Listener&) const = default;
 };
 
 // What one client may ask of us. Every one of these has its own answer when it is passed.
@@ -50,6 +52,8 @@ struct Limits {
   int64_t write_timeout_us = 30'000'000;        // close, no progress of an answer
   int64_t idle_timeout_us = 75'000'000;         // close, between requests
   uint32_t requests_per_connection_max = 0;     // 0 = no cap; then Connection: close
+  uint64_t file_cache_bytes_max = 64ull << 20;  // the files of all mounts together; evicts
+  bool operator==(const Limits&) const = default;
 };
 
 enum class Symlinks : uint8_t { kNever, kInside, kAnywhere };
@@ -71,6 +75,7 @@ struct Mount {
   int64_t revalidate_us = 1'000'000;            // A served entry is never older than this.
   std::vector<std::pair<std::string, std::string>> headers;  // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
+  bool operator==(const Mount&) const = default;
 };
 
 // One edge cache: a policy and the memory it may use.
@@ -85,6 +90,7 @@ struct Cache {
   bool ignore_query = false;
   std::vector<std::string> query_allow;  // If not empty: only these parameters are in the key.
   std::vector<std::string> query_deny;   // Never in the key (utm_source, ...).
+  bool operator==(const Cache&) const = default;
 };
 
 enum class RouteKind : uint8_t { kApi, kStarlette, kMount, kFrontend, kWebSocket, kCatchAll };
@@ -96,6 +102,7 @@ struct Input {
   std::string name;            // The name on the wire; headers in lower case.
   bool multi = false;
   uint16_t slot = 0;
+  bool operator==(const Input&) const = default;
 };
 
 struct Route {
@@ -112,12 +119,15 @@ struct Route {
   std::string cache;                // Name of a cache, empty: never stored.
   int64_t cache_ttl_us = -1;        // >= 0: freshness when the answer names none (`@cache(ttl=)`).
   std::vector<std::string> cache_tags;
+  std::vector<std::string> cache_key;  // Query parameters in the key; empty: as the cache says.
   uint64_t body_bytes_max = 0;      // 0: limits.body_bytes_max.
   int64_t request_timeout_us = 0;   // 0: the pool's.
+  int64_t hard_timeout_us = 0;      // 0: the pool's.
   bool idempotent = false;          // May be sent again after a crash although its method is not.
   bool cancel_on_disconnect = false;
   bool low_priority = false;        // Frontends: only when nothing else matches.
   std::vector<Input> inputs;
+  bool operator==(const Route&) const = default;
 };
 
 // What the app wants done with a path that none of its routes match.
@@ -134,11 +144,13 @@ struct Pool {
   uint32_t retry_after_s = 1;
   Unmatched unmatched = Unmatched::kApp;
   bool redirect_slashes = true;
+  bool operator==(const Pool&) const = default;
 };
 
 struct Drain {
   int64_t delay_us = 0;              // readyz says 503, still accepting
   int64_t timeout_us = 30'000'000;   // then what is in flight is cut
+  bool operator==(const Drain&) const = default;
 };
 
 struct Telemetry {
@@ -147,6 +159,9 @@ struct Telemetry {
   std::string access_log_path = "-";          // "-": standard output.
   std::string log_level = "info";
   uint32_t series_max = 10'000;
+  std::string ops_address = "0.0.0.0";  // Restart-required, as listeners are.
+  uint16_t ops_port = 9901;
+  bool operator==(const Telemetry&) const = default;
 };
 
 struct Snapshot {
