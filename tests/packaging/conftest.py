@@ -1,0 +1,37 @@
+"""Fixtures of the packaging tests: pinned Go tools, and where the built programs are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def go_tool(name: str) -> Path:
+    made = subprocess.run(
+        [ROOT / "dev.d" / "gotools", name], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Path(made.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return go_tool("helm")
+
+
+@pytest.fixture(scope="session")
+def kubeconform() -> Path:
+    return go_tool("kubeconform")
+
+
+@pytest.fixture(scope="session")
+def sidecar_program() -> Path:
+    folder = Path(os.environ.get("CATZILLA_BIN_DIR", ROOT / "build" / "asan" / "bin"))
+    program = folder / "catzilla-sidecar"
+    if not program.exists():
+        pytest.fail(f"{program} is not built: run ./dev build, or set CATZILLA_BIN_DIR")
+    return program
