@@ -55,6 +55,7 @@ void Poll::OnEvent(uv_poll_t* handle, int status, int events) {
   auto* poll = static_cast<Poll*>(handle->data);
   poll->loop_.EnterTurn();
   if (status < 0) {
+    poll->watching_ = 0;  // libuv has stopped watching.
     poll->handler_.OnReady(kReadable | kWritable | kHangup);
     return;
   }

@@ -1,0 +1,90 @@
+// catzillactl: the sidecar's control plane on the command line.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <map>
+
+#include "control_client/commands/command.h"
+
+namespace {
+
+using namespace catzilla::control_client;  // NOLINT: this file is the program.
+
+constexpr void (*kCommands[])(Session&) = {
+    &AddStatus, &AddGet,    &AddApply,   &AddDiff,   &AddValidate, &AddMount,      &AddRoute,  &AddWorker,
+    &AddCache,  &AddStats,  &AddExplain, &AddMemory, &AddDrain,    &AddCompletion, &AddVersion};
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// The same rule by which the sidecar chooses its runtime folder.
+std::string DefaultAddress() {
+  if (const std::string folder = Environment("CATZILLA_RUNTIME_DIR"); !folder.empty()) {
+    return "unix:" + folder + "/control.sock";
+  }
+  const std::string user = Environment("XDG_RUNTIME_DIR");
+  if (geteuid() != 0 && !user.empty()) return "unix:" + user + "/catzilla/control.sock";
+  return "unix:/run/catzilla/control.sock";
+}
+
+void AddGlobalOptions(CLI::App& app, Session& session, std::string& timeout) {
+  app.add_option("--address", session.options.address, "unix:PATH or HOST:PORT")
+      ->envname("CATZILLA_ADDRESS")
+      ->default_str(DefaultAddress());
+  app.add_option("--token", session.options.token, "bearer token for TCP")->envname("CATZILLA_TOKEN");
+  app.add_option("--tls-ca", session.options.ca_file, "speak TLS, trust this CA");
+  app.add_option("--tls-cert", session.options.cert_file, "client certificate");
+  app.add_option("--tls-key", session.options.key_file, "its key");
+  app.add_option("--timeout", timeout, "per call, in milliseconds or with a unit (10s)");
+  app.add_option("-o,--output", session.format, "table, wide, json, yaml or name")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{{"table", Format::kTable},
+                                                                        {"wide", Format::kWide},
+                                                                        {"json", Format::kJson},
+                                                                        {"yaml", Format::kYaml},
+                                                                        {"name", Format::kName}}));
+}
+
+// False: not a duration.
+bool ParseTimeout(const std::string& text, int64_t* milliseconds) {
+  if (text.empty()) return true;
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  const double scale = unit == "s" ? 1000 : unit == "m" ? 60'000 : unit.empty() || unit == "ms" ? 1 : 0;
+  *milliseconds = static_cast<int64_t>(number * scale);
+  return *milliseconds > 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Control a catzilla-sidecar: mounts, caches, routes, workers, configuration.",
+               "catzillactl");
+  Session session;
+  session.root = &app;
+  std::string timeout;
+  AddGlobalOptions(app, session, timeout);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(kExitCodesHelp);
+  for (const auto add : kCommands) add(session);
+  try {
+    app.parse(argc, argv);
+    if (session.options.address.empty()) session.options.address = DefaultAddress();
+    if (!ParseTimeout(timeout, &session.options.timeout_ms)) {
+      throw CLI::ValidationError("--timeout", timeout + " is no duration (try 10s or 500ms)");
+    }
+    Client client(session.options);
+    const ExitCode code = session.run(session, client);
+    std::cout.flush();
+    return std::cout.good() ? code : kFailure;
+  } catch (const CLI::ParseError& error) {
+    // Help is no error; everything else is usage.
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+}
