@@ -1,0 +1,166 @@
+"""The container image: built from the Dockerfile, small, not root, and it serves.
+
+Building compiles the sidecar once more, in a bare Debian: long the first time, a cache later. It is
+marked `slow`; `./dev test` runs it once.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from containers import Containers, missing_packages
+
+pytestmark = pytest.mark.slow
+
+IMAGE = "localhost/catzilla/sidecar:test"
+MIB = 1 << 20
+SIZE_MAX = 80 * MIB
+LOADERS = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
+
+
+@pytest.fixture(scope="module")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> Containers:
+    if missing := missing_packages():
+        pytest.fail(f"needs apt-get install {' '.join(missing)}")
+    made = Containers(tmp_path_factory.mktemp("containers"))
+    made.ensure_base()
+    made.build(ROOT / "deploy" / "Dockerfile", ROOT, IMAGE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def config(containers: Containers) -> dict[str, Any]:
+    [image] = json.loads(containers.podman("image", "inspect", IMAGE).stdout)
+    found: dict[str, Any] = image
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Running:
+    """A container on the host's network, with every restriction that the chart puts on it."""
+
+    def __init__(self, containers: Containers, site: Path) -> None:
+        self.port, self.ops_port = free_port(), free_port()
+        configuration = site.parent / "catzilla"
+        configuration.mkdir()
+        (configuration / "catzilla.yaml").write_text(
+            f"listeners: [{{name: http, address: 127.0.0.1, port: {self.port}}}]\n"
+            f"telemetry: {{ops_address: 127.0.0.1, ops_port: {self.ops_port}}}\n"
+            "mounts: [{name: site, prefix: /, root: /srv}]\n"
+        )
+        for folder in (site, configuration):
+            folder.chmod(0o755)
+        self._containers = containers
+        self.name = containers.podman(
+            "run", "--detach", "--network", "host", "--read-only", "--cap-drop", "all",
+            "--security-opt", "no-new-privileges",
+            "--mount", "type=tmpfs,destination=/run/catzilla,chown=true",
+            "--volume", f"{site}:/srv:ro", "--volume", f"{configuration}:/etc/catzilla:ro",
+            IMAGE, "--config", "/etc/catzilla/catzilla.yaml",
+        ).stdout.strip()  # fmt: skip
+
+    def get(self, path: str, port: int | None = None) -> tuple[int, str]:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                url = f"http://127.0.0.1:{port or self.port}{path}"
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"no answer; its log says:\n{self.log()}") from None
+                time.sleep(0.05)
+
+    def log(self) -> str:
+        made = self._containers.podman("logs", self.name, check=False)
+        return made.stdout + made.stderr
+
+    def execute(self, *command: str) -> tuple[int, str]:
+        made = self._containers.podman("exec", self.name, *command, check=False)
+        return made.returncode, made.stdout + made.stderr
+
+    def stop(self) -> int:
+        """Returns the exit code of the daemon."""
+        self._containers.podman("stop", "--time", "20", self.name)
+        [state] = json.loads(self._containers.podman("inspect", self.name).stdout)
+        return int(state["State"]["ExitCode"])
+
+
+@pytest.fixture
+def running(containers: Containers, tmp_path: Path) -> Iterator[Running]:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text("<h1>from a container</h1>")
+    tmp_path.chmod(0o755)
+    made = Running(containers, site)
+    yield made
+    containers.podman("rm", "--force", "--time", "1", made.name, check=False)
+
+
+def test_the_image_is_small(config: dict[str, Any]) -> None:
+    assert config["Size"] < SIZE_MAX, f"{config['Size'] / MIB:.1f} MiB"
+
+
+def test_the_image_says_what_it_is(config: dict[str, Any]) -> None:
+    told = config["Config"]
+    assert told["User"] == "65532:65532"
+    assert told["Entrypoint"] == ["catzilla-sidecar"]
+    assert set(told["ExposedPorts"]) == {"8080/tcp", "9901/tcp"}
+
+
+def test_there_is_no_shell_in_it(containers: Containers) -> None:
+    for program in ("sh", "bash", "/bin/sh", "/usr/bin/apt-get"):
+        made = containers.podman(
+            "run", "--rm", "--network", "none", "--entrypoint", program, IMAGE, check=False
+        )
+        assert made.returncode in (126, 127), program
+
+
+@pytest.mark.parametrize("program", ["catzilla-sidecar", "catzillactl"])
+def test_both_programs_tell_their_version(containers: Containers, program: str) -> None:
+    option = "--version" if program == "catzilla-sidecar" else "version"
+    made = containers.podman(
+        "run", "--rm", "--network", "none", "--read-only", "--entrypoint", program, IMAGE, option
+    )
+    assert "0.1.0" in made.stdout
+
+
+def test_it_serves_a_file_without_root_or_a_writable_file_system(running: Running) -> None:
+    assert running.get("/index.html") == (200, "<h1>from a container</h1>")
+    assert running.get("/nothing")[0] == 404
+    assert running.get("/livez", running.ops_port)[0] == 200
+    assert running.get("/readyz", running.ops_port)[0] == 200
+
+
+def test_catzillactl_works_inside_and_term_ends_it_cleanly(running: Running) -> None:
+    running.get("/index.html")
+    code, said = running.execute("catzillactl", "status")
+    assert code == 0, said
+    assert running.stop() == 0
+
+
+def test_the_libraries_are_all_there(containers: Containers) -> None:
+    # ldd is a script and not in the image: the loader itself lists what it would load.
+    loader = next(name for name in LOADERS if Path(name).exists())
+    for program in ("catzilla-sidecar", "catzillactl"):
+        made = containers.podman(
+            "run", "--rm", "--network", "none", "--entrypoint", loader, IMAGE,
+            "--list", f"/usr/local/bin/{program}",
+        )  # fmt: skip
+        assert "not found" not in made.stdout + made.stderr
