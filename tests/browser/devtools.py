@@ -1,7 +1,7 @@
-"""A headless Chromium driven over the DevTools protocol: load a page, look at it, list its troubles.
+"""A headless Chromium, driven over the DevTools protocol: load a page, look at it, list troubles.
 
-One `Browser` is one Chromium process with an empty profile; `Browser.page()` opens a tab. Everything
-is synchronous: a call waits for its answer, a wait polls the page until its deadline.
+One `Browser` is one Chromium process with an empty profile; `Browser.page()` opens a tab.
+Everything is synchronous: a call waits for its answer, a wait polls the page until its deadline.
 """
 
 from __future__ import annotations
@@ -80,6 +80,11 @@ class Page:
                 )
             time.sleep(0.05)
 
+    def click(self, selector: str) -> None:
+        """As soon as there is something to click on."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.wait(f"!!{found} && ({found}.click(), true)")
+
     def size(self, width: int, height: int, scale: float = 1) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -94,7 +99,11 @@ class Page:
         return picture
 
     def _note(self, method: str, params: dict[str, Any]) -> None:
-        if method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+        if method == "Runtime.consoleAPICalled" and params["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             words = [str(a.get("value", a.get("description"))) for a in params["args"]]
             self.troubles.append(f"console.{params['type']}: {' '.join(words)}")
         elif method == "Runtime.exceptionThrown":

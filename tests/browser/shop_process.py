@@ -1,4 +1,4 @@
-"""The example shop as a user starts it: `catzilla run shop:app`, sidecar and workers, on free ports."""
+"""The example shop as a user starts it: `catzilla run shop:app`, sidecar and workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def bin_dir() -> Path:
     """The folder with catzilla-sidecar and catzillactl."""
     named = os.environ.get("CATZILLA_BIN_DIR")
     if not named:
-        raise RuntimeError("CATZILLA_BIN_DIR must name the folder with catzilla-sidecar and catzillactl")
+        raise RuntimeError(
+            "CATZILLA_BIN_DIR must name the folder with catzilla-sidecar and catzillactl"
+        )
     return Path(named).resolve()
 
 
@@ -94,6 +96,9 @@ class ShopProcess:
         self._process = None
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()

@@ -40,16 +40,27 @@ def test_every_transcript_of_the_tour_is_true(shop: ShopProcess) -> None:
 
 def said(step: Step, lines: list[str]) -> str:
     return "\n".join(
-        [f"docs/tour.md:{step.line}: $ {step.command}", "-- it says", *step.expected, "-- but", *lines]
+        [
+            f"docs/tour.md:{step.line}: $ {step.command}",
+            "-- it says",
+            *step.expected,
+            "-- but",
+            *lines,
+        ]
     )
 
 
 def test_the_tour_shows_every_ability() -> None:
     text = PAGE.read_text()
     for ability in (
-        "304 Not Modified", "206 Partial Content", "Cache-Status: catzilla; hit", "cache purge --tag report",
-        "mount add", "text/event-stream", "/metrics",
-    ):  # fmt: skip
+        "304 Not Modified",
+        "206 Partial Content",
+        "Cache-Status: catzilla; hit",
+        "cache purge --tag report",
+        "mount add",
+        "text/event-stream",
+        "/metrics",
+    ):
         assert ability in text
 
 

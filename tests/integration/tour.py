@@ -1,7 +1,7 @@
 """Reads the transcripts of a Markdown page and replays them in one shell.
 
-A transcript is a ```console block: a line `$ command` (continued by lines that begin with `> `), then
-what it prints. A line `...` stands for any number of lines, `...` inside a line for any text.
+A transcript is a ```console block: a line `$ command` (continued by lines that begin with `> `),
+then what it prints. A line `...` stands for any number of lines, `...` inside a line for any text.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Shell:
         )  # fmt: skip
 
     def run(self, command: str) -> list[str]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         # The newline before the mark: not every answer ends with one.
         self._process.stdin.write(f"{command}\nprintf '\\n%s\\n' '{END}'\n")
         self._process.stdin.flush()
@@ -83,7 +84,10 @@ class Shell:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()

@@ -1,4 +1,4 @@
-"""The part of helm/catzilla/values.schema.json that says what `config:` may hold, made from the proto.
+"""What `config:` may hold, as the part of helm/catzilla/values.schema.json made from the proto.
 
     python tests/packaging/config_schema.py --write
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUES_SCHEMA = ROOT / "helm" / "catzilla" / "values.schema.json"
@@ -49,9 +49,7 @@ def definitions() -> dict[str, Any]:
         found[message.name] = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {
-                field.name: _schema(field, package, maps) for field in message.field
-            },
+            "properties": {field.name: _schema(field, package, maps) for field in message.field},
         }
     return found
 

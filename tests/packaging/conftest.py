@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def go_tool(name: str) -> Path:
-    made = subprocess.run(
-        [ROOT / "dev.d" / "gotools", name], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return Path(made.stdout.strip())
+from go_tools import ROOT, go_tool
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""Images and containers for the tests: buildah and podman with a store of their own in the cache folder.
+"""Images and containers for the tests: buildah and podman with a store of their own in the cache.
 
-Works as root inside a container, without systemd and without the network's registries: the base image
-is debootstrap's Debian, imported under the name that the Dockerfile asks for.
+Works as root inside a container, without systemd and without an image registry: the base image is
+debootstrap's Debian, imported under the name that the Dockerfile asks for.
 """
 
 from __future__ import annotations
@@ -48,13 +48,15 @@ class Containers:
         STORE.mkdir(parents=True, exist_ok=True)
 
     def _run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        store = ["--root", STORE / "root", "--runroot", STORE / "run"]
+        store: list[str | Path] = ["--root", STORE / "root", "--runroot", STORE / "run"]
         return subprocess.run(
             [program, *store, *arguments],
             env=self._environment, text=True, capture_output=True, check=False,
         )  # fmt: skip
 
-    def podman(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def podman(
+        self, *arguments: str | Path, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         made = self._run("podman", *arguments)
         if check and made.returncode != 0:
             raise RuntimeError(f"podman {arguments[0]}: {made.stderr[-4000:]}")

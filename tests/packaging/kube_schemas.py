@@ -1,7 +1,8 @@
 """Kubernetes' own API description, and CRDs, as the JSON schemas that kubeconform reads, offline.
 
-kubeconform would fetch ready-made schemas from the web. These are made here from the OpenAPI document
-in the k8s.io/kubernetes module, and as strict: a field that the API does not know is an error.
+kubeconform would fetch ready-made schemas from the web. These are made here from the OpenAPI
+document in the k8s.io/kubernetes module, and as strict: a field that the API does not know is an
+error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import yaml
 TEMPLATE = "{{ .ResourceKind }}{{ .KindSuffix }}.json"
 
 # Written as strings in the document, while the API takes numbers too.
-SCALARS = {
+SCALARS: dict[str, dict[str, Any]] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
 }
@@ -28,7 +29,7 @@ def write_schemas(swagger: Path, crds: list[Path], folder: Path) -> int:
     shared = {name: SCALARS.get(name) or _strict(body) for name, body in definitions.items()}
     (folder / "_definitions.json").write_text(json.dumps({"definitions": shared}))
     written = 0
-    for name, body in shared.items():
+    for body in shared.values():
         for kind in body.get("x-kubernetes-group-version-kind", []):
             only = {"type": "string", "enum": [kind["kind"]]}
             top = {**body, "properties": {**body.get("properties", {}), "kind": only}}
@@ -63,6 +64,8 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in made:
         # By name, not by walking on: a field may itself be called "properties" or "$ref".
         made["properties"] = {name: _strict(body) for name, body in made["properties"].items()}
-        if "additionalProperties" not in made and not made.get("x-kubernetes-preserve-unknown-fields"):
+        if "additionalProperties" not in made and not made.get(
+            "x-kubernetes-preserve-unknown-fields"
+        ):
             made["additionalProperties"] = False
     return made

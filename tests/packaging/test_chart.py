@@ -11,7 +11,7 @@ import config_schema
 import kube_schemas
 import pytest
 import yaml
-from conftest import ROOT, go_tool
+from go_tools import ROOT, go_tool
 
 CHART = ROOT / "helm" / "catzilla"
 KUBERNETES = "1.36.3"
@@ -19,19 +19,28 @@ KUBERNETES = "1.36.3"
 APP = ["--set", "app.image.repository=example/shop"]
 VARIANTS: dict[str, list[str]] = {
     "an app": APP,
-    "alone": ["--set", "app.enabled=false", "--set-json", 'config.mounts=[{"name":"web","prefix":"/","root":"/srv"}]'],
-    "a foreign app": [*APP, "--set", "app.preStopSleep=30", "--set-json", 'app.command=["uvicorn","app:app"]'],
+    "alone": [
+        "--set", "app.enabled=false",
+        "--set-json", 'config.mounts=[{"name":"web","prefix":"/","root":"/srv"}]',
+    ],
+    "a foreign app": [
+        *APP, "--set", "app.preStopSleep=30", "--set-json", 'app.command=["uvicorn","app:app"]',
+    ],
     "everything": [
-        *APP, "--set", "metrics.serviceMonitor.enabled=true,podDisruptionBudget.enabled=true",
+        *APP,
+        "--set", "metrics.serviceMonitor.enabled=true,podDisruptionBudget.enabled=true",
         "--set", "priorityClassName=high,service.type=LoadBalancer",
         "--set-json", 'sidecar.extraArgs=["--log-level=debug"]',
         "--set-json", 'sidecar.env=[{"name":"A","value":"b"}]',
-        "--set-json", 'nodeSelector={"a":"b"}', "--set-json", 'podAnnotations={"a":"b"}',
+        "--set-json", 'nodeSelector={"a":"b"}',
+        "--set-json", 'podAnnotations={"a":"b"}',
         "--set-json", 'volumes=[{"name":"site","emptyDir":{}}]',
         "--set-json", 'sidecar.volumeMounts=[{"name":"site","mountPath":"/srv"}]',
-        "--set-json", 'topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"ScheduleAnyway"}]',
+        "--set-json", 'topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"zone",'
+                      '"whenUnsatisfiable":"ScheduleAnyway"}]',
         "--set-json", 'tolerations=[{"operator":"Exists"}]',
-        "--set-json", 'affinity={"nodeAffinity":{}}', "--set-json", 'imagePullSecrets=[{"name":"x"}]',
+        "--set-json", 'affinity={"nodeAffinity":{}}',
+        "--set-json", 'imagePullSecrets=[{"name":"x"}]',
     ],
     "only the templates": ["--set", "deployment.enabled=false"],
 }  # fmt: skip
@@ -116,13 +125,14 @@ def test_the_sidecar_is_a_native_sidecar_and_restricted(helm: Path) -> None:
     pod = pod_of(resources(helm, *APP))
     [sidecar] = pod["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
-    assert {sidecar[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")} == {
-        "/startupz", "/livez", "/readyz",
-    }  # fmt: skip
-    assert {sidecar[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {"ops"}
-    assert {port["name"]: port["containerPort"] for port in sidecar["ports"]} == {"http": 8080, "ops": 9901}
+    asked = [sidecar[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+    assert [probe["path"] for probe in asked] == ["/startupz", "/livez", "/readyz"]
+    assert {probe["port"] for probe in asked} == {"ops"}
+    ports = {port["name"]: port["containerPort"] for port in sidecar["ports"]}
+    assert ports == {"http": 8080, "ops": 9901}
     security = sidecar["securityContext"]
-    assert security["runAsNonRoot"] and security["readOnlyRootFilesystem"]
+    assert security["runAsNonRoot"] is True
+    assert security["readOnlyRootFilesystem"] is True
     assert security["allowPrivilegeEscalation"] is False
     assert security["capabilities"] == {"drop": ["ALL"]}
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -229,9 +239,9 @@ def test_the_sidecar_accepts_the_rendered_configuration(
     helm: Path, sidecar_program: Path, tmp_path: Path, variant: str
 ) -> None:
     found = resources(helm, *VARIANTS[variant])
-    text = found["ConfigMap", "shop-catzilla"]["data"]["catzilla.yaml"].replace("/srv", str(tmp_path))
+    text: str = found["ConfigMap", "shop-catzilla"]["data"]["catzilla.yaml"]
     file = tmp_path / "catzilla.yaml"
-    file.write_text(text)
+    file.write_text(text.replace("/srv", str(tmp_path)))
     made = subprocess.run(
         [sidecar_program, "--check", "--config", file], text=True, capture_output=True, check=False
     )
@@ -241,7 +251,7 @@ def test_the_sidecar_accepts_the_rendered_configuration(
 def test_the_sidecar_refuses_what_the_schema_cannot_know(
     helm: Path, sidecar_program: Path, tmp_path: Path
 ) -> None:
-    found = resources(helm, *APP, "--set", "config.drain.delay=5parsecs", "--set", "config.drain.timeout=1s")
+    found = resources(helm, *APP, "--set", "config.drain.delay=5parsecs")
     file = tmp_path / "catzilla.yaml"
     file.write_text(found["ConfigMap", "shop-catzilla"]["data"]["catzilla.yaml"])
     made = subprocess.run(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from containers import Containers, missing_packages
+from go_tools import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,8 @@ CREATE TABLE purchase (
   customer TEXT NOT NULL, email TEXT NOT NULL, address TEXT NOT NULL, note TEXT
 );
 CREATE TABLE purchase_line (
-  purchase INTEGER NOT NULL REFERENCES purchase (number), slug TEXT NOT NULL REFERENCES product (slug),
+  purchase INTEGER NOT NULL REFERENCES purchase (number),
+  slug TEXT NOT NULL REFERENCES product (slug),
   quantity INTEGER NOT NULL CHECK (quantity > 0), price_cents INTEGER NOT NULL,
   PRIMARY KEY (purchase, slug)
 );
@@ -99,7 +100,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    # IMMEDIATE takes the write lock before the stock is read, so two workers never sell one item twice.
+    # IMMEDIATE takes the write lock before the stock is read: no item is sold twice.
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
@@ -150,7 +151,8 @@ def _insert_order(
     lines: Iterable[tuple[str, int, int]],
 ) -> None:
     number = connection.execute(
-        "INSERT INTO purchase (id, placed_at, customer, email, address, note) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO purchase (id, placed_at, customer, email, address, note)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         (order_id, placed_at.isoformat(timespec="seconds"), *buyer),
     ).lastrowid
     connection.executemany(
@@ -218,8 +220,9 @@ def newest_sale(connection: sqlite3.Connection) -> int:
 
 def sales_by_category(connection: sqlite3.Connection, since: datetime) -> list[sqlite3.Row]:
     return connection.execute(
-        "SELECT p.category, SUM(l.quantity) AS sold, SUM(l.quantity * l.price_cents) AS revenue_cents"
-        " FROM purchase o JOIN purchase_line l ON l.purchase = o.number JOIN product p USING (slug)"
+        "SELECT p.category, SUM(l.quantity) AS sold,"
+        " SUM(l.quantity * l.price_cents) AS revenue_cents FROM purchase o"
+        " JOIN purchase_line l ON l.purchase = o.number JOIN product p USING (slug)"
         " WHERE o.placed_at >= ? GROUP BY p.category ORDER BY revenue_cents DESC",
         (since.isoformat(timespec="seconds"),),
     ).fetchall()

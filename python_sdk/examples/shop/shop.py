@@ -2,8 +2,9 @@
 
     catzilla run shop:app --workers 2
 
-The sidecar serves everything under public/ and assets/ by itself, answers the report from its cache,
-and wakes Python only for the rest of /api. Under plain uvicorn the same file works, without the cache.
+The sidecar serves everything under public/ and assets/ by itself, answers the report from its
+cache, and wakes Python only for the rest of /api. Under plain uvicorn the same file works, without
+the cache.
 """
 
 from __future__ import annotations
@@ -223,7 +224,9 @@ def place_order(new: NewOrder, request: Request, response: Response, db: Databas
     for line in new.lines:
         wanted[line.slug] = wanted.get(line.slug, 0) + line.quantity
     try:
-        order_id = catalogue.place_order(db, (new.customer, new.email, new.address, new.note), wanted)
+        order_id = catalogue.place_order(
+            db, (new.customer, new.email, new.address, new.note), wanted
+        )
     except catalogue.UnknownProduct as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     except catalogue.OutOfStock as error:
@@ -270,7 +273,7 @@ async def ticker(
     interval: Annotated[float, Query(ge=0.05, le=10, description="seconds")] = 1.0,
     limit: Annotated[int | None, Query(ge=1, le=10_000, description="ticks, then stop")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens in the shop, as server-sent events: `order` when somebody buys, `tick` in between."""
+    """What happens in the shop, as server-sent events: `order` when somebody buys, `tick` else."""
     with closing(catalogue.connect(DATABASE)) as db:
         seen = await asyncio.to_thread(catalogue.newest_sale, db)
         ticks = 0
