@@ -1,0 +1,157 @@
+#include "sidecar/files/answer.h"
+
+#include <charconv>
+
+#include "sidecar/base/check.h"
+#include "sidecar/files/path.h"
+#include "sidecar/http/conditional.h"
+#include "sidecar/http/range.h"
+
+namespace catzilla::files {
+
+namespace {
+
+constexpr std::string_view kAllowLine = "Allow: GET, HEAD, OPTIONS\r\n";
+
+void AppendNumber(uint64_t number, std::string& out) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
+  out.append(digits, end);
+}
+
+Answer OnlyStatus(uint16_t status, std::string_view fields = {}) {
+  Answer answer;
+  answer.status = status;
+  answer.fields = fields;
+  return answer;
+}
+
+Answer Whole(Entry& entry, bool is_head) {
+  Answer answer;
+  answer.status = 200;
+  answer.entry = &entry;
+  answer.head = entry.head_200();
+  answer.date_offset = entry.date_offset_200();
+  answer.contiguous = true;
+  if (is_head) return answer;
+  answer.body_bytes = entry.size();
+  if (entry.in_memory()) {
+    answer.body = entry.body();
+  } else {
+    answer.contiguous = false;
+    answer.fd = entry.fd();
+  }
+  return answer;
+}
+
+Answer NotModified(Entry& entry) {
+  Answer answer;
+  answer.status = 304;
+  answer.entry = &entry;
+  answer.head = entry.head_304();
+  answer.date_offset = entry.date_offset_304();
+  answer.contiguous = true;
+  return answer;
+}
+
+Answer Part(Entry& entry, const http::ByteRange& range, std::string& scratch) {
+  char text[http::kContentRangeBytesMax];
+  const size_t text_bytes = http::WriteContentRange(range, entry.size(), text);
+  scratch.assign(entry.head_206());
+  scratch.append("Content-Range: ").append(text, text_bytes).append("\r\nContent-Length: ");
+  AppendNumber(range.length, scratch);
+  scratch.append("\r\n\r\n");
+
+  Answer answer;
+  answer.status = 206;
+  answer.entry = &entry;
+  answer.head = std::string_view(scratch).substr(0, scratch.size() - 2);
+  answer.date_offset = entry.date_offset_206();
+  answer.offset = range.first;
+  answer.body_bytes = range.length;
+  if (entry.in_memory()) {
+    answer.body = entry.body().substr(range.first, range.length);
+  } else {
+    answer.fd = entry.fd();
+  }
+  return answer;
+}
+
+Answer Unsatisfiable(const Entry& entry, std::string& scratch) {
+  char text[http::kContentRangeBytesMax];
+  const size_t text_bytes = http::WriteUnsatisfiedRange(entry.size(), text);
+  scratch.assign("Content-Range: ").append(text, text_bytes).append("\r\n");
+  return OnlyStatus(416, scratch);
+}
+
+bool HasPreconditions(const http::RequestHead& request) {
+  using http::HeaderId;
+  return request.Has(HeaderId::kIfNoneMatch) || request.Has(HeaderId::kIfModifiedSince) ||
+         request.Has(HeaderId::kIfMatch) || request.Has(HeaderId::kIfUnmodifiedSince);
+}
+
+Answer RespondFromFile(Entry& entry, const http::RequestHead& request, int64_t now_s,
+                       std::string& scratch) {
+  const http::Validators validators{entry.etag(), entry.last_modified_s()};
+  if (HasPreconditions(request)) {
+    switch (http::JudgePreconditions(request, validators, now_s)) {
+      case http::Precondition::kProceed:
+        break;
+      case http::Precondition::kNotModified:
+        return NotModified(entry);
+      case http::Precondition::kFailed:
+        return OnlyStatus(412);
+    }
+  }
+  const bool is_get = request.method() == http::Method::kGet;
+  if (is_get && entry.ranges() && request.Has(http::HeaderId::kRange) &&
+      http::RangeApplies(request, validators, now_s)) {
+    const http::RangeSet set =
+        http::ParseRange(*request.Find(http::HeaderId::kRange), entry.size());
+    if (set.kind == http::RangeSet::Kind::kUnsatisfiable) return Unsatisfiable(entry, scratch);
+    // A server may ignore a Range (RFC 9110 section 14.2), and of several parts we make one whole.
+    if (set.kind == http::RangeSet::Kind::kPartial && set.count == 1) {
+      return Part(entry, set.ranges[0], scratch);
+    }
+  }
+  return Whole(entry, !is_get);
+}
+
+}  // namespace
+
+Answer RespondToMethod(http::Method method) {
+  if (method == http::Method::kGet || method == http::Method::kHead) return {};
+  return OnlyStatus(method == http::Method::kOptions ? 204 : 405, kAllowLine);
+}
+
+Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
+               const base::Now& now, std::string& scratch) {
+  CATZILLA_CHECK(request.method() == http::Method::kGet || request.method() == http::Method::kHead,
+                 "a file was asked for by another method than GET and HEAD");
+  switch (entry.kind()) {
+    case EntryKind::kFile:
+      return RespondFromFile(entry, request, now.wall_s(), scratch);
+    case EntryKind::kDirectory:
+      scratch.clear();
+      AppendSlashLocation(path, request.query_with_mark(), scratch);
+      return OnlyStatus(301, scratch);
+    case EntryKind::kNegative:
+      break;
+  }
+  return OnlyStatus(entry.negative_status());
+}
+
+void AppendSlashLocation(std::string_view path, std::string_view query, std::string& out) {
+  out.append("Location: /");
+  // One slash in front: "//host/" would be another server's.
+  while (!path.empty() && path[0] == '/') path.remove_prefix(1);
+  AppendEscapedPath(path, out);
+  out.push_back('/');
+  for (const char c : query) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte < 0x7f) out.push_back(c);
+  }
+  out.append("\r\n");
+}
+
+}  // namespace catzilla::files

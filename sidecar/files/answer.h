@@ -1,0 +1,56 @@
+// Which answer an entry gives to a request: 200, 206, 304, a redirect, 412, 416 or an error.
+//
+// Threads: pure; any. Nothing is allocated for 200 and 304, nor for the rest once `scratch` has grown
+//          (keep one std::string per loop).
+// Owns:    nothing. An Answer borrows from its entry and from `scratch`: copy its bytes, or take a
+//          reference (base::Ref<base::Owner>), before the turn ends.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sidecar/base/clock.h"
+#include "sidecar/files/entry.h"
+#include "sidecar/http/request_head.h"
+
+namespace catzilla::files {
+
+struct Answer {
+  uint16_t status = 0;
+
+  // 200, 206, 304: status line and fields, each line ended by CRLF, and the empty line's CRLF right
+  // behind the view. Whoever adds fields of its own puts them, then the CRLF, after `head`.
+  // Empty for every other status: the caller writes its usual page for it, with `fields`.
+  std::string_view head;
+  uint32_t date_offset = 0;  // Where in `head` the 29 bytes of the date are to be written.
+  std::string_view fields;   // "Location: …\r\n", "Allow: …\r\n", "Content-Range: …\r\n" or nothing.
+
+  // The body: bytes in memory, or a piece of an open file. Neither for HEAD.
+  std::string_view body;
+  bool contiguous = false;   // `head`, CRLF and `body` are one run: wire().
+  int fd = -1;               // >= 0: sendfile from here; `entry` keeps it open.
+  uint64_t offset = 0;
+  uint64_t body_bytes = 0;   // From memory or from the file.
+  Entry* entry = nullptr;    // What the bytes belong to.
+
+  // Head, empty line, and the body if it is contiguous: what one copy sends.
+  std::string_view wire() const {
+    return {head.data(), head.size() + 2 + (contiguous ? body.size() : 0)};
+  }
+};
+
+// The answer that needs no file: 204 to OPTIONS, 405 to what is not GET or HEAD, each with Allow. For
+// GET and HEAD the status is 0: look the file up.
+Answer RespondToMethod(http::Method method);
+
+// Answers GET and HEAD from `entry`; `path` is the whole decoded path, for a redirect. Preconditions are
+// judged in the order of RFC 9110 section 13.2.2, a range of GET after them; several ranges get all of
+// the file. HEAD gets GET's head. REQUIRES: the method is GET or HEAD.
+Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
+               const base::Now& now, std::string& scratch);
+
+// "Location: …\r\n" for `path` with a slash behind it: escaped, on this host whatever the path says.
+void AppendSlashLocation(std::string_view path, std::string_view query, std::string& out);
+
+}  // namespace catzilla::files

@@ -1,0 +1,271 @@
+#include "sidecar/files/loader.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <utility>
+
+#include "sidecar/files/content_hash.h"
+#include "sidecar/files/mime.h"
+#include "sidecar/files/path.h"
+#include "sidecar/http/http_date.h"
+#include "sidecar/http/text.h"
+
+namespace catzilla::files {
+
+namespace {
+
+constexpr std::string_view kDateSpace = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+void AppendField(std::string_view name, std::string_view value, std::string& out) {
+  out.append(name).append(": ").append(value).append("\r\n");
+}
+
+// 404 and 403 may be remembered; our own shortages may not.
+bool IsMemorable(uint16_t status) { return status == 404 || status == 403; }
+
+// Reads `size` bytes and makes sure that the file ends there. Returns 0, errno, or EAGAIN when it is
+// another size by now.
+int ReadWhole(int fd, uint64_t size, std::string* bytes) {
+  bytes->resize(size + 1);  // One more: a file that has grown shows it.
+  size_t got = 0;
+  while (got < bytes->size()) {
+    const ssize_t n = pread(fd, bytes->data() + got, bytes->size() - got, got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) break;
+    got += n;
+  }
+  bytes->resize(std::min<size_t>(got, size));
+  return got == size ? 0 : EAGAIN;
+}
+
+// The validator of a file that is not read: it cannot tell a rewrite of the same size whose times were
+// put back to the epoch, as images and reproducible builds do, so it is weak then.
+std::string StatusTag(const FileIdentity& identity) {
+  const bool weak = identity.modified_ns < 2'000'000'000;
+  char text[64];
+  const int bytes =
+      std::snprintf(text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", weak ? "W/" : "",
+                    static_cast<uint64_t>(identity.modified_ns), identity.size, identity.inode);
+  return std::string(text, bytes);
+}
+
+}  // namespace
+
+const char* HeaderProblem(std::string_view name, std::string_view value) {
+  if (!http::IsToken(name)) return "the name is not a token (letters, digits, '-')";
+  if (!http::AllIn(value, http::kFieldChar)) return "the value has a control byte in it";
+  static constexpr std::string_view kOurs[] = {
+      "Accept-Ranges", "Connection", "Content-Encoding", "Content-Length", "Content-Range",
+      "Content-Type",  "Date",       "ETag",             "Keep-Alive",     "Last-Modified",
+      "Server",        "Trailer",    "Transfer-Encoding", "Upgrade"};
+  for (const std::string_view ours : kOurs) {
+    if (http::EqualsIgnoringCase(ours, name)) return "the field is written by the sidecar itself";
+  }
+  return nullptr;
+}
+
+struct Loader::Heads {
+  std::string head_200, head_206, head_304;
+  uint32_t date_offset_200 = 0, date_offset_206 = 0, date_offset_304 = 0;
+};
+
+Loader::Loader(std::shared_ptr<const config::Mount> config, std::string server_name,
+               uint64_t mount_id, base::Ref<MountStats> stats, ResolveMethod method)
+    : config_(std::move(config)),
+      server_name_(std::move(server_name)),
+      mount_id_(mount_id),
+      stats_(std::move(stats)),
+      resolver_(config_->root, config_->symlinks, method) {
+  // The schema room has refused what HeaderProblem() names. Should it not have, a head must still not
+  // be split.
+  if (!config_->cache_control.empty() &&
+      HeaderProblem("Cache-Control", config_->cache_control) == nullptr) {
+    AppendField("Cache-Control", config_->cache_control, common_fields_);
+  }
+  for (const auto& [name, value] : config_->headers) {
+    if (HeaderProblem(name, value) == nullptr) AppendField(name, value, common_fields_);
+  }
+}
+
+OpenResult Loader::Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known) {
+  std::string path = CollapseSlashes(key);
+  const bool wants_directory = key.ends_with('/');
+  if (wants_directory) {
+    std::string name;
+    base::Result<Opened, int> index = OpenIndex(path, now, &name);
+    if (!index) return Negative(key, index.error(), now, known);
+    return File(key, name, std::move(*index), now, known);
+  }
+  base::Result<Opened, int> opened =
+      resolver_.Open(path, now.monotonic_us, config_->revalidate_us);
+  if (!opened) return Negative(key, opened.error(), now, known);
+  if (S_ISDIR(opened->status.st_mode)) return Directory(key, now, known);
+  return File(key, path, std::move(*opened), now, known);
+}
+
+// Finding it...
+
+// The first of the mount's index files that is a file in `directory` ("" or ending with a slash).
+base::Result<Opened, int> Loader::OpenIndex(const std::string& directory, const base::Now& now,
+                                            std::string* name) {
+  int error = ENOENT;
+  for (const std::string& index : config_->index_files) {
+    *name = directory + index;
+    base::Result<Opened, int> opened =
+        resolver_.Open(*name, now.monotonic_us, config_->revalidate_us);
+    if (opened && S_ISREG(opened->status.st_mode)) return opened;
+    if (!opened) error = opened.error();
+    if (!opened && HttpStatusOf(error) != 404) break;
+  }
+  return base::Fail(int{error});
+}
+
+OpenResult Loader::Directory(std::string_view key, const base::Now& now,
+                             const base::Ref<Entry>& known) {
+  if (known && known->kind() == EntryKind::kDirectory) {
+    known->SetValidated(now.monotonic_us);
+    return {known};
+  }
+  EntryParts parts;
+  parts.kind = EntryKind::kDirectory;
+  parts.path = key;
+  return Build(parts, {}, {}, now);
+}
+
+OpenResult Loader::Negative(std::string_view key, int error, const base::Now& now,
+                            const base::Ref<Entry>& known) {
+  const uint16_t status = HttpStatusOf(error);
+  if (!IsMemorable(status)) return {nullptr, status, error};
+  if (known && known->kind() == EntryKind::kNegative && known->negative_status() == status) {
+    known->SetValidated(now.monotonic_us);
+    return {known, status, error};
+  }
+  EntryParts parts;
+  parts.kind = EntryKind::kNegative;
+  parts.negative_status = status;
+  parts.path = key;
+  OpenResult result = Build(parts, {}, {}, now);
+  result.status = status;
+  result.error = error;
+  return result;
+}
+
+// Reading it...
+
+OpenResult Loader::File(std::string_view key, std::string_view name, Opened opened,
+                        const base::Now& now, const base::Ref<Entry>& known) {
+  FileIdentity identity = FileIdentity::Of(opened.status);
+  if (known && known->kind() == EntryKind::kFile && !known->racy() &&
+      known->identity() == identity) {
+    known->SetValidated(now.monotonic_us);
+    return {known};
+  }
+  std::string body;
+  for (int tries = 0; tries < kReadTriesMax; ++tries) {
+    if (identity.size > config_->cache_file_bytes_max) {
+      return Large(key, name, std::move(opened), now);
+    }
+    const int error = ReadWhole(opened.fd.get(), identity.size, &body);
+    if (error != 0 && error != EAGAIN) return {nullptr, HttpStatusOf(error), error};
+    struct stat after;
+    if (fstat(opened.fd.get(), &after) != 0) return {nullptr, HttpStatusOf(errno), errno};
+    const FileIdentity identity_after = FileIdentity::Of(after);
+    if (error == 0 && identity_after == identity) {
+      EntryParts parts;
+      parts.path = key;
+      parts.identity = identity;
+      parts.racy = now.wall_us * 1000 - identity.changed_ns < kRacyNs;
+      parts.in_memory = true;
+      parts.body = body;
+      const std::string etag = config_->etags ? '"' + ToHex(HashContent(body)) + '"' : "";
+      return Build(parts, name, etag, now);
+    }
+    // Rewritten while we read: half of it is old. Once more, with its new length.
+    opened.status = after;
+    identity = identity_after;
+  }
+  return {nullptr, 503, EAGAIN};
+}
+
+OpenResult Loader::Large(std::string_view key, std::string_view name, Opened opened,
+                         const base::Now& now) {
+  EntryParts parts;
+  parts.path = key;
+  parts.identity = FileIdentity::Of(opened.status);
+  parts.fd = opened.fd.get();
+  const std::string etag = config_->etags ? StatusTag(parts.identity) : "";
+  OpenResult result = Build(parts, name, etag, now);
+  if (result.entry) (void)opened.fd.Release();
+  return result;
+}
+
+// Writing its heads...
+
+Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& identity,
+                                std::string_view etag, int64_t last_modified_s) const {
+  const auto begin = [this](std::string_view status_line, std::string& head) {
+    head.append("HTTP/1.1 ").append(status_line).append("\r\n");
+    if (!server_name_.empty()) AppendField("Server", server_name_, head);
+    head.append("Date: ");
+    const auto date_offset = static_cast<uint32_t>(head.size());
+    head.append(kDateSpace).append("\r\n");
+    return date_offset;
+  };
+  const std::string last_modified =
+      last_modified_s < 0 ? "" : http::FormatHttpDate(last_modified_s);
+
+  Heads heads;
+  heads.date_offset_200 = begin("200 OK", heads.head_200);
+  heads.date_offset_206 = begin("206 Partial Content", heads.head_206);
+  heads.date_offset_304 = begin("304 Not Modified", heads.head_304);
+  for (std::string* head : {&heads.head_200, &heads.head_206}) {
+    AppendField("Content-Type", MimeType(name, config_->mime_types), *head);
+    if (!last_modified.empty()) AppendField("Last-Modified", last_modified, *head);
+    if (!etag.empty()) AppendField("ETag", etag, *head);
+    if (config_->ranges) AppendField("Accept-Ranges", "bytes", *head);
+    head->append(common_fields_);
+  }
+  AppendField("Content-Length", std::to_string(identity.size), heads.head_200);
+  // RFC 9110 section 15.4.5: of the validators, Last-Modified only where there is no ETag.
+  if (!etag.empty()) {
+    AppendField("ETag", etag, heads.head_304);
+  } else if (!last_modified.empty()) {
+    AppendField("Last-Modified", last_modified, heads.head_304);
+  }
+  heads.head_304.append(common_fields_);
+  return heads;
+}
+
+OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_view etag,
+                         const base::Now& now) const {
+  parts.mount_id = mount_id_;
+  parts.stats = stats_;
+  parts.validated_us = now.monotonic_us;
+  parts.ranges = config_->ranges;
+  Heads heads;
+  if (parts.kind == EntryKind::kFile) {
+    // The times 0 and 1 are what images and reproducible builds set: they say nothing. Nor does a time
+    // that is still to come.
+    const int64_t modified_s = parts.identity.modified_ns / 1'000'000'000;
+    const bool believable = modified_s > 1 && modified_s <= now.wall_s();
+    if (config_->last_modified && believable) parts.last_modified_s = modified_s;
+    parts.etag = etag;
+    heads = MakeHeads(name, parts.identity, etag, parts.last_modified_s);
+    parts.head_200 = heads.head_200;
+    parts.head_206 = heads.head_206;
+    parts.head_304 = heads.head_304;
+    parts.date_offset_200 = heads.date_offset_200;
+    parts.date_offset_206 = heads.date_offset_206;
+    parts.date_offset_304 = heads.date_offset_304;
+  }
+  base::Ref<Entry> entry = Entry::Build(parts);
+  if (!entry) return {nullptr, 503, ENOMEM};
+  return {std::move(entry)};
+}
+
+}  // namespace catzilla::files

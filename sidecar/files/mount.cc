@@ -1,0 +1,134 @@
+// One key on its way:
+//
+//   not there --Open()--> opening --Run()--> hot --(half the window)--> hot, re-checked in background
+//                            ^                |
+//                            +----Open()------+ (past the window, or rewritten in place)
+//
+// A re-check that finds the file as it was stamps the entry; else a new entry takes its place, and the
+// old one lives as long as the answers that began with it.
+#include "sidecar/files/mount.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/files/path.h"
+
+namespace catzilla::files {
+
+namespace {
+// What is missing now may be there soon: a deploy in progress must not look broken for long.
+constexpr int64_t kNegativeWindowUsMax = 1'000'000;
+}  // namespace
+
+Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& environment)
+    : config_(std::move(config)),
+      store_(environment.store),
+      executor_(environment.executor),
+      stats_(base::Ref<MountStats>::Make()),
+      id_(store_.NewMountId()),
+      loader_(config_, environment.server_name, id_, stats_, environment.resolve) {}
+
+Mount::~Mount() {
+  // Off the loop, where the last request may have let go of us. Declined, the entries age out by
+  // themselves: nobody can find them any more.
+  (void)executor_.TryPost([&store = store_, id = id_] { store.DropMount(id); });
+}
+
+std::string_view Mount::Key(std::string_view path) const {
+  return StripPrefix(path, config_->prefix);
+}
+
+int64_t Mount::WindowUs(const Entry& entry) const {
+  if (entry.kind() != EntryKind::kNegative) return config_->revalidate_us;
+  return std::min(config_->revalidate_us, kNegativeWindowUsMax);
+}
+
+Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop) {
+  const std::string_view key = Key(path);
+  Entry* entry = store_.Find(id_, key);
+  if (entry == nullptr) {
+    const PathVerdict verdict = JudgePath(key, {config_->hidden_files});
+    if (verdict != PathVerdict::kOk) return {Found::kStatus, nullptr, StatusOf(verdict)};
+    return {};
+  }
+  const int64_t age_us = now.monotonic_us - entry->validated_us();
+  const int64_t window_us = WindowUs(*entry);
+  if (age_us > window_us) return {};
+  // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the head.
+  if (entry->fd() >= 0 && !entry->Unchanged()) return {};
+  if (age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
+    StartRevalidation(*entry, now);
+  }
+  stats_->Add(loop, Counter::kHits);
+  return {Found::kEntry, entry, 0};
+}
+
+Mount::Start Mount::Open(std::string_view path, const base::Now& now, const Waiter& waiter,
+                         int loop) {
+  stats_->Add(loop, Counter::kMisses);
+  return Post(Key(path), now, &waiter);
+}
+
+Answer Mount::Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
+                      const base::Now& now, std::string& scratch, int loop) {
+  const Answer answer = files::Respond(entry, request, path, now, scratch);
+  stats_->Add(loop, ResultOf(answer.status));
+  if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);
+  return answer;
+}
+
+// Off the loop...
+
+void Mount::StartRevalidation(const Entry& entry, const base::Now& now) {
+  if (!entry.TryBeginRevalidation()) return;
+  // Declined: the entry is still good for the rest of its window, and the next request asks again.
+  if (Post(entry.path(), now, nullptr) == Start::kOverloaded) entry.EndRevalidation();
+}
+
+Mount::Start Mount::Post(std::string_view key, const base::Now& now, const Waiter* waiter) {
+  base::MutexLock lock(mutex_);
+  const auto [place, is_new] = opening_.try_emplace(std::string(key));
+  if (is_new) {
+    // Under the lock, so that nobody joins an open that is about to be declined.
+    const bool posted = executor_.TryPost(
+        [self = shared_from_this(), key = place->first, now] { self->Run(key, now); });
+    if (!posted) {
+      opening_.erase(place);
+      return Start::kOverloaded;
+    }
+  }
+  if (waiter != nullptr) place->second.push_back(*waiter);
+  return Start::kPending;
+}
+
+void Mount::Run(const std::string& key, const base::Now& now) {
+  const base::Ref<Entry> known = store_.FindRef(id_, key);
+  const OpenResult result = loader_.Load(key, now, known);
+  Publish(result, known);
+  if (known) {
+    stats_->AddShared(Counter::kRevalidations);
+    known->EndRevalidation();
+  }
+
+  std::vector<Waiter> waiters;
+  {
+    // After publishing: whoever asks from now on finds the entry, or opens anew.
+    base::MutexLock lock(mutex_);
+    const auto place = opening_.find(key);
+    waiters = std::move(place->second);
+    opening_.erase(place);
+  }
+  for (const Waiter& waiter : waiters) waiter.sink->OnOpened(waiter.ticket, result);
+}
+
+void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
+  if (!result.entry) {
+    stats_->AddShared(Counter::kOpenErrors);
+    return;
+  }
+  if (result.entry == known) return;
+  if (known) stats_->AddShared(Counter::kChanged);
+  (void)store_.Insert(result.entry);  // Declined, it still serves those who wait.
+}
+
+}  // namespace catzilla::files
