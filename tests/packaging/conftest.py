@@ -9,6 +9,10 @@ import pytest
 from go_tools import ROOT, go_tool
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: minutes on a cold cache; ./dev test runs it once")
+
+
 @pytest.fixture(scope="session")
 def helm() -> Path:
     return go_tool("helm")
