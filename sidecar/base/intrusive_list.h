@@ -62,6 +62,16 @@ class List {
     head_.previous_ = node;
   }
 
+  // As PushBack(), but first in line.
+  void PushFront(T& item) {
+    ListNode<Tag>* node = &item;
+    CATZILLA_CHECK(!node->linked(), "a list member is linked twice");
+    node->next_ = head_.next_;
+    node->previous_ = &head_;
+    head_.next_->previous_ = node;
+    head_.next_ = node;
+  }
+
   T* PopFront() {
     T* item = front();
     if (item != nullptr) static_cast<ListNode<Tag>*>(item)->Unlink();

@@ -1,0 +1,105 @@
+#include "sidecar/worker/acceptor.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/loop/socket.h"
+#include "sidecar/worker/dispatcher.h"
+#include "sidecar/worker/greeting.h"
+
+namespace catzilla::worker {
+
+Acceptor::Acceptor(loop::Loop& loop, Registry& registry, AcceptorOptions options)
+    : loop_(loop),
+      registry_(registry),
+      options_(std::move(options)),
+      listener_(loop, *this),
+      mailbox_(loop, *this, kMailboxMax),
+      timer_(loop, *this) {
+  timer_.Start(kTickUs, kTickUs);
+  registry_.SetControlLinks(this);
+}
+
+Acceptor::~Acceptor() {
+  CATZILLA_CHECK(connections_.empty(), "the acceptor was destroyed before its connections closed");
+}
+
+base::Result<base::Unit, std::string> Acceptor::Open() {
+  const auto socket = loop::ListenUnix(options_.path, options_.mode, 128);
+  if (!socket.ok()) return base::Fail(socket.error().message);
+  if (!listener_.Open(*socket)) {
+    return base::Fail("watch " + options_.path + ": no more descriptors (raise RLIMIT_NOFILE)");
+  }
+  listening_ = true;
+  return base::Unit{};
+}
+
+bool Acceptor::PeerAllowed(int fd, std::string* who) const {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    *who = "nobody known";
+    return false;
+  }
+  *who = "uid " + std::to_string(peer.uid);
+  return peer.uid == 0 || peer.uid == ::geteuid() ||
+         std::find(options_.uids.begin(), options_.uids.end(), peer.uid) != options_.uids.end();
+}
+
+void Acceptor::OnAccept(int fd, const sockaddr_storage&) { Adopt(fd); }
+
+void Acceptor::Adopt(int fd) {
+  auto connection = std::make_unique<Greeting>(*this, loop_, registry_);
+  if (!connection->Open(fd, loop_.now().monotonic_us + kHelloUs)) return;
+  Greeting& greeting = *connection;
+  connections_.push_back(std::move(connection));
+  std::string who;
+  if (connections_.size() > kConnectionsMax) {
+    greeting.Refuse({GoawayCode::kTooMany, "too many connections on worker.sock"});
+  } else if (!PeerAllowed(fd, &who)) {
+    greeting.Refuse({GoawayCode::kToken, who + " may not attach workers (allowed: the sidecar's own "
+                                               "uid, root, and those listed for the worker socket)"});
+  }
+}
+
+void Acceptor::PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
+                                 GoawayCode code) {
+  (void)mailbox_.Post({std::move(pool), generation, worker_id, code});
+}
+
+void Acceptor::OnMessage(ControlMessage& message) {
+  for (auto& connection : connections_) {
+    if (connection->Matches(message)) connection->Goaway(message.code);
+  }
+}
+
+void Acceptor::OnTimer() {
+  for (size_t i = 0; i < connections_.size(); ++i) connections_[i]->Tick();
+}
+
+void Acceptor::OnConnectionClosed(Greeting& connection) {
+  std::erase_if(connections_, [&](const auto& other) { return other.get() == &connection; });
+}
+
+void Acceptor::Drain() {
+  for (auto& connection : connections_) connection->Goaway(GoawayCode::kDraining);
+}
+
+void Acceptor::Close() {
+  if (closing_) return;
+  closing_ = true;
+  if (listening_) ::unlink(options_.path.c_str());
+  listener_.Close();
+  mailbox_.Close();
+  timer_.Close();
+  for (auto& connection : connections_) {
+    connection->Refuse({GoawayCode::kDraining, "the sidecar is stopping"});
+  }
+}
+
+}  // namespace catzilla::worker

@@ -1,0 +1,349 @@
+#include "sidecar/worker/dispatcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/worker/registry.h"
+
+namespace catzilla::worker {
+
+// Call: what the exchange may do with it...
+
+size_t Call::body_window() const {
+  return channel_ == nullptr ? 0 : channel_->BodyRoom(*this);
+}
+
+void Call::SendBody(std::string_view bytes, bool last) {
+  CATZILLA_CHECK(state_ == State::kOpen, "a body was sent for a request that waits");
+  channel_->SendBody(*this, bytes, last);
+}
+
+void Call::Consumed(size_t bytes) {
+  CATZILLA_CHECK(state_ == State::kOpen, "bytes of a call that is over were given back");
+  channel_->Consumed(*this, bytes);
+}
+
+void Call::Cancel(CancelCode code) { dispatcher_.CancelCall(*this, code); }
+
+void Call::OnDeadline() { dispatcher_.OnCallDeadline(*this); }
+
+Dispatcher::Dispatcher(loop::Loop& loop, loop::Wheel& wheel, Registry& registry)
+    : loop_(loop),
+      wheel_(wheel),
+      registry_(registry),
+      mailbox_(loop, *this, kMessagesMax),
+      timer_(loop, *this) {
+  timer_.Start(kTickUs, kTickUs);
+  registry_.SetDispatcher(*this);
+}
+
+Dispatcher::~Dispatcher() {
+  CATZILLA_CHECK(channels_.empty(), "a dispatcher was destroyed before its lanes had closed");
+}
+
+Call* Dispatcher::TakeCall() {
+  if (free_.empty()) {
+    calls_.push_back(std::make_unique<Call>(*this));
+    return calls_.back().get();
+  }
+  Call* call = free_.back();
+  free_.pop_back();
+  return call;
+}
+
+void Dispatcher::FreeCall(Call& call) {
+  constexpr size_t kRequestKept = 16 * 1024;
+  wheel_.Disarm(call);
+  call.state_ = Call::State::kFree;
+  ++call.epoch_;
+  call.observer_ = nullptr;
+  call.channel_ = nullptr;
+  call.request_.clear();
+  if (call.request_.capacity() > kRequestKept) call.request_.shrink_to_fit();
+  call.pool_.reset();
+  free_.push_back(&call);
+}
+
+Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& pool,
+                        CallObserver& observer, CallFailure* failure) {
+  const auto refuse = [&](FailureKind kind, std::string_view cause) {
+    pool->CountFailure(index(), kind);
+    *failure = {kind, pool->retry_after_s(), cause};
+    return nullptr;
+  };
+  const RegistryOptions& options = registry_.options();
+  if (RequestHeadBytes(spec) > options.head_bytes_max() ||
+      spec.body.size() > options.data_bytes_max) {
+    return refuse(FailureKind::kTooLarge, "the request's head does not fit a frame");
+  }
+  if (closing_) return refuse(FailureKind::kNoWorkers, "the sidecar is stopping");
+
+  const int64_t now_us = loop_.now().monotonic_us;
+  Call& call = *TakeCall();
+  call.observer_ = &observer;
+  call.pool_ = pool;
+  call.stream_ = 0;
+  call.attempt_ = 0;
+  call.route_id_ = spec.route_id;
+  call.started_us_ = spec.accept_us > 0 ? spec.accept_us : now_us;
+  call.queued_us_ = now_us;
+  call.soft_due_us_ =
+      spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool->request_timeout_us();
+  call.body_bytes_sent_ = 0;
+  call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
+  call.streaming_ = spec.body_mode == BodyMode::kStreaming;
+  call.awaits_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;
+  call.response_begun_ = call.response_seen_ = call.trailers_seen_ = call.keeps_credit_ = false;
+  RequestSpec dated = spec;
+  dated.deadline_us = call.soft_due_us_;
+  EncodeRequest(dated, &call.request_);
+
+  // Nobody overtakes those who wait already.
+  Channel* lane = pool->crowded() ? nullptr : AcquireLane(*pool);
+  if (lane != nullptr) {
+    pool->CountRequest(index());
+    lane->Send(call);
+    wheel_.Arm(call, call.soft_due_us_);
+    return &call;
+  }
+  call.state_ = Call::State::kQueued;
+  switch (pool->Enqueue(call, index(), false)) {
+    case Pool::Admission::kQueued:
+      pool->CountRequest(index());
+      ArmQueued(call);
+      return &call;
+    case Pool::Admission::kFull:
+      FreeCall(call);
+      return refuse(FailureKind::kQueueFull, "the pool's queue is full");
+    case Pool::Admission::kHopeless:
+      break;
+  }
+  FreeCall(call);
+  return refuse(FailureKind::kNoWorkers, "the pool has no workers");
+}
+
+Channel* Dispatcher::AcquireLane(const Pool& pool) {
+  for (size_t tries = 0; tries <= channels_.size(); ++tries) {
+    Channel* best = nullptr;
+    uint32_t best_load = UINT32_MAX;
+    ++turn_;
+    for (size_t i = 0; i < channels_.size(); ++i) {
+      Channel& lane = *channels_[(turn_ + i) % channels_.size()];
+      if (&lane.pool() != &pool || !lane.usable()) continue;
+      const uint32_t load = lane.worker().in_flight.load(std::memory_order_relaxed);
+      if (load >= lane.worker().ceiling.load(std::memory_order_relaxed)) continue;
+      if (load < best_load) {
+        best = &lane;
+        best_load = load;
+      }
+    }
+    // Another loop may have been quicker.
+    if (best == nullptr || best->pool().TryAcquire(best->worker())) return best;
+  }
+  return nullptr;
+}
+
+Channel* Dispatcher::LaneOf(const Worker& worker) {
+  for (auto& lane : channels_) {
+    if (&lane->worker() == &worker && lane->usable()) return lane.get();
+  }
+  return nullptr;
+}
+
+// Waiting...
+
+void Dispatcher::ArmQueued(Call& call) {
+  const int64_t age_due_us = call.queued_us_ + call.pool_->queue_timeout_us();
+  wheel_.Arm(call, std::max<int64_t>(1, std::min(age_due_us, call.soft_due_us_)));
+}
+
+void Dispatcher::OnGrant(DispatcherMessage& message) {
+  Call& call = *message.call;
+  if (call.epoch_ != message.epoch || call.state_ != Call::State::kQueued) {
+    // The client left, or the time was up, while the grant was on its way.
+    message.pool->Release(*message.worker);
+    return;
+  }
+  const int64_t now_us = loop_.now().monotonic_us;
+  Channel* lane = LaneOf(*message.worker);
+  if (lane == nullptr) {
+    // The worker went in the meantime. The place in the queue was earned.
+    message.pool->Release(*message.worker);
+    if (call.pool_->Enqueue(call, index(), true) == Pool::Admission::kQueued) return;
+    return Fail(call, FailureKind::kNoWorkers, "the pool has no workers");
+  }
+  call.pool_->CountQueueWait(index(), now_us - call.queued_us_);
+  lane->Send(call);
+  wheel_.Arm(call, call.soft_due_us_);
+  if (call.body_window() > 0) call.observer_->OnBodyRoom();
+}
+
+void Dispatcher::OnQueueFailure(DispatcherMessage& message) {
+  Call& call = *message.call;
+  if (call.epoch_ != message.epoch || call.state_ != Call::State::kQueued) return;
+  Fail(call, message.failure, "the pool has no workers");
+}
+
+void Dispatcher::OnCallDeadline(Call& call) {
+  const int64_t now_us = loop_.now().monotonic_us;
+  switch (call.state_) {
+    case Call::State::kQueued:
+      // If a grant is on its way it will not find the call, and give its credit back.
+      call.pool_->Remove(call);
+      call.pool_->CountQueueWait(index(), now_us - call.queued_us_);
+      return Fail(call, FailureKind::kQueueTimeout, "the request waited too long in the queue");
+    case Call::State::kOpen: {
+      CallObserver* observer = call.observer_;
+      call.pool_->CountFailure(index(), FailureKind::kTimeout);
+      call.channel_->Cancel(call, CancelCode::kDeadline);
+      ArmHard(call);
+      return observer->OnFailure(
+          {FailureKind::kTimeout, 0, "the app did not begin its answer before the deadline"});
+    }
+    case Call::State::kCancelled: {
+      std::vector<WorkerEvent> events;
+      call.pool_->HardTimeout(call.channel_->worker(), call.route_id_, now_us - call.started_us_,
+                              &events);
+      return registry_.Emit(events);
+    }
+    case Call::State::kFree:
+    case Call::State::kDetached:
+      return;
+  }
+}
+
+// A handler that nobody waits for any more may run until then; it keeps its credit meanwhile.
+void Dispatcher::ArmHard(Call& call) {
+  const int64_t now_us = loop_.now().monotonic_us;
+  wheel_.Arm(call, std::max(now_us + 1, call.started_us_ + call.pool_->hard_timeout_us()));
+}
+
+void Dispatcher::CancelCall(Call& call, CancelCode code) {
+  if (call.state_ == Call::State::kQueued) {
+    call.pool_->Remove(call);
+    FreeCall(call);
+    return;
+  }
+  CATZILLA_CHECK(call.state_ == Call::State::kOpen, "a call that is over was cancelled");
+  call.channel_->Cancel(call, code);
+  ArmHard(call);
+}
+
+// When things go wrong...
+
+void Dispatcher::Fail(Call& call, FailureKind kind, std::string_view cause) {
+  CallObserver* observer = call.observer_;
+  const uint32_t retry_after_s = call.pool_->retry_after_s();
+  call.pool_->CountFailure(index(), kind);
+  FreeCall(call);
+  observer->OnFailure({kind, retry_after_s, cause});
+}
+
+void Dispatcher::OnStreamLost(Call& call, bool begun, std::string_view cause) {
+  const bool again = !closing_ && call.attempt_ == 0 && !call.response_begun_ &&
+                     call.body_bytes_sent_ == 0 && (!begun || call.idempotent_);
+  if (!again) return Fail(call, FailureKind::kWorkerLost, cause);
+  call.attempt_ = 1;
+  call.pool_->CountRetry(index());
+  if (Channel* lane = AcquireLane(*call.pool_)) {
+    lane->Send(call);
+    if (call.body_window() > 0) call.observer_->OnBodyRoom();
+    return;
+  }
+  call.state_ = Call::State::kQueued;
+  call.queued_us_ = loop_.now().monotonic_us;
+  if (call.pool_->Enqueue(call, index(), true) != Pool::Admission::kQueued) {
+    return Fail(call, FailureKind::kNoWorkers, "the pool has no workers");
+  }
+  ArmQueued(call);
+}
+
+void Dispatcher::OnChannelLost(Channel& channel, bool clean) {
+  std::vector<WorkerEvent> events;
+  channel.pool().LaneDetached(channel.worker(), index(), clean, &events);
+  registry_.Emit(events);
+}
+
+void Dispatcher::OnChannelClosed(Channel& channel) {
+  std::erase_if(channels_, [&](const auto& other) { return other.get() == &channel; });
+}
+
+void Dispatcher::LogLane(Channel& channel, std::string_view sentence) {
+  WorkerEvent event;
+  event.kind = WorkerEvent::Kind::kLog;
+  event.level = 3;
+  event.pool = channel.pool().name();
+  event.generation = channel.worker().generation;
+  event.worker_id = channel.worker().id;
+  event.pid = channel.worker().pid;
+  event.detail = "lane closed: " + std::string(sentence);
+  registry_.Emit({std::move(event)});
+}
+
+// Messages...
+
+void Dispatcher::OnMessage(DispatcherMessage& message) {
+  switch (message.kind) {
+    case DispatcherMessage::Kind::kGrant:
+      return OnGrant(message);
+    case DispatcherMessage::Kind::kFailure:
+      return OnQueueFailure(message);
+    case DispatcherMessage::Kind::kAttach:
+      return Attach(message);
+    case DispatcherMessage::Kind::kGoaway:
+      return GoawayLanes(message);
+  }
+}
+
+void Dispatcher::Attach(DispatcherMessage& message) {
+  if (closing_) return;
+  auto channel = std::make_unique<Channel>(*this, message.pool, message.worker, *message.lane);
+  if (!channel->Open()) return;
+  channels_.push_back(std::move(channel));
+  std::vector<WorkerEvent> events;
+  message.pool->LaneAttached(*message.worker, index(), &events);
+  registry_.Emit(events);
+}
+
+void Dispatcher::GoawayLanes(DispatcherMessage& message) {
+  for (auto& lane : channels_) {
+    const Worker& worker = lane->worker();
+    if (&lane->pool() != message.pool.get() || worker.generation.number != message.generation) {
+      continue;
+    }
+    if (message.worker_id == 0 || message.worker_id == worker.id) {
+      lane->Goaway(message.code, DrainDue());
+    }
+  }
+}
+
+int64_t Dispatcher::DrainDue() const {
+  return loop_.now().monotonic_us + registry_.options().drain_timeout_us;
+}
+
+void Dispatcher::OnTimer() {
+  // Lanes that close do so later, in OnChannelClosed(): the vector stays as it is.
+  for (size_t i = 0; i < channels_.size(); ++i) {
+    channels_[i]->Tick(loop_.now().monotonic_us, registry_.options().ping_interval_us);
+  }
+}
+
+void Dispatcher::Drain() {
+  for (auto& lane : channels_) lane->Goaway(GoawayCode::kDraining, DrainDue());
+}
+
+void Dispatcher::Close() {
+  if (closing_) return;
+  closing_ = true;
+  mailbox_.Close();
+  timer_.Close();
+  for (auto& lane : channels_) lane->Close(GoawayCode::kDraining, "the sidecar is stopping");
+  for (auto& call : calls_) {
+    if (call->state_ != Call::State::kQueued) continue;
+    call->pool_->Remove(*call);
+    Fail(*call, FailureKind::kNoWorkers, "the sidecar is stopping");
+  }
+}
+
+}  // namespace catzilla::worker

@@ -1,0 +1,490 @@
+#include "sidecar/worker/pool.h"
+
+#include <algorithm>
+
+#include "sidecar/base/check.h"
+
+namespace catzilla::worker {
+
+namespace {
+
+// Takes the same time wherever the bytes differ.
+bool EqualInConstantTime(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned char differs = 0;
+  for (size_t i = 0; i < a.size(); ++i) differs |= static_cast<unsigned char>(a[i] ^ b[i]);
+  return differs == 0;
+}
+
+bool IsSameProcess(const Worker& worker, const Hello& hello) {
+  return worker.pid == hello.pid && worker.index == hello.worker_index &&
+         worker.start_time_us == hello.start_time_us;
+}
+
+}  // namespace
+
+std::string_view FailureName(FailureKind kind) {
+  switch (kind) {
+    case FailureKind::kQueueFull: return "queue_full";
+    case FailureKind::kQueueTimeout: return "queue_timeout";
+    case FailureKind::kNoWorkers: return "no_workers";
+    case FailureKind::kTimeout: return "timeout";
+    case FailureKind::kWorkerLost: return "worker_lost";
+    case FailureKind::kAppFailed: return "app_failed";
+    case FailureKind::kBadAnswer: return "bad_answer";
+    case FailureKind::kTooLarge: return "too_large";
+  }
+  return "?";
+}
+
+std::string_view WorkerStateName(WorkerStatus::State state) {
+  switch (state) {
+    case WorkerStatus::State::kStarting: return "starting";
+    case WorkerStatus::State::kReady: return "ready";
+    case WorkerStatus::State::kDraining: return "draining";
+    case WorkerStatus::State::kRecycling: return "recycling";
+  }
+  return "?";
+}
+
+Pool::Pool(std::string name, uint64_t epoch, int loops, PoolLinks& links)
+    : name_(std::move(name)), epoch_(epoch), loops_(loops), links_(links) {
+  CATZILLA_CHECK(loops >= 1 && loops <= kLoopsMax, "a pool needs one to eight loops");
+}
+
+Pool::~Pool() { CATZILLA_CHECK(queue_.empty(), "a pool died while requests waited in it"); }
+
+void Pool::Configure(const config::Pool& config) {
+  queue_max_.store(config.queue_max, std::memory_order_relaxed);
+  credits_per_worker_.store(std::max(1u, config.credits_per_worker), std::memory_order_relaxed);
+  retry_after_s_.store(config.retry_after_s, std::memory_order_relaxed);
+  queue_timeout_us_.store(config.queue_timeout_us, std::memory_order_relaxed);
+  request_timeout_us_.store(config.request_timeout_us, std::memory_order_relaxed);
+  hard_timeout_us_.store(config.hard_timeout_us, std::memory_order_relaxed);
+}
+
+int64_t Pool::hard_timeout_us() const {
+  const int64_t hard = Get(hard_timeout_us_);
+  return hard > 0 ? hard : 2 * request_timeout_us();
+}
+
+// Generations...
+
+Pool::Generation* Pool::Find(uint64_t number) {
+  for (auto& generation : generations_) {
+    if (generation->number == number) return generation.get();
+  }
+  return nullptr;
+}
+
+GenerationId Pool::BeginGeneration(std::string token, std::string table_hash, uint32_t min_ready) {
+  std::vector<Goaway> goaways;
+  GenerationId id;
+  {
+    base::MutexLock lock(mutex_);
+    ever_leased_ = true;
+    for (auto& generation : generations_) {
+      // One that never took over will not any more; the active one goes on until the switch.
+      if (generation->phase != Phase::kStarting) continue;
+      generation->phase = Phase::kRetiring;
+      goaways.push_back({generation->number, 0, GoawayCode::kSuperseded});
+    }
+    std::erase_if(generations_, [](const auto& generation) {
+      return generation->phase == Phase::kRetiring && generation->workers.empty();
+    });
+    auto generation = std::make_unique<Generation>();
+    generation->number = ++newest_;
+    generation->token = std::move(token);
+    generation->table_hash = std::move(table_hash);
+    generation->min_ready = std::max(1u, min_ready);
+    id = {epoch_, generation->number};
+    generations_.push_back(std::move(generation));
+  }
+  Post(goaways);
+  return id;
+}
+
+bool Pool::SetLeased(uint64_t number, bool leased) {
+  base::MutexLock lock(mutex_);
+  Generation* generation = Find(number);
+  if (generation == nullptr || generation->phase == Phase::kRetiring) return false;
+  generation->leased = leased;
+  GrantLocked();
+  return true;
+}
+
+void Pool::Retire() {
+  std::vector<Goaway> goaways;
+  {
+    base::MutexLock lock(mutex_);
+    active_.store(0, std::memory_order_release);
+    for (auto& generation : generations_) {
+      generation->phase = Phase::kRetiring;
+      generation->leased = false;
+      goaways.push_back({generation->number, 0, GoawayCode::kDraining});
+    }
+    GrantLocked();
+  }
+  Post(goaways);
+}
+
+uint32_t Pool::ReadyCount(const Generation& generation) const {
+  uint32_t ready = 0;
+  for (const auto& worker : generation.workers) {
+    if (worker->ready.load() && !worker->draining.load()) ++ready;
+  }
+  return ready;
+}
+
+// All routes go over with one store; loops see either the old generation's workers or the new one's.
+void Pool::MaybeSwitch(Generation& generation, std::vector<WorkerEvent>* events,
+                       std::vector<Goaway>* goaways) {
+  const uint32_t ready = ReadyCount(generation);
+  if (generation.phase != Phase::kStarting || ready < generation.min_ready) return;
+  for (auto& other : generations_) {
+    if (other->phase != Phase::kActive) continue;
+    other->phase = Phase::kRetiring;
+    goaways->push_back({other->number, 0, GoawayCode::kSuperseded});
+  }
+  generation.phase = Phase::kActive;
+  active_.store(generation.number, std::memory_order_release);
+  WorkerEvent event;
+  event.kind = WorkerEvent::Kind::kSwitched;
+  event.pool = name_;
+  event.generation = {epoch_, generation.number};
+  event.ready = ready;
+  events->push_back(std::move(event));
+}
+
+void Pool::Post(const std::vector<Goaway>& goaways) {
+  for (const Goaway& goaway : goaways) {
+    links_.PostGoaway(shared_from_this(), goaway.generation, goaway.worker_id, goaway.code);
+  }
+}
+
+// Workers attach and go...
+
+base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
+                                                            uint64_t worker_id) {
+  base::MutexLock lock(mutex_);
+  const auto refuse = [](GoawayCode code, std::string sentence) {
+    return base::Fail(Refusal{code, std::move(sentence)});
+  };
+  Generation* generation = hello.epoch == epoch_ ? Find(hello.generation) : nullptr;
+  if (generation == nullptr) {
+    return refuse(GoawayCode::kGeneration,
+                  "pool " + name_ + " has no generation " + std::to_string(hello.generation) +
+                      " (the sidecar has restarted, or newer code has replaced it): register again");
+  }
+  if (!EqualInConstantTime(hello.token, generation->token)) {
+    return refuse(GoawayCode::kToken, "the attach token is not the one of this generation");
+  }
+  if (generation->phase == Phase::kRetiring) {
+    return refuse(GoawayCode::kSuperseded, "a newer generation has taken over");
+  }
+  if (hello.table_hash != generation->table_hash) {
+    return refuse(GoawayCode::kTable,
+                  "this worker's route table differs from the registered one: all workers of a "
+                  "generation must run the same code with the same settings");
+  }
+  for (const auto& worker : generation->workers) {
+    if (!IsSameProcess(*worker, hello)) continue;
+    if (hello.purpose == Purpose::kLane) return worker;
+    return refuse(GoawayCode::kProtocol, "this process has a control connection already");
+  }
+  if (hello.purpose == Purpose::kLane) {
+    return refuse(GoawayCode::kProtocol, "open the control connection before the lanes");
+  }
+  size_t count = 0;
+  for (const auto& other : generations_) count += other->workers.size();
+  if (count >= kWorkersMax) {
+    return refuse(GoawayCode::kTooMany,
+                  "the pool has " + std::to_string(count) + " workers, no more are taken");
+  }
+  auto worker = base::Ref<Worker>::Make();
+  worker->id = worker_id;
+  worker->generation = {epoch_, generation->number};
+  worker->pid = hello.pid;
+  worker->index = hello.worker_index;
+  worker->start_time_us = hello.start_time_us;
+  worker->credits = std::min(credits_per_worker(), std::max(1u, hello.in_flight_max));
+  worker->ceiling = worker->credits;
+  worker->stream_window = hello.stream_window;
+  worker->connection_window = hello.connection_window;
+  worker->rss_bytes = hello.rss_bytes;
+  worker->sdk = hello.sdk;
+  worker->python = hello.python;
+  worker->framework = hello.framework;
+  worker->note = hello.note;
+  worker->control_ = true;
+  generation->workers.push_back(worker);
+  return worker;
+}
+
+WorkerEvent Pool::Event(WorkerEvent::Kind kind, const Worker& worker) const {
+  WorkerEvent event;
+  event.kind = kind;
+  event.pool = name_;
+  event.generation = worker.generation;
+  event.worker_id = worker.id;
+  event.pid = worker.pid;
+  for (const auto& generation : generations_) {
+    if (generation->number == worker.generation.number) event.ready = ReadyCount(*generation);
+  }
+  return event;
+}
+
+void Pool::UpdateReady(Worker& worker, std::vector<WorkerEvent>* events) {
+  bool ready = worker.control_;
+  for (int loop = 0; loop < loops_; ++loop) ready = ready && worker.lanes_[loop] > 0;
+  const bool was_ready = worker.ready.exchange(ready);
+  if (ready && !was_ready) events->push_back(Event(WorkerEvent::Kind::kReady, worker));
+}
+
+void Pool::LaneAttached(Worker& worker, int loop, std::vector<WorkerEvent>* events) {
+  std::vector<Goaway> goaways;
+  {
+    base::MutexLock lock(mutex_);
+    ++worker.lanes_[loop];
+    UpdateReady(worker, events);
+    if (Generation* generation = Find(worker.generation.number)) {
+      MaybeSwitch(*generation, events, &goaways);
+    }
+    GrantLocked();
+  }
+  Post(goaways);
+}
+
+void Pool::LaneDetached(Worker& worker, int loop, bool clean, std::vector<WorkerEvent>* events) {
+  base::MutexLock lock(mutex_);
+  CATZILLA_CHECK(worker.lanes_[loop] > 0, "a lane left a worker that had none");
+  --worker.lanes_[loop];
+  worker.said_goodbye_ |= clean;
+  UpdateReady(worker, events);
+  ForgetIfGone(worker, events);
+  GrantLocked();
+}
+
+void Pool::ControlDetached(Worker& worker, bool clean, std::vector<WorkerEvent>* events) {
+  bool lanes_left = false;
+  {
+    base::MutexLock lock(mutex_);
+    worker.control_ = false;
+    worker.draining.store(true);
+    worker.said_goodbye_ |= clean;
+    UpdateReady(worker, events);
+    for (uint8_t lanes : worker.lanes_) lanes_left |= lanes > 0;
+    ForgetIfGone(worker, events);
+    GrantLocked();
+  }
+  if (!lanes_left) return;
+  // What runs on its lanes may finish; nothing new goes there.
+  Post({{worker.generation.number, worker.id, GoawayCode::kDraining}});
+}
+
+// A worker is forgotten with its last connection.
+void Pool::ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) {
+  if (worker.control_) return;
+  for (uint8_t lanes : worker.lanes_) {
+    if (lanes > 0) return;
+  }
+  events->push_back(Event(
+      worker.said_goodbye_ ? WorkerEvent::Kind::kLeft : WorkerEvent::Kind::kLost, worker));
+  Generation* generation = Find(worker.generation.number);
+  if (generation == nullptr) return;
+  std::erase_if(generation->workers, [&](const auto& other) { return other.get() == &worker; });
+  if (generation->phase != Phase::kRetiring || !generation->workers.empty()) return;
+  events->push_back(Event(WorkerEvent::Kind::kRetired, worker));
+  std::erase_if(generations_, [&](const auto& other) { return other.get() == generation; });
+}
+
+void Pool::HardTimeout(Worker& worker, uint32_t route_id, int64_t age_us,
+                       std::vector<WorkerEvent>* events) {
+  if (worker.recycling.exchange(true)) return;
+  worker.draining.store(true);
+  {
+    base::MutexLock lock(mutex_);
+    WorkerEvent event = Event(WorkerEvent::Kind::kHardTimeout, worker);
+    event.detail = "a request of route " + std::to_string(route_id) + " still runs after " +
+                   std::to_string(age_us / 1000) + " ms";
+    events->push_back(std::move(event));
+    GrantLocked();
+  }
+  Post({{worker.generation.number, worker.id, GoawayCode::kRecycle}});
+}
+
+bool Pool::Recycle(uint64_t worker_id) {
+  uint64_t number = 0;
+  {
+    base::MutexLock lock(mutex_);
+    for (const auto& generation : generations_) {
+      for (const auto& worker : generation->workers) {
+        if (worker->id != worker_id) continue;
+        worker->draining.store(true);
+        number = generation->number;
+      }
+    }
+  }
+  if (number == 0) return false;
+  Post({{number, worker_id, GoawayCode::kRecycle}});
+  return true;
+}
+
+// Admission...
+
+bool Pool::TryAcquire(Worker& worker) {
+  uint32_t in_flight = worker.in_flight.load(std::memory_order_relaxed);
+  while (in_flight < worker.ceiling.load(std::memory_order_relaxed)) {
+    if (worker.in_flight.compare_exchange_weak(in_flight, in_flight + 1)) return true;
+  }
+  return false;
+}
+
+// The order matters: the credit is free before the queue is looked at, and Enqueue() queues before it
+// looks for a credit, so that one of the two always sees the other.
+void Pool::Release(Worker& worker) {
+  const uint32_t before = worker.in_flight.fetch_sub(1, std::memory_order_seq_cst);
+  CATZILLA_CHECK(before > 0, "a credit was returned twice");
+  if (crowded()) Grant();
+}
+
+void Pool::SetCeiling(Worker& worker, uint32_t ceiling) {
+  worker.ceiling.store(std::min(ceiling, worker.credits));
+  if (crowded()) Grant();
+}
+
+Pool::Admission Pool::Enqueue(Call& call, int loop, bool retried) {
+  base::MutexLock lock(mutex_);
+  if (!Hopeful()) return Admission::kHopeless;
+  const uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+  if (!retried && waiting >= Get(queue_max_)) return Admission::kFull;
+  call.loop_ = loop;
+  if (retried) {
+    queue_.PushFront(call);
+  } else {
+    queue_.PushBack(call);
+  }
+  waiting_.store(waiting + 1, std::memory_order_seq_cst);
+  GrantLocked();
+  return Admission::kQueued;
+}
+
+bool Pool::Remove(Call& call) {
+  base::MutexLock lock(mutex_);
+  base::ListNode<QueueTag>& node = call;
+  if (!node.linked()) return false;
+  node.Unlink();
+  waiting_.store(waiting_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  return true;
+}
+
+bool Pool::Hopeful() const {
+  for (const auto& generation : generations_) {
+    if (generation->leased && generation->phase != Phase::kRetiring) return true;
+    for (const auto& worker : generation->workers) {
+      if (Usable(*worker)) return true;
+    }
+  }
+  return false;
+}
+
+base::Ref<Worker> Pool::AcquireAny() {
+  Generation* generation = Find(active_.load(std::memory_order_relaxed));
+  if (generation == nullptr) return nullptr;
+  for (size_t tries = 0; tries < generation->workers.size(); ++tries) {
+    base::Ref<Worker> best;
+    for (const auto& worker : generation->workers) {
+      if (!Usable(*worker) || worker->in_flight.load() >= worker->ceiling.load()) continue;
+      if (!best || worker->in_flight.load() < best->in_flight.load()) best = worker;
+    }
+    if (!best) return nullptr;
+    if (TryAcquire(*best)) return best;
+  }
+  return nullptr;
+}
+
+void Pool::Grant() {
+  base::MutexLock lock(mutex_);
+  GrantLocked();
+}
+
+void Pool::GrantLocked() {
+  if (queue_.empty()) return;
+  const bool hopeful = Hopeful();
+  while (Call* call = queue_.front()) {
+    base::Ref<Worker> worker;
+    if (hopeful && !(worker = AcquireAny())) return;
+    // The mailbox of the waiter's loop is full: the next credit tries again.
+    if (hopeful && !links_.PostGrant(shared_from_this(), call->loop_, call, call->epoch_, worker)) {
+      worker->in_flight.fetch_sub(1);
+      return;
+    }
+    if (!hopeful) links_.PostFailure(call->loop_, call, call->epoch_, FailureKind::kNoWorkers);
+    queue_.PopFront();
+    waiting_.store(waiting_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  }
+}
+
+// Numbers...
+
+void Pool::CountQueueWait(int loop, int64_t wait_us) {
+  size_t bucket = 0;
+  while (bucket < kQueueWaitBounds.size() &&
+         static_cast<double>(wait_us) > kQueueWaitBounds[bucket] * 1e6) {
+    ++bucket;
+  }
+  Bump(numbers_[loop].queue_wait[bucket]);
+  Bump(numbers_[loop].queue_wait_us, static_cast<uint64_t>(std::max<int64_t>(0, wait_us)));
+}
+
+PoolStatus Pool::Status() const {
+  PoolStatus status;
+  status.name = name_;
+  status.queued = waiting_.load();
+  status.queue_max = Get(queue_max_);
+  for (const Numbers& numbers : numbers_) {
+    status.requests += Get(numbers.requests);
+    status.retries += Get(numbers.retries);
+    status.queue_wait_us += Get(numbers.queue_wait_us);
+    for (int i = 0; i < kFailureKinds; ++i) status.failures[i] += Get(numbers.failures[i]);
+    for (size_t i = 0; i < status.queue_wait.size(); ++i) {
+      status.queue_wait[i] += Get(numbers.queue_wait[i]);
+    }
+  }
+  base::MutexLock lock(mutex_);
+  status.active = {epoch_, active_.load()};
+  status.newest = {epoch_, newest_};
+  for (const auto& generation : generations_) {
+    status.leased |= generation->leased && generation->phase != Phase::kRetiring;
+    for (const auto& worker : generation->workers) {
+      WorkerStatus& row = status.workers.emplace_back();
+      row.state = worker->recycling.load()   ? WorkerStatus::State::kRecycling
+                  : worker->draining.load() || generation->phase == Phase::kRetiring
+                      ? WorkerStatus::State::kDraining
+                  : worker->ready.load() ? WorkerStatus::State::kReady
+                                         : WorkerStatus::State::kStarting;
+      row.generation = worker->generation;
+      row.id = worker->id;
+      row.pid = worker->pid;
+      row.index = worker->index;
+      row.start_time_us = worker->start_time_us;
+      for (uint8_t lanes : worker->lanes_) row.lanes += lanes;
+      row.in_flight = worker->in_flight.load();
+      row.credits = worker->ceiling.load();
+      row.requests = worker->requests.load();
+      row.rss_bytes = worker->rss_bytes.load();
+      row.pings_missed = worker->pings_missed.load();
+      row.handler_us = worker->handler_us.load();
+      row.loop_lag_us = worker->loop_lag_us.load();
+      row.sdk = worker->sdk;
+      row.python = worker->python;
+      row.framework = worker->framework;
+      row.note = worker->note;
+      status.in_flight += row.in_flight;
+    }
+  }
+  status.orphaned = ever_leased_ && !status.leased;
+  return status;
+}
+
+}  // namespace catzilla::worker

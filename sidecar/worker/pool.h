@@ -1,0 +1,311 @@
+// What the loops share of one pool of workers: its processes, its generations, the admission count and
+// the one queue of requests that wait.
+//
+// Threads: any, unless a line says otherwise. TryAcquire/Release and the numbers are atomics; the queue,
+//          the generations and the list of workers are under one mutex that is never held while
+//          anything is called back.
+// Owns:    Workers by reference; Calls in the queue belong to their dispatchers.
+// Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLoopsMax.
+// Order:   the oldest waiter of all loops gets the next free credit; a request never overtakes the queue.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sidecar/base/intrusive_list.h"
+#include "sidecar/base/mutex.h"
+#include "sidecar/base/ref.h"
+#include "sidecar/base/result.h"
+#include "sidecar/config/snapshot.h"
+#include "sidecar/worker/call.h"
+#include "sidecar/worker/payload.h"
+
+namespace catzilla::worker {
+
+inline constexpr int kLoopsMax = 8;
+inline constexpr size_t kWorkersMax = 256;  // Processes of one pool, all generations.
+
+struct GenerationId {
+  uint64_t epoch = 0;   // Of the sidecar's start.
+  uint64_t number = 0;  // 0: none.
+  bool operator==(const GenerationId&) const = default;
+};
+
+// One worker process.
+class Worker final : public base::RefCounted<Worker> {
+ public:
+  // Constant after construction.
+  uint64_t id = 0;
+  GenerationId generation;
+  uint32_t pid = 0;
+  uint32_t index = 0;
+  uint64_t start_time_us = 0;
+  uint32_t credits = 0;
+  uint32_t stream_window = 0;      // Request bytes it takes per stream...
+  uint32_t connection_window = 0;  // ...and per lane.
+  std::string sdk, python, framework, note;
+
+  // Any thread.
+  std::atomic<uint32_t> in_flight{0};
+  std::atomic<uint32_t> ceiling{0};    // At most credits; CREDIT(0, n) moves it.
+  std::atomic<bool> ready{false};      // Control and a lane on each loop are attached.
+  std::atomic<bool> draining{false};   // Takes no new requests.
+  std::atomic<bool> recycling{false};  // A hard deadline has passed on it.
+  std::atomic<uint64_t> requests{0};
+  std::atomic<uint64_t> pings_missed{0};
+  std::atomic<uint64_t> rss_bytes{0};
+  std::atomic<uint32_t> active{0};
+  std::atomic<uint32_t> detached{0};
+  std::atomic<uint32_t> loop_lag_us{0};
+  std::atomic<uint64_t> exceptions{0};
+  std::atomic<uint64_t> handler_us{0};  // Sum over its answers.
+
+ private:
+  friend class Pool;
+  // Guarded by the pool's mutex.
+  std::array<uint8_t, kLoopsMax> lanes_{};
+  bool control_ = false;
+  bool said_goodbye_ = false;
+};
+
+// A thing that happened, for the control room and the log.
+struct WorkerEvent {
+  enum class Kind : uint8_t {
+    kAttached,     // A process has opened its control connection.
+    kReady,        // It takes requests, or could.
+    kLost,         // It has gone without having said so.
+    kLeft,         // It has gone after GOAWAY.
+    kRefused,      // A HELLO was not accepted; `detail` is the sentence it was sent.
+    kSwitched,     // All routes are now answered by `generation`.
+    kRetired,      // The last worker of an older generation has gone.
+    kHardTimeout,  // A request has passed its hard deadline: recycle the process. `detail` names it.
+    kLog,          // A line of the worker; `level` as in LOG.
+  };
+  Kind kind = Kind::kAttached;
+  std::string pool;
+  GenerationId generation;
+  uint64_t worker_id = 0;
+  uint32_t pid = 0;
+  uint32_t ready = 0;  // Ready workers of the generation.
+  uint32_t level = 0;
+  std::string detail;
+};
+
+class EventSink {
+ public:
+  // Any thread; must not block, and must not call the Registry back.
+  virtual void OnWorkerEvent(const WorkerEvent& event) = 0;
+
+ protected:
+  ~EventSink() = default;
+};
+
+// How the pool reaches the connections; implemented by dispatchers and the acceptor's registry.
+class PoolLinks {
+ public:
+  // `worker` may have the call; false: the loop cannot be told now.
+  virtual bool PostGrant(std::shared_ptr<Pool> pool, int loop, Call* call, uint32_t epoch,
+                         base::Ref<Worker> worker) = 0;
+  // The queued call will not be answered.
+  virtual void PostFailure(int loop, Call* call, uint32_t epoch, FailureKind kind) = 0;
+  // Every connection of the generation (worker_id 0), or of one worker: GOAWAY, drain, close.
+  virtual void PostGoaway(std::shared_ptr<Pool> pool, uint64_t generation, uint64_t worker_id,
+                          GoawayCode code) = 0;
+
+ protected:
+  ~PoolLinks() = default;
+};
+
+// One worker as `worker ls` and the metrics show it.
+struct WorkerStatus {
+  enum class State : uint8_t { kStarting, kReady, kDraining, kRecycling };
+  State state = State::kStarting;
+  GenerationId generation;
+  uint64_t id = 0;
+  uint32_t pid = 0;
+  uint32_t index = 0;
+  uint64_t start_time_us = 0;
+  uint32_t lanes = 0;
+  uint32_t in_flight = 0;
+  uint32_t credits = 0;
+  uint64_t requests = 0;
+  uint64_t rss_bytes = 0;
+  uint64_t pings_missed = 0;
+  uint64_t handler_us = 0;
+  uint32_t loop_lag_us = 0;
+  std::string sdk, python, framework, note;
+};
+std::string_view WorkerStateName(WorkerStatus::State state);
+
+// Upper bounds of the queue-wait histogram, seconds; one more bucket is everything above.
+inline constexpr std::array<double, 12> kQueueWaitBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                                            0.05,   0.1,   0.25,   0.5,   1.0,  5.0};
+struct PoolStatus {
+  std::string name;
+  GenerationId active;   // number 0: none yet.
+  GenerationId newest;
+  bool leased = false;   // A registration stream holds it.
+  bool orphaned = false; // There was one.
+  uint32_t queued = 0;
+  uint32_t queue_max = 0;
+  uint32_t in_flight = 0;
+  uint64_t requests = 0;
+  uint64_t retries = 0;
+  std::array<uint64_t, kFailureKinds> failures{};  // By FailureKind.
+  std::array<uint64_t, kQueueWaitBounds.size() + 1> queue_wait{};  // Not cumulative.
+  uint64_t queue_wait_us = 0;
+  std::vector<WorkerStatus> workers;
+};
+
+class Pool final : public std::enable_shared_from_this<Pool> {
+ public:
+  // `loops`: how many there are; each worker needs a lane on each.
+  Pool(std::string name, uint64_t epoch, int loops, PoolLinks& links);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  const std::string& name() const { return name_; }
+
+  // Live: takes effect with the next request.
+  void Configure(const config::Pool& config);
+  uint32_t credits_per_worker() const { return Get(credits_per_worker_); }
+  uint32_t retry_after_s() const { return Get(retry_after_s_); }
+  int64_t queue_timeout_us() const { return Get(queue_timeout_us_); }
+  int64_t request_timeout_us() const { return Get(request_timeout_us_); }
+  int64_t hard_timeout_us() const;
+
+  // Generations, from the control threads.
+  GenerationId BeginGeneration(std::string token, std::string table_hash, uint32_t min_ready);
+  // False: there is no such generation, or it is retiring.
+  bool SetLeased(uint64_t generation, bool leased);
+  // Everything drains and goes; the queue is answered.
+  void Retire();
+
+  // Attaching, from the acceptor and the dispatchers. What follows is appended to `events`.
+  struct Refusal {
+    GoawayCode code = GoawayCode::kProtocol;
+    std::string sentence;
+  };
+  base::Result<base::Ref<Worker>, Refusal> Attach(const Hello& hello, uint64_t worker_id);
+  void LaneAttached(Worker& worker, int loop, std::vector<WorkerEvent>* events);
+  // `clean`: after GOAWAY.
+  void LaneDetached(Worker& worker, int loop, bool clean, std::vector<WorkerEvent>* events);
+  void ControlDetached(Worker& worker, bool clean, std::vector<WorkerEvent>* events);
+  void Drain(Worker& worker) { worker.draining.store(true); }
+  // A request has not ended at its hard deadline.
+  void HardTimeout(Worker& worker, uint32_t route_id, int64_t age_us,
+                   std::vector<WorkerEvent>* events);
+
+  // Admission, from the loops.
+  bool Usable(const Worker& worker) const {
+    return worker.ready.load(std::memory_order_acquire) &&
+           !worker.draining.load(std::memory_order_relaxed) &&
+           worker.generation.number == active_.load(std::memory_order_acquire);
+  }
+  // Whether somebody waits; then nobody may go straight to a lane.
+  bool crowded() const { return waiting_.load(std::memory_order_seq_cst) > 0; }
+  // Takes a credit of this worker if it has one.
+  bool TryAcquire(Worker& worker);
+  void Release(Worker& worker);
+  // CREDIT(0, n): how many the worker wants at most from now on.
+  void SetCeiling(Worker& worker, uint32_t ceiling);
+
+  enum class Admission : uint8_t {
+    kQueued,
+    kFull,
+    kHopeless,  // No usable worker, and no lease that will bring one.
+  };
+  // `retried`: goes to the front, past the limit.
+  Admission Enqueue(Call& call, int loop, bool retried);
+  // False: it was not in the queue; a grant is on its way.
+  bool Remove(Call& call);
+
+  // GOAWAY(recycle) to one worker: it finishes and is replaced. False: there is none with this id.
+  bool Recycle(uint64_t worker_id);
+
+  // Counted by the loops.
+  void CountFailure(int loop, FailureKind kind) { Bump(numbers_[loop].failures[size_t(kind)]); }
+  void CountRequest(int loop) { Bump(numbers_[loop].requests); }
+  void CountRetry(int loop) { Bump(numbers_[loop].retries); }
+  void CountQueueWait(int loop, int64_t wait_us);
+
+  PoolStatus Status() const;
+  uint64_t active_generation() const { return active_.load(std::memory_order_acquire); }
+
+ private:
+  enum class Phase : uint8_t { kStarting, kActive, kRetiring };
+  struct Generation {
+    uint64_t number = 0;
+    std::string token;
+    std::string table_hash;
+    uint32_t min_ready = 1;
+    bool leased = true;
+    Phase phase = Phase::kStarting;
+    std::vector<base::Ref<Worker>> workers;
+  };
+  struct Goaway {
+    uint64_t generation;
+    uint64_t worker_id;
+    GoawayCode code;
+  };
+  // One loop's counters; single writer.
+  struct alignas(64) Numbers {
+    std::array<std::atomic<uint64_t>, kFailureKinds> failures{};
+    std::atomic<uint64_t> requests{0};
+    std::atomic<uint64_t> retries{0};
+    std::array<std::atomic<uint64_t>, kQueueWaitBounds.size() + 1> queue_wait{};
+    std::atomic<uint64_t> queue_wait_us{0};
+  };
+
+  template <typename T>
+  static T Get(const std::atomic<T>& value) {
+    return value.load(std::memory_order_relaxed);
+  }
+  static void Bump(std::atomic<uint64_t>& counter, uint64_t by = 1) {
+    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+  Generation* Find(uint64_t number) CATZILLA_REQUIRES(mutex_);
+  WorkerEvent Event(WorkerEvent::Kind kind, const Worker& worker) const CATZILLA_REQUIRES(mutex_);
+  uint32_t ReadyCount(const Generation& generation) const CATZILLA_REQUIRES(mutex_);
+  void UpdateReady(Worker& worker, std::vector<WorkerEvent>* events) CATZILLA_REQUIRES(mutex_);
+  void MaybeSwitch(Generation& generation, std::vector<WorkerEvent>* events,
+                   std::vector<Goaway>* goaways) CATZILLA_REQUIRES(mutex_);
+  void ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) CATZILLA_REQUIRES(mutex_);
+  bool Hopeful() const CATZILLA_REQUIRES(mutex_);
+  base::Ref<Worker> AcquireAny() CATZILLA_REQUIRES(mutex_);
+  void Post(const std::vector<Goaway>& goaways);
+  // Gives free credits to the oldest waiters; fails them all when there is no hope.
+  void Grant();
+  void GrantLocked() CATZILLA_REQUIRES(mutex_);
+
+  // Constant after construction.
+  const std::string name_;
+  const uint64_t epoch_;
+  const int loops_;
+  PoolLinks& links_;
+
+  // Any thread.
+  std::atomic<uint32_t> queue_max_{1024};
+  std::atomic<uint32_t> credits_per_worker_{64};
+  std::atomic<uint32_t> retry_after_s_{1};
+  std::atomic<int64_t> queue_timeout_us_{5'000'000};
+  std::atomic<int64_t> request_timeout_us_{60'000'000};
+  std::atomic<int64_t> hard_timeout_us_{0};
+  std::atomic<uint64_t> active_{0};
+  std::atomic<uint32_t> waiting_{0};
+  std::array<Numbers, kLoopsMax> numbers_;
+
+  mutable base::Mutex mutex_;
+  std::vector<std::unique_ptr<Generation>> generations_ CATZILLA_GUARDED_BY(mutex_);
+  uint64_t newest_ CATZILLA_GUARDED_BY(mutex_) = 0;
+  bool ever_leased_ CATZILLA_GUARDED_BY(mutex_) = false;
+  base::List<Call, QueueTag> queue_ CATZILLA_GUARDED_BY(mutex_);
+};
+
+}  // namespace catzilla::worker
