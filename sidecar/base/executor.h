@@ -7,8 +7,9 @@
 // Fails:   TryPost() declines when the queue is full or the executor is shutting down. The caller
 //          answers 503 and counts it; the task is destroyed unrun. A thread that cannot be made
 //          aborts at start.
-// Life:    Shutdown() (or the destructor) declines new tasks, runs those that are queued, and joins.
-//          So whoever waits for a task's message gets one. Whatever tasks use outlives Shutdown().
+// Life:    Shutdown() (or the destructor) declines new tasks, runs those that are queued, and
+//          joins. So whoever waits for a task's message gets one. Whatever tasks use outlives
+//          Shutdown().
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // Which answer an entry gives to a request: 200, 206, 304, a redirect, 412, 416 or an error.
 //
-// Threads: pure; any. Nothing is allocated for 200 and 304, nor for the rest once `scratch` has grown
-//          (keep one std::string per loop).
+// Threads: pure; any. Nothing is allocated for 200 and 304, nor for the rest once `scratch` has
+//          grown (keep one std::string per loop).
 // Owns:    nothing. An Answer borrows from its entry and from `scratch`: copy its bytes, or take a
 //          reference (base::Ref<base::Owner>), before the turn ends.
 #pragma once
@@ -24,7 +24,7 @@ struct Answer {
   // Empty for every other status: the caller writes its usual page for it, with `fields`.
   std::string_view head;
   uint32_t date_offset = 0;  // Where in `head` the 29 bytes of the date are to be written.
-  std::string_view fields;   // "Location: …\r\n", "Allow: …\r\n", "Content-Range: …\r\n" or nothing.
+  std::string_view fields;   // A Location, Allow or Content-Range line with its CRLF, or nothing.
 
   // The body: bytes in memory, or a piece of an open file. Neither for HEAD.
   std::string_view body;
@@ -40,17 +40,18 @@ struct Answer {
   }
 };
 
-// The answer that needs no file: 204 to OPTIONS, 405 to what is not GET or HEAD, each with Allow. For
-// GET and HEAD the status is 0: look the file up.
+// The answer that needs no file: 204 to OPTIONS, 405 to what is not GET or HEAD, each with Allow.
+// For GET and HEAD the status is 0: look the file up.
 Answer RespondToMethod(http::Method method);
 
-// Answers GET and HEAD from `entry`; `path` is the whole decoded path, for a redirect. Preconditions are
-// judged in the order of RFC 9110 section 13.2.2, a range of GET after them; several ranges get all of
-// the file. HEAD gets GET's head. REQUIRES: the method is GET or HEAD.
+// Answers GET and HEAD from `entry`; `path` is the whole decoded path, for a redirect.
+// Preconditions are judged in the order of RFC 9110 section 13.2.2, a range of GET after them;
+// several ranges get all of the file. HEAD gets GET's head. REQUIRES: the method is GET or HEAD.
 Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                const base::Now& now, std::string& scratch);
 
-// "Location: …\r\n" for `path` with a slash behind it: escaped, on this host whatever the path says.
+// "Location: …\r\n" for `path` with a slash behind it: escaped, on this host whatever the path
+// says.
 void AppendSlashLocation(std::string_view path, std::string_view query, std::string& out);
 
 }  // namespace catzilla::files

@@ -29,9 +29,11 @@ class AnswerTest : public testing::Test {
   }
 
   // `fields` are lines with CRLF; ETAG in them is replaced by the file's tag.
-  const http::RequestHead& Parse(std::string_view method, std::string_view target, std::string fields) {
+  const http::RequestHead& Parse(std::string_view method, std::string_view target,
+                                 std::string fields) {
     for (size_t at; (at = fields.find("ETAG")) != std::string::npos;) fields.replace(at, 4, etag_);
-    text_ = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
+    text_ = std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: a\r\n" + fields +
+            "\r\n";
     buffer_ = std::make_unique<http::HeadBuffer>();
     http::RequestParser parser;
     parser.Begin(buffer_.get(), {});
@@ -45,8 +47,8 @@ class AnswerTest : public testing::Test {
     entry_ = got.entry;
     etag_ = std::string(entry_->etag());
     const std::string target = std::string(path) + std::string(query);
-    return harness_.mount->Respond(*entry_, Parse(method, target, std::move(fields)), path, harness_.now,
-                                   scratch_, 0);
+    const http::RequestHead& head = Parse(method, target, std::move(fields));
+    return harness_.mount->Respond(*entry_, head, path, harness_.now, scratch_, 0);
   }
 
   MountHarness harness_;
@@ -155,7 +157,8 @@ TEST_F(AnswerTest, IsReadyToBeSentAsItLies) {
   EXPECT_EQ(std::string(whole.wire()), std::string(whole.head) + "\r\n0123456789");
   EXPECT_TRUE(whole.head.starts_with("HTTP/1.1 200 OK\r\nServer: catzilla\r\nDate: "));
   EXPECT_EQ(whole.head.substr(whole.date_offset, 29), "Thu, 01 Jan 1970 00:00:00 GMT");
-  EXPECT_NE(whole.head.find("Last-Modified: " + std::string(kModifiedText) + "\r\n"), std::string::npos);
+  const std::string last_modified = "Last-Modified: " + std::string(kModifiedText) + "\r\n";
+  EXPECT_NE(whole.head.find(last_modified), std::string::npos);
 
   const std::string head(whole.head);
   const Answer only_head = Ask("/static/a.txt", "HEAD");
@@ -262,7 +265,9 @@ TEST_F(AnswerTest, IsCounted) {
       {Counter::kNotFound, 1},     {Counter::kBytes, 14},       {Counter::kHits, 5},
       {Counter::kMisses, 3},       {Counter::kEntries, 3},
   };
-  for (const auto& row : kRows) EXPECT_EQ(stats.Get(row.counter), row.value) << CounterName(row.counter);
+  for (const auto& row : kRows) {
+    EXPECT_EQ(stats.Get(row.counter), row.value) << CounterName(row.counter);
+  }
 }
 
 }  // namespace

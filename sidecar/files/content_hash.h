@@ -1,7 +1,8 @@
-// The strong validator of a file's bytes: SipHash-2-4 with a 128-bit result and a fixed, public key.
+// The strong validator of a file's bytes: SipHash-2-4 with a 128-bit result and a fixed, public
+// key.
 //
-// The key is fixed so that every pod and every restart gives the same ETag. It protects from chance, not
-// from someone who may write the files: he may as well write any ETag he likes.
+// The key is fixed so that every pod and every restart gives the same ETag. It protects from
+// chance, not from someone who may write the files: he may as well write any ETag he likes.
 // Pure; any thread. About 1.5 bytes per cycle, paid once per version of a file.
 #pragma once
 

@@ -104,8 +104,8 @@ class Entry final : public base::Owner, public base::CacheNode {
     return {memory() + body_offset(), in_memory_ ? static_cast<size_t>(identity_.size) : 0};
   }
 
-  // Still the bytes that were opened? Asks the kernel; for entries with a descriptor, whose file may
-  // be rewritten in place while it is being sent.
+  // Still the bytes that were opened? Asks the kernel; for entries with a descriptor, whose file
+  // may be rewritten in place while it is being sent.
   bool Unchanged() const;
 
   // When the file was last known to be what this entry says (monotonic).
@@ -119,8 +119,8 @@ class Entry final : public base::Owner, public base::CacheNode {
   }
   void EndRevalidation() const { revalidating_.store(false, std::memory_order_release); }
 
-  // The hash under which an entry is kept. The mount's id is random and secret, so that nobody can make
-  // many paths meet in one bucket.
+  // The hash under which an entry is kept. The mount's id is random and secret, so that nobody can
+  // make many paths meet in one bucket.
   static uint64_t HashKey(uint64_t mount_id, std::string_view path);
 
  private:

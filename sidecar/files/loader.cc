@@ -27,8 +27,8 @@ void AppendField(std::string_view name, std::string_view value, std::string& out
 // 404 and 403 may be remembered; our own shortages may not.
 bool IsMemorable(uint16_t status) { return status == 404 || status == 403; }
 
-// Reads `size` bytes and makes sure that the file ends there. Returns 0, errno, or EAGAIN when it is
-// another size by now.
+// Reads `size` bytes and makes sure that the file ends there. Returns 0, errno, or EAGAIN when it
+// is another size by now.
 int ReadWhole(int fd, uint64_t size, std::string* bytes) {
   bytes->resize(size + 1);  // One more: a file that has grown shows it.
   size_t got = 0;
@@ -43,14 +43,14 @@ int ReadWhole(int fd, uint64_t size, std::string* bytes) {
   return got == size ? 0 : EAGAIN;
 }
 
-// The validator of a file that is not read: it cannot tell a rewrite of the same size whose times were
-// put back to the epoch, as images and reproducible builds do, so it is weak then.
+// The validator of a file that is not read: it cannot tell a rewrite of the same size whose times
+// were put back to the epoch, as images and reproducible builds do, so it is weak then.
 std::string StatusTag(const FileIdentity& identity) {
   const bool weak = identity.modified_ns < 2'000'000'000;
   char text[64];
-  const int bytes =
-      std::snprintf(text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", weak ? "W/" : "",
-                    static_cast<uint64_t>(identity.modified_ns), identity.size, identity.inode);
+  const int bytes = std::snprintf(
+      text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", weak ? "W/" : "",
+      static_cast<uint64_t>(identity.modified_ns), identity.size, identity.inode);
   return std::string(text, bytes);
 }
 
@@ -81,8 +81,8 @@ Loader::Loader(std::shared_ptr<const config::Mount> config, std::string server_n
       mount_id_(mount_id),
       stats_(std::move(stats)),
       resolver_(config_->root, config_->symlinks, method) {
-  // The schema room has refused what HeaderProblem() names. Should it not have, a head must still not
-  // be split.
+  // The schema room has refused what HeaderProblem() names. Should it not have, a head must still
+  // not be split.
   if (!config_->cache_control.empty() &&
       HeaderProblem("Cache-Control", config_->cache_control) == nullptr) {
     AppendField("Cache-Control", config_->cache_control, common_fields_);
@@ -249,8 +249,8 @@ OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_v
   parts.ranges = config_->ranges;
   Heads heads;
   if (parts.kind == EntryKind::kFile) {
-    // The times 0 and 1 are what images and reproducible builds set: they say nothing. Nor does a time
-    // that is still to come.
+    // The times 0 and 1 are what images and reproducible builds set: they say nothing. Nor does a
+    // time that is still to come.
     const int64_t modified_s = parts.identity.modified_ns / 1'000'000'000;
     const bool believable = modified_s > 1 && modified_s <= now.wall_s();
     if (config_->last_modified && believable) parts.last_modified_s = modified_s;

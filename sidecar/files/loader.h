@@ -3,8 +3,8 @@
 // Threads: Load() from any thread that may block. Immutable but for the resolver's root.
 // Owns:    the resolver.
 // Limits:  kReadTriesMax readings of a file that is being rewritten meanwhile.
-// Fails:   as an OpenResult without an entry: 500 and 503. What is missing or forbidden is an entry of
-//          kind kNegative, so that it may be remembered.
+// Fails:   as an OpenResult without an entry: 500 and 503. What is missing or forbidden is an entry
+//          of kind kNegative, so that it may be remembered.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct OpenResult {
   int error = 0;           // errno, for the log line that names the cause; 0: none.
 };
 
-// Why a field cannot be sent with files, or nullptr if it can: it is no token, it would split the head,
-// or it is ours to write.
+// Why a field cannot be sent with files, or nullptr if it can: it is no token, it would split the
+// head, or it is ours to write.
 const char* HeaderProblem(std::string_view name, std::string_view value);
 
 class Loader {
@@ -41,8 +41,8 @@ class Loader {
   Loader(std::shared_ptr<const config::Mount> config, std::string server_name, uint64_t mount_id,
          base::Ref<MountStats> stats, ResolveMethod method);
 
-  // What `key` (StripPrefix()'s result, judged kOk) is at `now`. Returns `known` itself, validated anew,
-  // if that is still true of it.
+  // What `key` (StripPrefix()'s result, judged kOk) is at `now`. Returns `known` itself, validated
+  // anew, if that is still true of it.
   OpenResult Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known);
 
   const Resolver& resolver() const { return resolver_; }

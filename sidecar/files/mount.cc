@@ -1,11 +1,11 @@
 // One key on its way:
 //
-//   not there --Open()--> opening --Run()--> hot --(half the window)--> hot, re-checked in background
+//   not there --Open()--> opening --Run()--> hot --(half the window)--> hot, re-checked meanwhile
 //                            ^                |
 //                            +----Open()------+ (past the window, or rewritten in place)
 //
-// A re-check that finds the file as it was stamps the entry; else a new entry takes its place, and the
-// old one lives as long as the answers that began with it.
+// A re-check that finds the file as it was stamps the entry; else a new entry takes its place, and
+// the old one lives as long as the answers that began with it.
 #include "sidecar/files/mount.h"
 
 #include <algorithm>
@@ -54,7 +54,8 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   const int64_t age_us = now.monotonic_us - entry->validated_us();
   const int64_t window_us = WindowUs(*entry);
   if (age_us > window_us) return {};
-  // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the head.
+  // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the
+  // head.
   if (entry->fd() >= 0 && !entry->Unchanged()) return {};
   if (age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
     StartRevalidation(*entry, now);

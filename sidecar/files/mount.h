@@ -1,10 +1,10 @@
 // One static mount at run time: finds hot entries without a lock, opens the others off the loop.
 //
-// GET and HEAD go: Find() -> kEntry: Respond(). -> kStatus: the error page. -> kOpen: Open(), and when
-// the sink is told, Respond() on what it brings. See README.md.
+// GET and HEAD go: Find() -> kEntry: Respond(). -> kStatus: the error page. -> kOpen: Open(), and
+// when the sink is told, Respond() on what it brings. See README.md.
 //
-// Threads: Find(), Open(), Respond() by any loop, inside its turn; stats by any thread. Opening runs on
-//          the files executor, whose threads tell the sink.
+// Threads: Find(), Open(), Respond() by any loop, inside its turn; stats by any thread. Opening
+//          runs on the files executor, whose threads tell the sink.
 // Owns:    the root's directory descriptor and the table of opens under way. Entries live in the
 //          FileStore, shared by all mounts.
 // Limits:  opens under way: one per path, at most the executor's queue and threads together; past
@@ -71,15 +71,16 @@ class Mount final : public std::enable_shared_from_this<Mount> {
     uint16_t status = 0;           // kStatus: 400, 403 or 404.
   };
 
-  // `path` is the request's path as http/target gives it, decoded once and without dot segments, with the
-  // mount's prefix still on it. REQUIRES: http::IsFitForFiles(), else the answer is 400; and the prefix
-  // matches on a segment boundary.
-  // A served entry is at most revalidate_us old; past half of it a re-check starts in the background.
+  // `path` is the request's path as http/target gives it, decoded once and without dot segments,
+  // with the mount's prefix still on it. REQUIRES: http::IsFitForFiles(), else the answer is 400;
+  // and the prefix matches on a segment boundary.
+  // A served entry is at most revalidate_us old; past half of it a re-check starts in the
+  // background.
   Lookup Find(std::string_view path, const base::Now& now, int loop);
 
   enum class Start : uint8_t { kPending, kOverloaded };
-  // Opens what Find() had not, or checks it anew; the waiter is told once. Never calls back from here.
-  // REQUIRES: Find() said kOpen for this path.
+  // Opens what Find() had not, or checks it anew; the waiter is told once. Never calls back from
+  // here. REQUIRES: Find() said kOpen for this path.
   [[nodiscard]] Start Open(std::string_view path, const base::Now& now, const Waiter& waiter,
                            int loop);
 

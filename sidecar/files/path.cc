@@ -15,7 +15,8 @@ PathVerdict JudgeSegment(std::string_view segment, const PathRules& rules) {
   if (segment.empty() || segment[0] != '.') {
     return segment.size() > kNameBytesMax ? PathVerdict::kTooLong : PathVerdict::kOk;
   }
-  // http/target has removed or refused these. Should one arrive, it is not to be resolved by anybody.
+  // http/target has removed or refused these. Should one arrive, it is not to be resolved by
+  // anybody.
   if (segment == "." || segment == "..") return PathVerdict::kBad;
   if (!rules.hidden_files && segment != ".well-known") return PathVerdict::kHidden;
   return segment.size() > kNameBytesMax ? PathVerdict::kTooLong : PathVerdict::kOk;

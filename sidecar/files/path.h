@@ -20,8 +20,8 @@ struct PathRules {
   bool hidden_files = false;
 };
 
-// The path under the mount with its leading slash: "/css/app.css"; "/" is the root, and "" is the root
-// asked for without its slash ("/static" of a mount at "/static").
+// The path under the mount with its leading slash: "/css/app.css"; "/" is the root, and "" is the
+// root asked for without its slash ("/static" of a mount at "/static").
 // REQUIRES: `prefix` is "/" or without a slash at its end, and matches at a segment's boundary.
 std::string_view StripPrefix(std::string_view path, std::string_view prefix);
 

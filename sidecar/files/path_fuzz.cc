@@ -1,5 +1,5 @@
-// Any bytes as a decoded path: what is judged kOk must open nothing outside the root, whoever resolves
-// it, and what is escaped must be harmless in a head.
+// Any bytes as a decoded path: what is judged kOk must open nothing outside the root, whoever
+// resolves it, and what is escaped must be harmless in a head.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -151,8 +151,8 @@ TEST_P(ResolveTest, ReopensASwappedRootWithinTheWindow) {
   EXPECT_EQ(OpenWith(resolver, "file", 2002, 500), "one");
 }
 
-// A thread swaps a directory for a link to the outside and a file for a link to a secret while others
-// ask. Whatever is opened is from inside.
+// A thread swaps a directory for a link to the outside and a file for a link to a secret while
+// others ask. Whatever is opened is from inside.
 TEST_P(ResolveTest, HoldsWhileLinksAndDirectoriesAreSwapped) {
   tree_.Write("root/d/secret", "inside");
   tree_.Write("root/f", "inside");

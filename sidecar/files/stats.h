@@ -1,7 +1,7 @@
 // What one mount has done, as counters that a scrape adds up.
 //
-// Threads: each loop writes its own slot, without locked instructions; the files executor shares one.
-//          Any thread reads. Values only grow, but for the gauges kEntries and kBytesHeld.
+// Threads: each loop writes its own slot, without locked instructions; the files executor shares
+//          one. Any thread reads. Values only grow, but for the gauges kEntries and kBytesHeld.
 // Limits:  kLoopsMax loops.
 #pragma once
 
