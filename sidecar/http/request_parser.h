@@ -144,13 +144,14 @@ class RequestParser {
  private:
   enum class State : uint8_t { kBetween, kHead, kBody, kChunks, kEnd, kFailed };
 
+  struct Callbacks;  // llhttp's
+
   Step ParseHead(std::string_view input);
   Step ParseBody(std::string_view input);
   Step ParseChunks(std::string_view input);
   // How many bytes of an empty line before the request line to skip; sets error_.
   size_t SkipEmptyLine(std::string_view input);
-  bool Execute(const char* data, size_t bytes, size_t* consumed);
-  ParseError ErrorOf(int code, const char* at);
+  ParseError ErrorOf(int code, const char* stopped);
   Step Complete(size_t consumed);
   Step Fail(ParseError error, size_t consumed);
 
@@ -160,7 +161,6 @@ class RequestParser {
   HeadBuffer* buffer_ = nullptr;
   uint64_t body_left_ = 0;      // kBody: of Content-Length.
   uint64_t body_room_ = UINT64_MAX;  // Until the body is too large.
-  uint32_t trailer_bytes_max_ = 0;
   ChunkedDecoder chunks_;
 };
 
