@@ -1,0 +1,409 @@
+#include "sidecar/cache/store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/cache/url.h"
+#include "sidecar/http/text.h"
+
+namespace catzilla::cache {
+
+// How a purge and the ends of fills meet. A fill is marked, checked, inserted and taken off the list under
+// one lock, that of its shard of the fills' table. A purge (1) marks the fills it covers, (2) removes
+// objects, (3) takes every shard's lock once more. A fill that was marked stores nothing. One that ended
+// before its mark has inserted its object before (2) looks. A fill that began after its shard's mark asked
+// the app after the purge began, so it may be kept; unless it validates an object from before: Freshen()
+// inserts the new object, then removes the old one, and if the purge was faster with the old one takes
+// back the new one, before (3) can pass.
+
+namespace {
+
+size_t FillBytesMax(const config::Cache& policy) {
+  return std::max<size_t>(policy.memory_bytes_max / 2, policy.object_bytes_max);
+}
+
+size_t EntryBytesMax(const config::Cache& policy) {
+  // The head and the struct come on top of what operators mean by an object's size.
+  return static_cast<size_t>(policy.object_bytes_max) + 64 * 1024;
+}
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = http::ToLower(c);
+  return lower;
+}
+
+bool SameTarget(std::string_view key, const KeyParts& target) {
+  const KeyParts parts = SplitKey(key);
+  return parts.path == target.path && parts.query == target.query;
+}
+
+bool BeginsWith(std::string_view key, std::string_view prefix) {
+  if (!prefix.starts_with('/')) return key.starts_with(prefix);
+  const KeyParts parts = SplitKey(key);
+  return key.substr(static_cast<size_t>(parts.path.data() - key.data())).starts_with(prefix);
+}
+
+bool IsOfHost(std::string_view key, std::string_view host) {
+  const std::string_view stored = SplitKey(key).host;
+  if (stored == host) return true;
+  // Without a port: every port. Not inside an IPv6 literal.
+  const bool has_port = host.rfind(':') != std::string_view::npos && !host.ends_with(']');
+  return !has_port && stored.starts_with(host) && stored.size() > host.size() &&
+         stored[host.size()] == ':';
+}
+
+}  // namespace
+
+ObjectStore::ObjectStore(base::EpochDomain& domain, Waker& waker, const HashSeed& seed,
+                         const config::Cache& policy)
+    : domain_(domain),
+      waker_(waker),
+      seed_(seed),
+      object_bytes_max_(policy.object_bytes_max),
+      fill_bytes_max_(FillBytesMax(policy)),
+      fill_timeout_us_(policy.fill_timeout_us),
+      markers_(std::make_unique<Marker[]>(kMarkers)),
+      table_(domain,
+             {.bytes_max = policy.memory_bytes_max, .entry_bytes_max = EntryBytesMax(policy)}, this) {}
+
+ObjectStore::~ObjectStore() {
+  CATZILLA_CHECK(fill_count_.load() == 0, "a store dies before its fills");
+  table_.Clear();
+}
+
+void ObjectStore::Reconfigure(const config::Cache& policy) {
+  object_bytes_max_.store(policy.object_bytes_max, std::memory_order_relaxed);
+  fill_bytes_max_.store(FillBytesMax(policy), std::memory_order_relaxed);
+  fill_timeout_us_.store(policy.fill_timeout_us, std::memory_order_relaxed);
+  table_.SetBytesMax(policy.memory_bytes_max, EntryBytesMax(policy));
+}
+
+const Object* ObjectStore::Find(const CacheKey& key, const http::RequestHead& request,
+                                bool* variants_exist) const {
+  bool others = false;
+  const Object* found = table_.Find(key.hash, [&](const Object& object) {
+    if (object.key() != key.text) return false;
+    if (object.vary().empty() || MatchesVary(object.vary(), request)) return true;
+    others = true;
+    return false;
+  });
+  if (variants_exist != nullptr) *variants_exist = others;
+  return found;
+}
+
+Joined ObjectStore::Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
+                         RecordPolicy policy, const Ticket& ticket, Follower& follower, int64_t now_us) {
+  Joined joined;
+  const int64_t timeout_us = fill_timeout_us_.load(std::memory_order_relaxed);
+  joined.hit_for_miss = IsHitForMiss(key.hash, now_us);
+  FillShard& shard = ShardOf(key.hash);
+  base::MutexLock lock(shard.mutex);
+  if (!joined.hit_for_miss) {
+    const auto [begin, end] = shard.fills.equal_range(key.hash);
+    for (auto at = begin; at != end; ++at) {
+      Fill& fill = *at->second;
+      if (!fill.shared_ || !(fill.key_ == key)) continue;
+      if (!fill.Admits(request, stale, now_us - timeout_us)) continue;
+      fill.Follow(follower, ticket);
+      joined.role = Role::kFollow;
+      joined.fill = at->second;
+      joined.deadline_us = fill.started_us() + timeout_us;
+      return joined;
+    }
+  }
+  if (fill_count_.load(std::memory_order_relaxed) >= kFillsMax) return joined;
+  auto fill = base::Ref<Fill>::Adopt(new Fill(
+      *this, key, std::move(policy), base::Ref<Object>(const_cast<Object*>(stale)), ticket, now_us));
+  fill->listed_ = true;
+  fill->shared_ = !joined.hit_for_miss;
+  fill->Follow(follower, ticket);
+  shard.fills.emplace(key.hash, fill);
+  fill_count_.fetch_add(1, std::memory_order_relaxed);
+  joined.role = Role::kLead;
+  joined.fill = fill;
+  joined.producer = Producer(std::move(fill));
+  joined.deadline_us = now_us + timeout_us;
+  return joined;
+}
+
+// Ends of fills...
+
+void ObjectStore::Unlist(Fill& fill, FillShard& shard) {
+  if (!fill.listed_) return;
+  fill.listed_ = false;
+  const auto [begin, end] = shard.fills.equal_range(fill.key_.hash);
+  for (auto at = begin; at != end; ++at) {
+    if (at->second.get() != &fill) continue;
+    shard.fills.erase(at);  // The producer still holds it.
+    fill_count_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+}
+
+bool ObjectStore::MayKeep(Fill& fill, const Object& object, FillShard&) {
+  if (fill.purged_) return false;
+  return std::none_of(fill.purged_tags_.begin(), fill.purged_tags_.end(), [&](const std::string& tag) {
+    return std::find(object.tags().begin(), object.tags().end(), tag) != object.tags().end();
+  });
+}
+
+bool ObjectStore::Insert(base::Ref<Object> object, const Object* spare) {
+  Object& inserted = *object;
+  const size_t charge = inserted.charge();
+  size_t variants = 0;
+  // The table shows the newest first, so the oldest variants are those that are too many. All variants of
+  // a key vary on the same fields: one that does not would answer for others.
+  const base::CacheAdmission admission =
+      table_.Insert(std::move(object), inserted.key_hash(), charge, [&](const Object& old) {
+        if (&old == spare || old.key() != inserted.key()) return false;
+        return old.vary() == inserted.vary() || !SameVaryNames(old.vary(), inserted.vary()) ||
+               ++variants >= kVariantsMax;
+      });
+  const bool stored = admission == base::CacheAdmission::kAdmitted;
+  (stored ? counters_.stored : counters_.declined).fetch_add(1, std::memory_order_relaxed);
+  return stored;
+}
+
+void ObjectStore::Store(Fill& fill, base::Ref<Object> object) {
+  FillShard& shard = ShardOf(fill.key_.hash);
+  base::MutexLock lock(shard.mutex);
+  if (MayKeep(fill, *object, shard)) Insert(std::move(object), nullptr);
+  Unlist(fill, shard);
+}
+
+void ObjectStore::Freshen(Fill& fill, base::Ref<Object> object) {
+  FillShard& shard = ShardOf(fill.key_.hash);
+  base::MutexLock lock(shard.mutex);
+  if (MayKeep(fill, *object, shard)) {
+    Object& fresh = *object;
+    const bool inserted = Insert(object, fill.stale_.get());
+    const bool was_there = table_.RemoveEntry(*fill.stale_);
+    if (inserted && !was_there) table_.RemoveEntry(fresh);
+  }
+  Unlist(fill, shard);
+}
+
+void ObjectStore::Drop(Fill& fill) {
+  FillShard& shard = ShardOf(fill.key_.hash);
+  base::MutexLock lock(shard.mutex);
+  Unlist(fill, shard);
+}
+
+void ObjectStore::StopSharing(Fill& fill) {
+  FillShard& shard = ShardOf(fill.key_.hash);
+  base::MutexLock lock(shard.mutex);
+  fill.shared_ = false;
+}
+
+// Hit for miss: a small table of hashes, each new one in place of an old one. A false match costs a
+// collapse, nothing else.
+
+bool ObjectStore::IsHitForMiss(uint64_t hash, int64_t now_us) const {
+  const Marker& marker = markers_[hash & (kMarkers - 1)];
+  return marker.hash.load(std::memory_order_relaxed) == hash &&
+         marker.until_us.load(std::memory_order_relaxed) > now_us;
+}
+
+void ObjectStore::MarkHitForMiss(uint64_t hash, int64_t until_us) {
+  Marker& marker = markers_[hash & (kMarkers - 1)];
+  marker.hash.store(hash, std::memory_order_relaxed);
+  marker.until_us.store(until_us, std::memory_order_relaxed);
+}
+
+// Purging...
+
+template <typename Matches>
+uint64_t ObjectStore::MarkFills(Matches&& matches) {
+  uint64_t marked = 0;
+  for (FillShard& shard : fill_shards_) {
+    base::MutexLock lock(shard.mutex);
+    for (auto& [hash, fill] : shard.fills) {
+      if (fill->purged_ || !matches(static_cast<const Fill&>(*fill))) continue;
+      fill->purged_ = true;
+      fill->shared_ = false;
+      ++marked;
+    }
+  }
+  return marked;
+}
+
+uint64_t ObjectStore::MarkTag(std::string_view tag) {
+  // More purges than these during one fill: it is not kept at all.
+  constexpr size_t kPurgedTagsMax = 64;
+  uint64_t marked = 0;
+  for (FillShard& shard : fill_shards_) {
+    base::MutexLock lock(shard.mutex);
+    for (auto& [hash, fill] : shard.fills) {
+      if (fill->purged_) continue;
+      const Fill::Tagged tagged = fill->HasTag(tag);
+      if (tagged == Fill::Tagged::kNo) continue;
+      fill->shared_ = false;
+      if (tagged == Fill::Tagged::kYes || fill->purged_tags_.size() == kPurgedTagsMax) {
+        fill->purged_ = true;
+        ++marked;
+      } else {
+        fill->purged_tags_.emplace_back(tag);  // Its head will tell.
+      }
+    }
+  }
+  return marked;
+}
+
+void ObjectStore::AwaitEnds() {
+  for (FillShard& shard : fill_shards_) {
+    base::MutexLock lock(shard.mutex);
+  }
+}
+
+Purged ObjectStore::PurgeKey(const CacheKey& key) {
+  Purged purged;
+  FillShard& shard = ShardOf(key.hash);
+  {
+    base::MutexLock lock(shard.mutex);
+    const auto [begin, end] = shard.fills.equal_range(key.hash);
+    for (auto at = begin; at != end; ++at) {
+      Fill& fill = *at->second;
+      if (fill.purged_ || !(fill.key_ == key)) continue;
+      fill.purged_ = true;
+      fill.shared_ = false;
+      ++purged.fills;
+    }
+  }
+  purged.objects =
+      table_.Remove(key.hash, [&](const Object& object) { return object.key() == key.text; });
+  base::MutexLock lock(shard.mutex);
+  return purged;
+}
+
+Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy) {
+  Purged purged;
+  auto walk = [&](auto&& matches) {
+    purged.fills = MarkFills([&](const Fill& fill) { return matches(std::string_view(fill.key().text)); });
+    purged.objects = table_.RemoveIf([&](const Object& object) { return matches(object.key()); });
+    AwaitEnds();
+  };
+  switch (kind) {
+    case PurgeKind::kUrl: {
+      CacheKey key;
+      BuildKey(NormalUrl(value).parts(), key_policy, seed_, &key);
+      if (value.starts_with('/')) {
+        const KeyParts target = SplitKey(key.text);
+        walk([&](std::string_view text) { return SameTarget(text, target); });
+      } else {
+        purged = PurgeKey(key);
+      }
+      break;
+    }
+    case PurgeKind::kPrefix: {
+      const std::string prefix = value.starts_with('/') ? std::string(value) : NormalUrl(value).text();
+      walk([&](std::string_view text) { return BeginsWith(text, prefix); });
+      break;
+    }
+    case PurgeKind::kHost: {
+      const std::string host = Lower(value);
+      walk([&](std::string_view text) { return IsOfHost(text, host); });
+      break;
+    }
+    case PurgeKind::kAll:
+      walk([](std::string_view) { return true; });
+      break;
+    case PurgeKind::kTag:
+      purged.fills = MarkTag(value);
+      for (const base::Ref<Object>& object : tags_.Find(value)) purged.objects += table_.RemoveEntry(*object);
+      AwaitEnds();
+      break;
+  }
+  counters_.purged[static_cast<size_t>(kind)].fetch_add(purged.objects, std::memory_order_relaxed);
+  counters_.purged_fills.fetch_add(purged.fills, std::memory_order_relaxed);
+  return purged;
+}
+
+uint64_t ObjectStore::Invalidate(const RequestView& request, const ResponseView& response,
+                                 const KeyPolicy& key_policy) {
+  if (http::IsSafe(request.head.method()) || response.status < 200 || response.status > 399) return 0;
+  CacheKey key;
+  BuildKey(request, key_policy, seed_, &key);
+  uint64_t count = PurgeKey(key).objects;
+  const Url target{std::string(request.scheme), std::string(request.host), std::string(request.head.path()),
+                   std::string(request.head.query())};
+  for (const Field& field : response.fields) {
+    if (!http::EqualsLower(field.name, "location") && !http::EqualsLower(field.name, "content-location")) {
+      continue;
+    }
+    const std::optional<Url> named = ResolveSameOrigin(target, field.value);
+    if (!named) continue;
+    BuildKey(named->parts(), key_policy, seed_, &key);
+    count += PurgeKey(key).objects;
+  }
+  counters_.invalidated.fetch_add(count, std::memory_order_relaxed);
+  return count;
+}
+
+// Looking in...
+
+std::vector<Description> ObjectStore::Describe(std::string_view url, const KeyPolicy& key_policy,
+                                               int64_t now_us) const {
+  CacheKey key;
+  BuildKey(NormalUrl(url).parts(), key_policy, seed_, &key);
+  std::vector<Description> found;
+  {
+    base::EpochDomain::Guard guard(domain_);
+    (void)table_.Peek(key.hash, [&](const Object& object) {
+      if (object.key() != key.text) return false;
+      Description description;
+      description.key = object.key();
+      description.vary = DescribeVary(object.vary());
+      description.etag = object.etag();
+      description.tags.assign(object.tags().begin(), object.tags().end());
+      description.status = object.status();
+      description.body_bytes = object.body_size();
+      description.charge_bytes = object.charge();
+      description.age_s = object.freshness().AgeUs(now_us) / 1'000'000;
+      description.ttl_s = object.freshness().TtlUs(now_us) / 1'000'000;
+      found.push_back(std::move(description));
+      return false;  // On to the next variant.
+    });
+  }
+  const FillShard& shard = fill_shards_[key.hash >> 56 & (kFillShards - 1)];
+  base::MutexLock lock(shard.mutex);
+  const auto [begin, end] = shard.fills.equal_range(key.hash);
+  for (auto at = begin; at != end; ++at) {
+    if (!(at->second->key() == key)) continue;
+    Description description;
+    description.key = key.text;
+    description.in_flight = true;
+    description.age_s = (now_us - at->second->started_us()) / 1'000'000;
+    found.push_back(std::move(description));
+  }
+  return found;
+}
+
+CacheStats ObjectStore::stats() const {
+  CacheStats stats;
+  counters_.AddTo(&stats);
+  const base::CacheTableStats table = table_.stats();
+  stats.objects = table.entries;
+  stats.bytes = table.bytes;
+  stats.bytes_max = table_.bytes_max();
+  stats.fills = fill_count_.load(std::memory_order_relaxed);
+  stats.fill_bytes = fill_bytes_.load(std::memory_order_relaxed);
+  return stats;
+}
+
+// From the table, under its shard's lock...
+
+void ObjectStore::OnLinked(Object& object) {
+  if (!object.tags().empty()) tags_.Add(object);
+}
+
+void ObjectStore::OnUnlinked(Object& object, base::CacheRemoval reason) {
+  if (!object.tags().empty()) tags_.Remove(object);
+  const EvictionReason why = reason == base::CacheRemoval::kEvicted    ? EvictionReason::kCapacity
+                             : reason == base::CacheRemoval::kReplaced ? EvictionReason::kReplaced
+                                                                       : EvictionReason::kPurged;
+  counters_.evictions[static_cast<size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace catzilla::cache
