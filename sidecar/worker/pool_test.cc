@@ -1,0 +1,561 @@
+// Admission, the queue, deadlines, lost workers and generations, on one loop.
+#include "sidecar/worker/rig_test.h"
+
+namespace catzilla::worker {
+namespace {
+
+using Frame = FakeConnection::Frame;
+
+config::Pool OneCredit() {
+  config::Pool config;
+  config.credits_per_worker = 1;
+  return config;
+}
+RequestSpec& Post(RequestSpec& spec) {
+  spec.method = "POST";
+  return spec;
+}
+HelloText Another(HelloText hello, uint32_t pid) {
+  hello.pid = pid;
+  return hello;
+}
+
+TEST(PoolTest, WithoutRegistrationEveryRequestIsRefusedAtOnce) {
+  config::Pool config;
+  config.retry_after_s = 7;
+  Rig rig(config);
+  Notes notes;
+  RequestSpec spec;
+  CallFailure failure;
+  EXPECT_EQ(rig.dispatcher.Start(spec, rig.pool, notes, &failure), nullptr);
+  EXPECT_EQ(failure.kind, FailureKind::kNoWorkers);
+  EXPECT_EQ(failure.retry_after_s, 7u);
+  EXPECT_EQ(rig.pool->Status().failures[size_t(FailureKind::kNoWorkers)], 1u);
+  EXPECT_TRUE(notes.notes.empty());
+}
+
+TEST(PoolTest, RegisteredButNotYetReadyRequestsWaitForTheFirstWorker) {
+  Notes notes;
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  ASSERT_NE(rig.Start(notes), nullptr);
+  rig.Pump();
+  Rig::FakeWorker worker = rig.Attach(hello);
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+  worker.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_TRUE(notes.ended);
+  EXPECT_EQ(rig.pool->Status().queue_wait_us > 0, true);
+}
+
+TEST(PoolTest, WorkerIsReadyWithItsLaneNotBefore) {
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  auto control = rig.Connect(hello.Frame(Purpose::kControl, 0));
+  EXPECT_EQ(rig.pool->Status().workers.at(0).state, WorkerStatus::State::kStarting);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kAttached), 1);
+  EXPECT_EQ(rig.pool->active_generation(), 0u);
+  auto lane = rig.Connect(hello.Frame(Purpose::kLane, 0));
+  EXPECT_EQ(rig.pool->Status().workers.at(0).state, WorkerStatus::State::kReady);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kReady), 1);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kSwitched), 1);
+  EXPECT_EQ(rig.pool->active_generation(), 1u);
+}
+
+TEST(PoolTest, QueueIsBoundedByCount) {
+  Notes notes[5];
+  config::Pool config = OneCredit();
+  config.queue_max = 2;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  for (Notes& each : notes) rig.Start(each);
+  EXPECT_EQ(notes[3].notes, (Lines{"refused queue_full"}));
+  EXPECT_EQ(notes[4].notes, (Lines{"refused queue_full"}));
+  EXPECT_EQ(rig.pool->Status().queued, 2u);
+  // The oldest first, one by one.
+  for (int i = 0; i < 3; ++i) {
+    rig.Pump();
+    Frame frame;
+    ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+    EXPECT_EQ(worker.lane->waiting(), 0u);
+    worker.lane->Respond(frame.header.stream);
+    rig.Pump();
+    EXPECT_TRUE(notes[i].ended) << i;
+  }
+  EXPECT_EQ(rig.pool->Status().queued, 0u);
+}
+
+TEST(PoolTest, QueueIsBoundedByAge) {
+  Notes running, waiting;
+  config::Pool config = OneCredit();
+  config.queue_timeout_us = 50'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  rig.Start(waiting);
+  ASSERT_TRUE(rig.Until([&] { return waiting.ended; }));
+  EXPECT_EQ(waiting.notes, (Lines{"failure queue_timeout"}));
+  EXPECT_FALSE(running.ended);
+  worker.lane->Respond(stream);
+  rig.Pump();
+  EXPECT_EQ(worker.lane->waiting(), 0u) << "what had waited too long was never sent";
+  EXPECT_EQ(rig.in_flight(), 0u);
+}
+
+TEST(PoolTest, RequestWhoseClientLeavesWhileItWaitsIsNeverSent) {
+  Notes running, gone, patient;
+  Rig rig(OneCredit());
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  Call* call = rig.Start(gone, [](RequestSpec& spec) { spec.target = "/gone"; });
+  rig.Start(patient, [](RequestSpec& spec) { spec.target = "/patient"; });
+  call->Cancel(CancelCode::kClientGone);
+  worker.lane->Respond(stream);
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+  RequestView view;
+  ASSERT_EQ(DecodeRequest(frame.payload, &view), nullptr);
+  EXPECT_EQ(view.target, "/patient");
+  worker.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_TRUE(gone.notes.empty());
+  EXPECT_EQ(rig.in_flight(), 0u);
+}
+
+TEST(PoolTest, GrantThatFindsItsCallGoneGivesTheCreditToTheNext) {
+  Notes running, gone, patient;
+  Rig rig(OneCredit());
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  Call* call = rig.Start(gone);
+  rig.Start(patient);
+  // The answer's observer hears of it when the grant for `gone` has just been posted.
+  running.on_response = nullptr;
+  worker.lane->Respond(stream);
+  while (!running.ended) rig.loop.RunOnce(false);
+  call->Cancel(CancelCode::kClientGone);
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+  worker.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_TRUE(patient.ended);
+  EXPECT_EQ(rig.in_flight(), 0u);
+}
+
+TEST(PoolTest, LeastBusyWorkerGetsTheNextRequest) {
+  Notes notes[6];
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker a = rig.Attach(hello);
+  Rig::FakeWorker b = rig.Attach(Another(hello, 101));
+  for (Notes& each : notes) rig.Start(each);
+  rig.Pump();
+  EXPECT_EQ(a.lane->waiting(), 3u);
+  EXPECT_EQ(b.lane->waiting(), 3u);
+  Frame frame;
+  for (FakeConnection* lane : {a.lane.get(), b.lane.get()}) {
+    while (lane->Take(FrameType::kRequest, &frame)) lane->Respond(frame.header.stream);
+  }
+  rig.Pump();
+}
+
+// Deadlines...
+
+TEST(PoolTest, SoftDeadlineAnswersTheClientAndTellsTheWorkerAndKeepsTheSlot) {
+  Notes notes, next;
+  config::Pool config = OneCredit();
+  config.request_timeout_us = 50'000;
+  config.hard_timeout_us = 60'000'000;
+  config.queue_timeout_us = 60'000'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, notes);
+  ASSERT_TRUE(rig.Until([&] { return notes.ended; }));
+  EXPECT_EQ(notes.notes, (Lines{"failure timeout"}));
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kCancel, &frame));
+  EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(CancelCode::kDeadline));
+  EXPECT_EQ(rig.in_flight(), 1u) << "the slot is free when the worker says so";
+  Call* call = rig.Start(next, [](RequestSpec& spec) { spec.deadline_us = INT64_MAX / 2; });
+  ASSERT_NE(call, nullptr);
+  rig.Pump();
+  EXPECT_EQ(worker.lane->waiting(), 0u);
+  worker.lane->Send(FrameType::kEnd, stream, {}, 0, 1);
+  rig.Pump();
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+  worker.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_TRUE(next.ended);
+}
+
+TEST(PoolTest, SoftDeadlineIsForTheBeginningOfTheAnswerOnly) {
+  Notes notes;
+  config::Pool config;
+  config.request_timeout_us = 50'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, notes);
+  worker.lane->Respond(stream, "", 0);
+  const int64_t end_us = base::ReadClock().monotonic_us + 400'000;
+  rig.Until([&] { return base::ReadClock().monotonic_us > end_us; });
+  EXPECT_EQ(notes.notes, (Lines{"response 200"}));
+  worker.lane->Send(FrameType::kEnd, stream);
+  rig.Pump();
+  EXPECT_TRUE(notes.ended);
+}
+
+TEST(PoolTest, HardDeadlineRecyclesTheWorkerOnce) {
+  Notes notes;
+  config::Pool config;
+  config.request_timeout_us = 20'000;
+  config.hard_timeout_us = 60'000;
+  Rig rig(config);
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker worker = rig.Attach(hello);
+  rig.StartOn(*worker.lane, notes);
+  ASSERT_TRUE(rig.Until([&] { return rig.events.Count(WorkerEvent::Kind::kHardTimeout) > 0; }));
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.control->Take(FrameType::kGoaway, &frame));
+  EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(GoawayCode::kRecycle));
+  ASSERT_TRUE(worker.lane->Take(FrameType::kGoaway, &frame));
+  EXPECT_EQ(rig.pool->Status().workers.at(0).state, WorkerStatus::State::kRecycling);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kHardTimeout), 1);
+  // The lease will bring another: requests wait for it.
+  Notes next;
+  Call* call = rig.Start(next);
+  ASSERT_NE(call, nullptr);
+  call->Cancel(CancelCode::kClientGone);
+}
+
+// kill -9 of a worker, in each phase of a request...
+
+TEST(WorkerKilled, IdempotentRequestGoesToAnotherWorker) {
+  Notes notes;
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker first = rig.Attach(hello);
+  ASSERT_NE(rig.StartOn(*first.lane, notes), 0u);
+  Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+  first.Kill();
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(second.lane->Take(FrameType::kRequest, &frame));
+  EXPECT_EQ(frame.header.aux, 1u);
+  second.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_EQ(notes.notes, (Lines{"response 200 complete", "end"}));
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kLost), 1);
+  EXPECT_EQ(rig.pool->Status().retries, 1u);
+}
+
+TEST(WorkerKilled, OnlyOnce) {
+  Notes notes;
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker first = rig.Attach(hello);
+  rig.StartOn(*first.lane, notes);
+  Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+  first.Kill();
+  rig.Pump();
+  second.Kill();
+  rig.Pump();
+  EXPECT_EQ(notes.notes, (Lines{"failure worker_lost"}));
+}
+
+TEST(WorkerKilled, WaitsForTheReplacementWhenItWasTheOnlyOne) {
+  Notes notes, fresh;
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker first = rig.Attach(hello);
+  rig.StartOn(*first.lane, notes);
+  first.Kill();
+  rig.Pump();
+  rig.Start(fresh, Post);
+  EXPECT_FALSE(notes.ended);
+  Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+  rig.Pump();
+  Frame frame;
+  while (second.lane->Take(FrameType::kRequest, &frame)) second.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_EQ(notes.notes.back(), "end");
+  EXPECT_EQ(fresh.notes.back(), "end");
+  EXPECT_EQ(rig.in_flight(), 0u);
+}
+
+struct Phase {
+  const char* name;
+  std::function<void(RequestSpec&)> request;
+  std::function<void(FakeConnection&, uint32_t, Call&)> before;
+  const char* last_note;  // Null: it is sent again.
+};
+
+TEST(WorkerKilled, WhatMayBeSentAgainDependsOnHowFarItCame) {
+  const auto nothing = [](FakeConnection&, uint32_t, Call&) {};
+  const auto stream_body = [](RequestSpec& spec) {
+    spec.method = "PUT";
+    spec.body_mode = BodyMode::kStreaming;
+  };
+  const Phase kPhases[] = {
+      {"GET on its way", [](RequestSpec&) {}, nothing, nullptr},
+      {"POST on its way", [](RequestSpec& s) { Post(s); }, nothing, "failure worker_lost"},
+      {"POST of an idempotent route", [](RequestSpec& s) { Post(s).idempotent = true; }, nothing,
+       nullptr},
+      {"PUT with its body inline",
+       [](RequestSpec& s) {
+         s.method = "PUT";
+         s.body_mode = BodyMode::kInline;
+         s.body = "abc";
+       },
+       nothing, nullptr},
+      {"PUT before its body", stream_body, nothing, nullptr},
+      {"PUT in its body", stream_body,
+       [](FakeConnection&, uint32_t, Call& call) { call.SendBody("a", false); },
+       "failure worker_lost"},
+      {"GET whose answer has begun", [](RequestSpec&) {},
+       [](FakeConnection& lane, uint32_t stream, Call&) { lane.Respond(stream, "", 0); },
+       "failure worker_lost"},
+      {"GET that got 103", [](RequestSpec&) {},
+       [](FakeConnection& lane, uint32_t stream, Call&) {
+         std::string payload;
+         EncodeHead({103, {}}, &payload);
+         lane.Send(FrameType::kInformational, stream, payload);
+       },
+       "failure worker_lost"},
+      {"GET whose answer is complete", [](RequestSpec&) {},
+       [](FakeConnection& lane, uint32_t stream, Call&) { lane.Respond(stream); }, "end"},
+  };
+  for (const Phase& phase : kPhases) {
+    SCOPED_TRACE(phase.name);
+    Notes notes;
+    Rig rig;
+    const HelloText hello = rig.Begin();
+    Rig::FakeWorker first = rig.Attach(hello);
+    Call* call = nullptr;
+    const uint32_t stream = rig.StartOn(*first.lane, notes, &call, phase.request);
+    ASSERT_NE(stream, 0u);
+    Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+    phase.before(*first.lane, stream, *call);
+    first.Kill();
+    rig.Pump();
+    if (phase.last_note != nullptr) {
+      ASSERT_TRUE(notes.ended);
+      EXPECT_EQ(notes.notes.back(), phase.last_note);
+      EXPECT_EQ(second.lane->waiting(), 0u);
+      EXPECT_EQ(rig.dispatcher.calls_in_use(), 0u);
+      continue;
+    }
+    Frame frame;
+    ASSERT_TRUE(second.lane->Take(FrameType::kRequest, &frame));
+    second.lane->Respond(frame.header.stream);
+    rig.Pump();
+    EXPECT_EQ(notes.notes.back(), "end");
+    EXPECT_EQ(rig.in_flight(), 0u);
+  }
+}
+
+TEST(WorkerKilled, CancelledAndDetachedStreamsGiveTheirCreditsBack) {
+  Notes cancelled, detached;
+  Rig rig;
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  Call* call = nullptr;
+  rig.StartOn(*worker.lane, cancelled, &call);
+  const uint32_t stream = rig.StartOn(*worker.lane, detached);
+  call->Cancel(CancelCode::kClientGone);
+  worker.lane->Respond(stream, "x", kFlagEnd, 200, kDetachedAnswer);
+  rig.Pump();
+  EXPECT_EQ(rig.in_flight(), 2u);
+  worker.Kill();
+  rig.Pump();
+  EXPECT_EQ(rig.dispatcher.calls_in_use(), 0u);
+  EXPECT_TRUE(rig.pool->Status().workers.empty());
+}
+
+TEST(WorkerKilled, LossOfItsControlConnectionStopsNewRequestsNotTheRunningOnes) {
+  Notes running, waiting;
+  Rig rig;
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  worker.control->Kill();
+  rig.Pump();
+  Call* call = rig.Start(waiting);
+  rig.Pump();
+  Frame frame;
+  EXPECT_FALSE(worker.lane->Take(FrameType::kRequest, &frame));
+  worker.lane->Respond(stream);
+  rig.Pump();
+  EXPECT_TRUE(running.ended);
+  EXPECT_EQ(running.notes.back(), "end");
+  call->Cancel(CancelCode::kClientGone);
+}
+
+// Orphans and generations...
+
+TEST(PoolTest, OrphanWithoutWorkersFailsItsQueueAtOnceAndKeepsServingWithThem) {
+  Notes running, waiting, late;
+  Rig rig(OneCredit());
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker worker = rig.Attach(hello);
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  rig.Start(waiting);
+  EXPECT_TRUE(rig.registry.Orphan("app", hello.ticket.generation));
+  EXPECT_TRUE(rig.pool->Status().orphaned);
+  worker.lane->Respond(stream);
+  rig.Pump();
+  EXPECT_TRUE(running.ended) << "its workers are still there";
+  worker.Kill();
+  rig.Pump();
+  EXPECT_EQ(waiting.notes, (Lines{"failure no_workers"}));
+  EXPECT_EQ(rig.Start(late), nullptr);
+  EXPECT_EQ(late.notes, (Lines{"refused no_workers"}));
+  // The same instance registers again: requests have something to wait for.
+  EXPECT_TRUE(rig.registry.Resume("app", hello.ticket.generation));
+  Notes again;
+  Call* call = rig.Start(again);
+  ASSERT_NE(call, nullptr);
+  call->Cancel(CancelCode::kClientGone);
+}
+
+TEST(GenerationTest, NewCodeTakesOverInOneStepWithoutAFailedRequest) {
+  std::vector<std::unique_ptr<Notes>> notes;
+  Rig rig;
+  const HelloText old_hello = rig.Begin();
+  Rig::FakeWorker old_worker = rig.Attach(old_hello);
+  const auto start = [&] {
+    notes.push_back(std::make_unique<Notes>());
+    ASSERT_NE(rig.Start(*notes.back(), Post), nullptr);
+  };
+  for (int i = 0; i < 5; ++i) start();
+  const HelloText new_hello = rig.Begin(2);
+  Rig::FakeWorker new_a = rig.Attach(Another(new_hello, 200));
+  for (int i = 0; i < 5; ++i) start();
+  rig.Pump();
+  EXPECT_EQ(new_a.lane->waiting(), 0u) << "one of two is not enough";
+  EXPECT_EQ(old_worker.lane->waiting(), 10u);
+  Rig::FakeWorker new_b = rig.Attach(Another(new_hello, 201));
+  for (int i = 0; i < 4; ++i) start();
+  rig.Pump();
+  EXPECT_EQ(new_a.lane->waiting() + new_b.lane->waiting(), 4u);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kSwitched), 2);
+  // The old one finishes its ten, is told to go, and goes.
+  Frame frame;
+  ASSERT_TRUE(old_worker.control->Take(FrameType::kGoaway, &frame));
+  EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(GoawayCode::kSuperseded));
+  old_worker.lane->Receive();
+  int answered = 0;
+  bool told = false;
+  std::vector<uint32_t> streams;
+  for (uint32_t stream = 1; stream <= 10; ++stream) streams.push_back(stream);
+  while (old_worker.lane->Take(FrameType::kGoaway, &frame)) told = true;
+  for (uint32_t stream : streams) {
+    old_worker.lane->Respond(stream);
+    ++answered;
+  }
+  EXPECT_TRUE(told);
+  for (FakeConnection* lane : {new_a.lane.get(), new_b.lane.get()}) {
+    while (lane->Take(FrameType::kRequest, &frame)) lane->Respond(frame.header.stream);
+  }
+  rig.Pump();
+  for (const auto& each : notes) {
+    ASSERT_TRUE(each->ended);
+    EXPECT_EQ(each->notes.back(), "end");
+  }
+  old_worker.Kill();
+  rig.Pump();
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kLeft), 1);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kLost), 0);
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kRetired), 1);
+}
+
+TEST(GenerationTest, OneThatNeverBecameReadyIsPushedAsideByTheNext) {
+  Rig rig;
+  const HelloText first = rig.Begin(5);
+  Rig::FakeWorker stuck = rig.Attach(first);
+  const HelloText second = rig.Begin();
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(stuck.control->Take(FrameType::kGoaway, &frame));
+  Rig::FakeWorker worker = rig.Attach(Another(second, 300));
+  EXPECT_EQ(rig.pool->active_generation(), second.ticket.generation.number);
+}
+
+TEST(GenerationTest, DrainThatTakesTooLongIsCut) {
+  Notes notes;
+  RegistryOptions options;
+  options.drain_timeout_us = 100'000;
+  Rig rig({}, options);
+  Rig::FakeWorker old_worker = rig.Attach(rig.Begin());
+  rig.StartOn(*old_worker.lane, notes, nullptr, [](RequestSpec& s) { Post(s); });
+  Rig::FakeWorker new_worker = rig.Attach(Another(rig.Begin(), 101));
+  ASSERT_TRUE(rig.Until([&] { return notes.ended; }));
+  EXPECT_EQ(notes.notes, (Lines{"failure worker_lost"}));
+  EXPECT_EQ(notes.cause, "the drain timeout has passed");
+  Frame frame;
+  EXPECT_TRUE(old_worker.lane->Take(FrameType::kCancel, &frame));
+  EXPECT_TRUE(old_worker.lane->closed());
+}
+
+TEST(PoolTest, RemovedPoolDrainsAndRefuses) {
+  Notes notes;
+  Rig rig;
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, notes);
+  rig.registry.Remove("app");
+  rig.Pump();
+  Frame frame;
+  EXPECT_TRUE(worker.control->Take(FrameType::kGoaway, &frame));
+  Notes late;
+  EXPECT_EQ(rig.Start(late), nullptr);
+  worker.lane->Respond(stream);
+  rig.Pump();
+  EXPECT_TRUE(notes.ended);
+}
+
+TEST(PoolTest, RecycleOfOneWorkerLeavesTheOthersAlone) {
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker a = rig.Attach(hello);
+  Rig::FakeWorker b = rig.Attach(Another(hello, 101));
+  const uint64_t id = rig.pool->Status().workers.at(0).id;
+  EXPECT_TRUE(rig.registry.Recycle("app", id));
+  EXPECT_FALSE(rig.registry.Recycle("app", 999));
+  rig.Pump();
+  Frame frame;
+  EXPECT_TRUE(a.control->Take(FrameType::kGoaway, &frame));
+  EXPECT_FALSE(b.control->Take(FrameType::kGoaway, &frame));
+}
+
+TEST(PoolTest, HeadThatFitsNoFrameIsRefused) {
+  Rig rig;
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  Notes notes;
+  const std::string large(60'000, 'x');
+  EXPECT_EQ(rig.Start(notes, [&](RequestSpec& spec) { spec.target = large; }), nullptr);
+  EXPECT_EQ(notes.notes, (Lines{"refused too_large"}));
+}
+
+TEST(PoolTest, DispatcherThatDrainsFinishesAndThatClosesFails) {
+  Notes finished, cut;
+  Rig rig;
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  const uint32_t stream = rig.StartOn(*worker.lane, finished);
+  rig.StartOn(*worker.lane, cut);
+  rig.dispatcher.Drain();
+  rig.acceptor.Drain();
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kGoaway, &frame));
+  ASSERT_TRUE(worker.control->Take(FrameType::kGoaway, &frame));
+  worker.lane->Respond(stream);
+  rig.Pump();
+  EXPECT_EQ(finished.notes.back(), "end");
+  rig.dispatcher.Close();
+  EXPECT_EQ(cut.notes, (Lines{"failure worker_lost"}));
+}
+
+}  // namespace
+}  // namespace catzilla::worker
