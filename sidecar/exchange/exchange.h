@@ -1,0 +1,173 @@
+// One request and its answer.
+//
+//   kRoute --hot file------------------------------------------------> kFinish
+//         \-> kOpenFile (waits: the executor) ----------------------> kFinish
+//          \-> kForward (waits: a small body) -> kStream (waits) ----> kFinish
+//           \-> kRefuse --------------------------------------------> kFinish
+//
+// Run() goes on until the answer is complete (kDone) or something must happen first (kWait); then the
+// connection runs it again. Abandon() may come in any state. Only the connection gives it back, after
+// Run() has returned.
+//
+// Threads: the loop's.
+// Owns:    references to its own mount or route, the call to a worker, the place in a fill. It holds no
+//          Snapshot after its verdict.
+// Limits:  output as kOutputMark, request bodies as the worker's window.
+// Fails:   with a status while no byte of the answer has left, by breaking the connection after.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "sidecar/exchange/client.h"
+#include "sidecar/exchange/context.h"
+#include "sidecar/exchange/answer_head.h"
+#include "sidecar/files/mount.h"
+#include "sidecar/http/error_page.h"
+#include "sidecar/http/request_head.h"
+#include "sidecar/route/router.h"
+#include "sidecar/worker/dispatcher.h"
+
+namespace catzilla::exchange {
+
+enum class Next : uint8_t { kMore, kWait, kDone };
+
+// What is to become of the connection.
+enum class Outcome : uint8_t {
+  kKeepAlive,
+  kClose,
+  kBroken,  // The answer broke off: nothing may follow it.
+};
+
+// What the log says about who answered.
+enum class Served : uint8_t { kSidecar, kFile, kCache, kWorker };
+
+class Exchange final : private worker::CallObserver {
+ public:
+  Exchange() = default;
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // `request` stays where it is until Finish(); its bytes are taken when the exchange must wait. `last`: the answer is to close the connection.
+  void Begin(Context& context, Client& client, http::RequestHead& request, bool last);
+  Next Run();
+
+  // The request's body, as it arrives. REQUIRES: not request_complete().
+  void OnRequestBody(std::string_view bytes);
+  void OnRequestEnd();
+  // The most bytes the body may have; known after the first Run().
+  uint64_t body_bytes_max() const { return body_bytes_max_; }
+  // The body is malformed or late: answer `status` if nothing has been answered yet.
+  void FailRequest(uint16_t status);
+
+  // A file was opened for this exchange.
+  void OnOpened(files::OpenResult result);
+
+  void Abandon();    // The client has gone.
+  Outcome Finish();  // Counts and logs. REQUIRES: Run() returned kDone, or abandoned.
+
+  bool request_complete() const { return request_complete_; }
+  bool answered() const { return state_ == State::kFinish; }
+  bool wants_output() const { return waits_for_output_; }
+  Ticket ticket() const { return ticket_; }
+  void set_ticket(Ticket ticket) { ticket_ = ticket; }
+
+ private:
+  enum class State : uint8_t { kRoute, kOpenFile, kForward, kStream, kRefuse, kFinish };
+
+  // exchange.cc
+  Next GoTo(State state);
+  Next Route();
+  Next RefuseWith(uint16_t status, std::string_view cause);
+  Next Refuse();
+  std::string_view BodyOfRefusal(http::ErrorFormat format);
+  void EchoRequestId(AnswerHead& head);
+  void EnsureRequestId();
+  void Hold();
+  void WriteLog(int64_t duration_us);
+  void Reset();
+  // file_steps.cc
+  Next StartFile(uint32_t mount, uint8_t path_flags);
+  Next OpenFile();
+  Next SendFile(files::Entry& entry);
+  Next SendFileAnswer(const files::Answer& answer);
+  size_t ConnectionFields(char* out, size_t bytes_max);
+  // forward_steps.cc
+  Next StartRoute(std::shared_ptr<const RouteTarget> target, const route::Verdict& verdict);
+  Next Forward();
+  Next Stream();
+  void ForwardPendingBody();
+  bool WriteResponseHead(const worker::ResponseHead& response);
+  void AppendBody(std::string_view bytes);
+  void ReturnWindow();
+  void CancelCall(worker::CancelCode code);
+  void OnResponse(const worker::ResponseHead& response) override;
+  void OnInformational(const worker::ResponseHead& informational) override;
+  void OnData(std::string_view bytes) override;
+  void OnBodyRoom() override;
+  void OnEnd() override;
+  void OnFailure(const worker::CallFailure& failure) override;
+
+  Context* context_ = nullptr;
+  Client* client_ = nullptr;
+  http::RequestHead* request_ = nullptr;
+  Ticket ticket_;
+  State state_ = State::kRoute;
+  int64_t started_us_ = 0;
+  std::string_view path_;  // Decoded once; in the request or in path_decoded_.
+  std::string path_decoded_;
+  std::string path_clean_;  // Without its dot segments.
+  stats::RouteStats* stats_ = nullptr;  // Borrowed from the plan within a turn...
+  std::shared_ptr<stats::RouteStats> held_stats_;  // ...held when the exchange waits.
+
+  // A file...
+  files::Mount* mount_ = nullptr;
+  std::shared_ptr<files::Mount> held_mount_;
+  files::OpenResult opened_;
+  bool opened_ready_ = false;
+
+  // A worker...
+  std::shared_ptr<const RouteTarget> target_;
+  worker::Call* call_ = nullptr;
+  bool matched_ = false;
+  std::array<route::Capture, route::kCapturesMax> captures_;
+  uint32_t capture_count_ = 0;
+  uint64_t body_bytes_max_ = 0;
+  std::string body_pending_;  // Read from the client, not yet taken by the worker.
+  bool awaits_continue_ = false;
+  http::ResponseFraming framing_ = http::ResponseFraming::kNone;
+  uint64_t body_left_ = 0;    // Of the promised length.
+  size_t unconsumed_ = 0;     // Received from the worker, its window not yet given back.
+  int64_t handler_us_ = -1;
+
+  // A refusal...
+  uint16_t refusal_ = 0;
+  std::string refusal_fields_;  // Whole lines.
+  bool as_fastapi_ = false;     // In FastAPI's own words.
+  uint32_t retry_after_s_ = 1;
+
+  // What is counted and logged...
+  uint16_t status_ = 0;
+  uint64_t body_bytes_sent_ = 0;
+  Served served_ = Served::kSidecar;
+  std::string_view cause_;  // A literal: what went wrong.
+  std::string detail_;      // What the worker said of it.
+  std::string request_id_;
+  std::string client_text_;
+
+  bool head_written_ = false;
+  bool request_complete_ = false;
+  bool close_ = false;
+  bool broken_ = false;
+  bool abandoned_ = false;
+  bool waits_for_output_ = false;
+};
+
+// The log line of what never became a request.
+void LogRefusal(Context& context, const ClientFacts& facts, uint16_t status);
+
+}  // namespace catzilla::exchange

@@ -1,0 +1,131 @@
+// The way to a file: hot entries answer in this turn, the others are opened off the loop.
+#include <cstring>
+#include <utility>
+
+#include "sidecar/exchange/exchange.h"
+#include "sidecar/http/target.h"
+
+namespace catzilla::exchange {
+
+Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
+  const Plan& plan = *context_->plan;
+  const MountTarget& target = plan.mounts[mount];
+  mount_ = target.files.get();
+  stats_ = target.stats.get();
+  served_ = Served::kFile;
+  const int loop = context_->index();
+  if (!http::IsFitForFiles(path_flags)) {
+    mount_->CountResult(400, loop);
+    return RefuseWith(400, "path");
+  }
+  if ((path_flags & http::kPathDotSegment) != 0) {
+    // Without its dot segments the path must still belong to this mount: it may not be a way around
+    // what another resource guards.
+    std::string_view clean;
+    route::Verdict again;
+    if (!http::RemoveDotSegments(path_, context_->scratch, &clean)) return RefuseWith(400, "path");
+    path_clean_ = clean;
+    path_ = path_clean_;
+    plan.router.Match(request_->host(), request_->method_text(), path_, &again);
+    if (again.kind != route::Verdict::Kind::kMount || again.mount != mount) {
+      mount_->CountResult(400, loop);
+      return RefuseWith(400, "path");
+    }
+  }
+  if (const files::Answer answer = files::RespondToMethod(request_->method()); answer.status != 0) {
+    mount_->CountResult(answer.status, loop);
+    return SendFileAnswer(answer);
+  }
+  const files::Mount::Lookup found = mount_->Find(path_, context_->now(), loop);
+  switch (found.found) {
+    case files::Mount::Found::kEntry:
+      return SendFile(*found.entry);
+    case files::Mount::Found::kStatus:
+      mount_->CountResult(found.status, loop);
+      return RefuseWith(found.status, "path");
+    case files::Mount::Found::kOpen:
+      break;
+  }
+  held_mount_ = target.files;
+  held_stats_ = target.stats;
+  Hold();
+  const files::Waiter waiter{&context_->open_sink, ticket_.packed()};
+  if (mount_->Open(path_, context_->now(), waiter, context_->index()) ==
+      files::Mount::Start::kOverloaded) {
+    mount_->CountResult(503, context_->index());
+    return RefuseWith(503, "files_overloaded");
+  }
+  state_ = State::kOpenFile;
+  return Next::kWait;
+}
+
+void Exchange::OnOpened(files::OpenResult result) {
+  opened_ = std::move(result);
+  opened_ready_ = true;
+  client_->WakeExchange();
+}
+
+Next Exchange::OpenFile() {
+  if (!opened_ready_) return Next::kWait;
+  if (opened_.entry) return SendFile(*opened_.entry);
+  mount_->CountResult(opened_.status, context_->index());
+  return RefuseWith(opened_.status, opened_.error == 0 ? "open" : strerrorname_np(opened_.error));
+}
+
+Next Exchange::SendFile(files::Entry& entry) {
+  return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(),
+                                        context_->scratch, context_->index()));
+}
+
+Next Exchange::SendFileAnswer(const files::Answer& answer) {
+  if (answer.head.empty()) {
+    refusal_fields_ = answer.fields;
+    return RefuseWith(answer.status, "");
+  }
+  http::OutputQueue& output = client_->output();
+  const std::string_view date = context_->date.Get(context_->now().wall_s());
+  close_ = close_ || !request_complete_;
+  char extra[256];
+  const size_t extra_bytes = ConnectionFields(extra, sizeof(extra));
+
+  // The common case is one copy: head, empty line and a small body lie in one run.
+  const bool whole = answer.contiguous && extra_bytes == 0 &&
+                     answer.body.size() <= http::OutputQueue::kCopyBytesMax;
+  const std::string_view run = whole ? answer.wire() : answer.head;
+  char* room = output.Reserve(run.size() + extra_bytes + 2);
+  std::memcpy(room, run.data(), run.size());
+  std::memcpy(room + answer.date_offset, date.data(), date.size());
+  size_t used = run.size();
+  if (!whole) {
+    std::memcpy(room + used, extra, extra_bytes);
+    used += extra_bytes;
+    std::memcpy(room + used, "\r\n", 2);
+    used += 2;
+  }
+  output.Commit(used);
+  if (!whole && answer.body_bytes > 0) {
+    auto owner = base::Ref<base::Owner>(answer.entry);
+    if (answer.fd >= 0) {
+      output.AppendFile({answer.fd, answer.offset, answer.body_bytes}, std::move(owner));
+    } else {
+      output.AppendShared(answer.body, std::move(owner));
+    }
+  }
+  status_ = answer.status;
+  body_bytes_sent_ = answer.body_bytes;
+  head_written_ = true;
+  return GoTo(State::kFinish);
+}
+
+// What the client must be told beside the file's own fields; usually nothing.
+size_t Exchange::ConnectionFields(char* out, size_t bytes_max) {
+  http::ResponseWriter writer(out, bytes_max);
+  writer.Connection(!close_, request_->minor_version());
+  if (const auto id = request_->Find("x-request-id"); id.has_value() && id->size() <= 128) {
+    request_id_ = *id;
+    writer.Field("X-Request-Id", *id);
+  }
+  return writer.size();
+}
+
+}  // namespace catzilla::exchange

@@ -1,0 +1,23 @@
+// Who the client is and how it came, after the proxies in front have been believed or not.
+//
+// Pure; borrows from the request and from `storage`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "sidecar/exchange/client.h"
+#include "sidecar/http/request_head.h"
+
+namespace catzilla::exchange {
+
+struct Origin {
+  std::string client;  // Address as text.
+  uint16_t client_port = 0;
+  bool https = false;
+};
+
+Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts);
+
+}  // namespace catzilla::exchange

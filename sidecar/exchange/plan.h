@@ -1,0 +1,48 @@
+// One version of the configuration with everything it needs at run time: the router, and for each
+// route and mount the objects that answer.
+//
+// Threads: immutable; any. Owns: shared references; the objects behind them outlive Apply as long as
+// their configuration stays the same, or as long as a request holds them.
+// Made by: main's assembly, published to each loop between two turns.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "sidecar/config/snapshot.h"
+#include "sidecar/files/mount.h"
+#include "sidecar/route/router.h"
+#include "sidecar/stats/route_stats.h"
+#include "sidecar/worker/pool.h"
+
+namespace catzilla::exchange {
+
+struct MountTarget {
+  std::shared_ptr<const config::Mount> config;
+  std::shared_ptr<files::Mount> files;
+  std::shared_ptr<stats::RouteStats> stats;
+};
+
+struct RouteTarget {
+  std::shared_ptr<const config::Route> config;
+  std::vector<std::string> parameters;   // Names in the template's order, as captures come.
+  std::shared_ptr<worker::Pool> pool;    // Null: no such pool; 503.
+  std::shared_ptr<stats::RouteStats> stats;
+};
+
+struct Plan {
+  explicit Plan(std::shared_ptr<const config::Snapshot> config)
+      : snapshot(std::move(config)), router(snapshot) {}
+
+  std::shared_ptr<const config::Snapshot> snapshot;
+  route::Router router;
+  std::vector<MountTarget> mounts;  // As snapshot->mounts.
+  std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
+  std::shared_ptr<stats::RouteStats> unmatched;  // What nothing claims: 404, 400, …
+  // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar answers,
+  // in FastAPI's words if there is an app at all.
+  std::shared_ptr<const RouteTarget> catch_all;
+  bool as_fastapi = false;
+};
+
+}  // namespace catzilla::exchange

@@ -1,0 +1,53 @@
+// catzilla-sidecar: the daemon. Everything it is made of is in runtime/.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <iostream>
+
+#include "sidecar/runtime/flags.h"
+#include "sidecar/runtime/sidecar.h"
+#include "sidecar/schema/diagnostic.h"
+#include "sidecar/schema/fields.h"
+
+namespace {
+
+// Before any thread exists: every one of them inherits the mask, and main alone waits for signals.
+void BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  catzilla::runtime::Flags flags;
+  if (const auto code = catzilla::runtime::ParseFlags(argc, argv, &flags)) return *code;
+  if (flags.print_reference) {
+    std::cout << catzilla::schema::ConfigurationReference();
+    return 0;
+  }
+  if (flags.print_diagnostics) {
+    std::cout << catzilla::schema::DiagnosticsReference();
+    return 0;
+  }
+  BlockSignals();
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("catzilla"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+
+  catzilla::runtime::Sidecar sidecar(flags);
+  const auto started = sidecar.Start();
+  if (!started.ok()) {
+    spdlog::error("{}", started.error());
+    return 1;
+  }
+  if (flags.check) {
+    spdlog::info("the configuration is valid");
+    return 0;
+  }
+  sidecar.Run();
+  return 0;
+}

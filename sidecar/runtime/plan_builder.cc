@@ -1,0 +1,91 @@
+#include "sidecar/runtime/plan_builder.h"
+
+#include <algorithm>
+
+#include "sidecar/route/path_template.h"
+
+namespace catzilla::runtime {
+namespace {
+
+std::vector<std::string> ParameterNames(const config::Route& route) {
+  std::vector<std::string> names;
+  const auto parsed = route::ParseTemplate(route.path);
+  if (!parsed.ok()) return names;
+  for (const route::TemplatePiece& piece : parsed->pieces) {
+    if (piece.convertor != route::Convertor::kLiteral) names.push_back(piece.text);
+  }
+  return names;
+}
+
+}  // namespace
+
+exchange::MountTarget PlanBuilder::BuildMount(const std::shared_ptr<const config::Mount>& config,
+                                              const config::Snapshot& snapshot) {
+  exchange::MountTarget target;
+  target.config = config;
+  target.stats = parts_.stats.Get(config->prefix, {"GET", "HEAD"});
+  const bool same_server =
+      previous_ != nullptr && previous_->snapshot->server_name == snapshot.server_name;
+  if (same_server) {
+    for (const exchange::MountTarget& before : previous_->mounts) {
+      if (before.config == config) target.files = before.files;
+    }
+  }
+  if (target.files == nullptr) {
+    target.files = std::make_shared<files::Mount>(
+        config, files::Mount::Environment{parts_.file_store, parts_.files, snapshot.server_name,
+                                          parts_.resolve});
+  }
+  return target;
+}
+
+std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
+    const std::shared_ptr<const config::Route>& config) {
+  auto target = std::make_shared<exchange::RouteTarget>();
+  target->config = config;
+  target->parameters = ParameterNames(*config);
+  target->pool = parts_.workers.Find(config->pool);
+  target->stats = parts_.stats.Get(config->label.empty() ? config->path : config->label,
+                                   config->methods);
+  return target;
+}
+
+void PlanBuilder::RemovePools(const config::Snapshot& snapshot) {
+  if (previous_ == nullptr) return;
+  for (const auto& before : previous_->snapshot->pools) {
+    const bool stays = std::any_of(snapshot.pools.begin(), snapshot.pools.end(),
+                                   [&](const auto& pool) { return pool->name == before->name; });
+    if (!stays) parts_.workers.Remove(before->name);
+  }
+}
+
+std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
+    std::shared_ptr<const config::Snapshot> snapshot) {
+  auto plan = std::make_shared<exchange::Plan>(snapshot);
+  RemovePools(*snapshot);
+  for (const auto& pool : snapshot->pools) parts_.workers.Configure(*pool);
+  for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *snapshot));
+  for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route));
+  plan->unmatched = parts_.stats.Get("<none>", {"GET", "HEAD", "POST"});
+  for (const auto& pool : snapshot->pools) {
+    const bool has_routes =
+        std::any_of(snapshot->routes.begin(), snapshot->routes.end(), [&](const auto& route) {
+          return route->pool == pool->name && route->source == config::Layer::kApp;
+        });
+    if (!has_routes) continue;
+    plan->as_fastapi = true;
+    if (pool->unmatched != config::Unmatched::kApp || plan->catch_all != nullptr) continue;
+    auto route = std::make_shared<config::Route>();
+    route->name = pool->name + "#unmatched";
+    route->kind = config::RouteKind::kCatchAll;
+    route->path = "/{path:path}";
+    route->label = "<unmatched>";
+    route->pool = pool->name;
+    plan->catch_all = BuildRoute(route);
+  }
+  parts_.file_store.SetBytesMax(snapshot->limits->file_cache_bytes_max);
+  previous_ = plan;
+  return plan;
+}
+
+}  // namespace catzilla::runtime

@@ -1,0 +1,41 @@
+// From a Snapshot to a Plan: makes the mounts, finds the pools, keeps what has not changed.
+//
+// Threads: one caller at a time (the configuration store's change lock).
+// Owns:    the last plan it made, to take unchanged objects from.
+// Limits:  as the Snapshot. Fails: never; the schema room has refused what cannot be built.
+#pragma once
+
+#include <memory>
+
+#include "sidecar/exchange/plan.h"
+#include "sidecar/files/mount.h"
+#include "sidecar/stats/route_stats.h"
+#include "sidecar/worker/registry.h"
+
+namespace catzilla::runtime {
+
+class PlanBuilder {
+ public:
+  struct Parts {
+    files::FileStore& file_store;
+    base::Executor& files;
+    files::ResolveMethod resolve;
+    worker::Registry& workers;
+    stats::RouteStatsTable& stats;
+  };
+  explicit PlanBuilder(Parts parts) : parts_(parts) {}
+
+  std::shared_ptr<const exchange::Plan> Build(std::shared_ptr<const config::Snapshot> snapshot);
+
+ private:
+  exchange::MountTarget BuildMount(const std::shared_ptr<const config::Mount>& config,
+                                   const config::Snapshot& snapshot);
+  std::shared_ptr<const exchange::RouteTarget> BuildRoute(
+      const std::shared_ptr<const config::Route>& config);
+  void RemovePools(const config::Snapshot& snapshot);
+
+  Parts parts_;
+  std::shared_ptr<const exchange::Plan> previous_;
+};
+
+}  // namespace catzilla::runtime

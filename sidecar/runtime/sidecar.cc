@@ -1,0 +1,291 @@
+#include "sidecar/runtime/sidecar.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+#include "sidecar/base/clock.h"
+#include "sidecar/loop/socket.h"
+
+namespace catzilla::runtime {
+namespace {
+
+uint64_t RandomBits() {
+  uint64_t bits = 0;
+  if (::getrandom(&bits, sizeof(bits), 0) != sizeof(bits)) {
+    bits = static_cast<uint64_t>(base::ReadClock().wall_us);
+  }
+  return bits;
+}
+
+void LogFindings(const schema::Diagnostics& findings) {
+  for (const schema::Diagnostic& finding : findings) {
+    const std::string line = schema::Format(finding);
+    if (finding.severity == schema::Severity::kError) {
+      spdlog::error("{}", line);
+    } else if (finding.severity == schema::Severity::kWarning) {
+      spdlog::warn("{}", line);
+    } else {
+      spdlog::info("{}", line);
+    }
+  }
+}
+
+}  // namespace
+
+Sidecar::Sidecar(Flags flags)
+    : flags_(std::move(flags)),
+      limits_(base::ReadCgroupLimits()),
+      started_us_(base::ReadClock().wall_us),
+      boot_epoch_(static_cast<uint64_t>(started_us_)),
+      config_({limits_.memory_bytes, true, [] { return base::ReadClock().wall_us; }}) {}
+
+Sidecar::~Sidecar() {
+  if (file_source_ != nullptr) file_source_->Stop();
+  if (observer_ != 0) config_.Unsubscribe(observer_);
+  for (const auto& thread : loops_) {
+    server::ServerMessage close;
+    close.kind = server::ServerMessage::Kind::kClose;
+    (void)thread->Post(std::move(close));
+  }
+  for (const auto& thread : loops_) thread->Join();
+  // Tasks of the files executor tell the loops' sinks, so it ends before these are gone.
+  if (files_ != nullptr) files_->Shutdown();
+  {
+    base::MutexLock lock(mutex_);
+    plan_.reset();
+  }
+  builder_.reset();
+  loops_.clear();
+  ops_.reset();
+}
+
+base::Result<base::Unit, std::string> Sidecar::Start() {
+  if (auto done = Configure(); !done.ok()) return done;
+  if (flags_.check) return base::Unit{};
+  if (auto done = PrepareRuntimeDir(); !done.ok()) return done;
+  if (auto done = StartLoops(); !done.ok()) return done;
+  if (auto done = StartOps(); !done.ok()) return done;
+  observer_ = config_.Subscribe([this](const auto& event) { OnConfig(event); });
+  file_source_->StartWatching();
+  started_.store(true);
+  return base::Unit{};
+}
+
+base::Result<base::Unit, std::string> Sidecar::Configure() {
+  file_source_ = std::make_unique<schema::FileSource>(
+      schema::FileSourceOptions{
+          flags_.config_file,
+          [this](schema::FileLayer* layer, schema::Diagnostics* findings) {
+            Overlay(flags_, layer, findings);
+          },
+          2'000'000},
+      config_);
+  const schema::Outcome outcome = file_source_->Reload();
+  LogFindings(outcome.diagnostics);
+  if (!outcome.ok()) return base::Fail(std::string("the configuration is not valid"));
+  control_settings_ =
+      schema::CompileControl(config_.Current()->merged.config, RuntimeDir(flags_));
+  return base::Unit{};
+}
+
+base::Result<base::Unit, std::string> Sidecar::PrepareRuntimeDir() {
+  const std::filesystem::path folder =
+      std::filesystem::path(control_settings_.worker_socket).parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error || ::access(folder.c_str(), W_OK | X_OK) != 0) {
+    return base::Fail("runtime folder " + folder.string() + ": " +
+                      (error ? error.message() : std::strerror(errno)) +
+                      " (make it writable, or choose another one with --runtime-dir)");
+  }
+  return base::Unit{};
+}
+
+base::Result<base::Unit, std::string> Sidecar::StartLoops() {
+  const std::shared_ptr<const config::Snapshot> snapshot = config_.Current()->snapshot;
+  const int count = flags_.loops > 0
+                        ? flags_.loops
+                        : base::LoopCount(limits_, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+  // Every socket is bound before any loop runs.
+  std::vector<std::vector<int>> sockets;
+  for (const auto& listener : snapshot->listeners) {
+    auto bound = loop::ListenTcp({listener->address, listener->port}, listener->backlog, count);
+    if (!bound.ok()) return base::Fail(bound.error().message);
+    sockets.push_back(*bound);
+  }
+  files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
+  file_store_ = std::make_unique<files::FileStore>(
+      epochs_, files::FileStoreLimits{snapshot->limits->file_cache_bytes_max}, RandomBits());
+  worker::RegistryOptions link;
+  link.epoch = boot_epoch_;
+  link.loops = count;
+  link.socket_path = control_settings_.worker_socket;
+  link.version = CATZILLA_VERSION;
+  link.header_bytes_max = snapshot->limits->header_bytes_max;
+  link.drain_timeout_us = snapshot->drain.timeout_us;
+  workers_ = std::make_unique<worker::Registry>(link);
+  route_stats_ = std::make_unique<stats::RouteStatsTable>(count, snapshot->telemetry.series_max);
+  if (snapshot->telemetry.access_log) {
+    auto log = stats::AccessLog::Open(snapshot->telemetry.access_log_path, count,
+                                      snapshot->telemetry.access_log_ring_bytes);
+    if (!log.ok()) return base::Fail(log.error());
+    access_log_ = std::move(log).value();
+  }
+  builder_ = std::make_unique<PlanBuilder>(PlanBuilder::Parts{
+      *file_store_, *files_, files::DetectResolveMethod(), *workers_, *route_stats_});
+  const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
+  {
+    base::MutexLock lock(mutex_);
+    plan_ = plan;
+  }
+  for (int i = 0; i < count; ++i) {
+    loops_.push_back(std::make_unique<LoopThread>(
+        LoopThread::Parts{i, *workers_, epochs_, counts_, access_log_.get(), RandomBits(),
+                          [this] { OnLoopDrained(); }},
+        plan));
+  }
+  for (size_t l = 0; l < sockets.size(); ++l) {
+    for (int i = 0; i < count; ++i) {
+      const int fd = sockets[l][static_cast<size_t>(i)];
+      if (!loops_[static_cast<size_t>(i)]->Open(snapshot->listeners[l], fd)) {
+        return base::Fail(std::string("a listening socket cannot be watched"));
+      }
+    }
+    spdlog::info("listening on {}:{} with {} loop(s)", snapshot->listeners[l]->address,
+                 loop::LocalPort(sockets[l][0]), count);
+  }
+  worker::AcceptorOptions acceptor;
+  acceptor.path = control_settings_.worker_socket;
+  acceptor.mode = control_settings_.socket_mode;
+  if (auto opened = loops_[0]->OpenWorkerSocket(acceptor); !opened.ok()) return opened;
+  for (const auto& thread : loops_) thread->Start();
+  return base::Unit{};
+}
+
+base::Result<base::Unit, std::string> Sidecar::StartOps() {
+  const config::v1::Telemetry& telemetry = config_.Current()->merged.config.telemetry();
+  ops::HealthSource& health = *this;
+  ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{});
+  auto started = ops_->Start(
+      {telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
+  if (started.ok()) spdlog::info("ops on {}:{}", telemetry.ops_address(), ops_->port());
+  return started;
+}
+
+std::shared_ptr<const exchange::Plan> Sidecar::plan() const {
+  base::MutexLock lock(mutex_);
+  return plan_;
+}
+
+uint64_t Sidecar::requests_active() const {
+  uint64_t active = 0;
+  for (const auto& thread : loops_) active += thread->stats().connections_active.value();
+  return active;
+}
+
+// On the thread that changed the configuration, one change at a time.
+void Sidecar::OnConfig(const schema::ConfigStore::Event& event) {
+  if (event.rejection != nullptr) {
+    spdlog::error("a configuration from {} was refused; version {} is still served",
+                  event.rejection->origin, config_.Current()->number);
+    LogFindings(event.rejection->diagnostics);
+    return;
+  }
+  Publish(builder_->Build(event.version->snapshot));
+  spdlog::set_level(spdlog::level::from_str(event.version->snapshot->telemetry.log_level));
+  spdlog::info("configuration version {} from {}", event.version->number, event.version->origin);
+}
+
+void Sidecar::Publish(std::shared_ptr<const exchange::Plan> plan) {
+  for (const auto& thread : loops_) {
+    server::ServerMessage message;
+    message.kind = server::ServerMessage::Kind::kPlan;
+    message.plan = plan;
+    if (!thread->Post(std::move(message))) spdlog::error("a loop takes no new configuration");
+  }
+  base::MutexLock lock(mutex_);
+  plan_ = std::move(plan);
+}
+
+void Sidecar::Run() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (;;) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal == SIGHUP) {
+      if (access_log_ != nullptr) access_log_->Reopen();
+      LogFindings(file_source_->Reload().diagnostics);
+      continue;
+    }
+    break;
+  }
+  Leave();
+}
+
+// For those who ask over the control plane: main waits for signals, so it gets one.
+void Sidecar::Drain() { ::kill(::getpid(), SIGTERM); }
+
+void Sidecar::Leave() {
+  draining_.store(true);
+  const config::Drain drain = config_.Current()->snapshot->drain;
+  spdlog::info("draining: {} requests in flight", requests_active());
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  const auto wait = [&](int64_t us) {  // True: a second signal wants it at once.
+    const timespec time{us / 1'000'000, us % 1'000'000 * 1000};
+    return us > 0 && sigtimedwait(&signals, nullptr, &time) > 0;
+  };
+  // readyz already says 503; clients still come until the balancer has noticed.
+  bool cut = wait(drain.delay_us);
+  for (const auto& thread : loops_) {
+    server::ServerMessage message;
+    message.kind = server::ServerMessage::Kind::kDrain;
+    (void)thread->Post(std::move(message));
+  }
+  const int64_t until_us = base::ReadClockMicros(CLOCK_MONOTONIC) + drain.timeout_us;
+  const auto all_drained = [&] {
+    base::MutexLock lock(mutex_);
+    return loops_drained_ >= static_cast<int>(loops_.size());
+  };
+  while (!cut && !all_drained() && base::ReadClockMicros(CLOCK_MONOTONIC) < until_us) {
+    cut = wait(20'000);
+  }
+  spdlog::info("drained{}", all_drained() ? "" : cut ? ", cut by a second signal" : ", cut by drain.timeout");
+}
+
+void Sidecar::OnLoopDrained() {
+  base::MutexLock lock(mutex_);
+  ++loops_drained_;
+}
+
+ops::Health Sidecar::Live() {
+  const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
+  for (const auto& thread : loops_) {
+    if (now_us - thread->loop().last_turn_us() > kStalledUs) {
+      return {false, "loop " + std::to_string(thread->loop().index()) + " is stalled\n"};
+    }
+  }
+  return {};
+}
+
+ops::Health Sidecar::Ready() {
+  if (draining_.load()) return {false, "draining\n"};
+  if (!started_.load()) return {false, "starting\n"};
+  return Live();
+}
+
+ops::Health Sidecar::Started() {
+  return started_.load() ? ops::Health{} : ops::Health{false, "starting\n"};
+}
+
+}  // namespace catzilla::runtime

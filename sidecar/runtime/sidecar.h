@@ -1,0 +1,107 @@
+// The process: built from the configuration, run until a signal, drained, taken down in order.
+//
+//   constructed --Start()--> serving --SIGTERM, Drain()--> draining --all answered, or timeout--> stopped
+//
+// Threads: constructor, Start(), Run() and destructor on main's; Drain() and the sources' methods on any.
+// Owns:    every part. Order of birth: configuration, shared state, loops, ops, control; of death: the
+//          other way round, so metrics and health are the last to answer.
+// Fails:   Start() with a sentence and its remedy; nothing is left behind then.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sidecar/base/cgroup.h"
+#include "sidecar/base/epoch.h"
+#include "sidecar/base/executor.h"
+#include "sidecar/base/mutex.h"
+#include "sidecar/files/store.h"
+#include "sidecar/ops/ops_server.h"
+#include "sidecar/runtime/flags.h"
+#include "sidecar/runtime/loop_thread.h"
+#include "sidecar/runtime/plan_builder.h"
+#include "sidecar/schema/compile.h"
+#include "sidecar/schema/file_source.h"
+#include "sidecar/schema/store.h"
+#include "sidecar/stats/access_log.h"
+#include "sidecar/stats/route_stats.h"
+#include "sidecar/worker/registry.h"
+
+namespace catzilla::runtime {
+
+class Sidecar final : private ops::HealthSource {
+ public:
+  explicit Sidecar(Flags flags);
+  ~Sidecar();
+
+  base::Result<base::Unit, std::string> Start();
+  // Waits for signals until drained: SIGTERM and SIGINT drain (a second one cuts), SIGHUP re-reads the
+  // file and re-opens the access log. REQUIRES: these signals are blocked in every thread.
+  void Run();
+  // As SIGTERM. Any thread.
+  void Drain();
+
+  // What other parts of runtime read...
+  const Flags& flags() const { return flags_; }
+  schema::ConfigStore& config() { return config_; }
+  worker::Registry& workers() { return *workers_; }
+  files::FileStore& file_store() { return *file_store_; }
+  stats::RouteStatsTable& route_stats() { return *route_stats_; }
+  const std::vector<std::unique_ptr<LoopThread>>& loops() const { return loops_; }
+  std::shared_ptr<const exchange::Plan> plan() const;
+  const base::CgroupLimits& limits() const { return limits_; }
+  uint64_t boot_epoch() const { return boot_epoch_; }
+  int64_t started_us() const { return started_us_; }
+  bool draining() const { return draining_.load(); }
+  uint16_t ops_port() const { return ops_ == nullptr ? 0 : ops_->port(); }
+  uint64_t requests_active() const;
+
+ private:
+  static constexpr int64_t kStalledUs = 5'000'000;
+  static constexpr int kFileThreads = 4;
+  static constexpr size_t kFileQueueMax = 1024;
+
+  base::Result<base::Unit, std::string> Configure();
+  base::Result<base::Unit, std::string> PrepareRuntimeDir();
+  base::Result<base::Unit, std::string> StartLoops();
+  base::Result<base::Unit, std::string> StartOps();
+  void OnConfig(const schema::ConfigStore::Event& event);
+  void Publish(std::shared_ptr<const exchange::Plan> plan);
+  void Leave();
+  void OnLoopDrained();
+  // ops::HealthSource
+  ops::Health Live() override;
+  ops::Health Ready() override;
+  ops::Health Started() override;
+
+  const Flags flags_;
+  const base::CgroupLimits limits_;
+  const int64_t started_us_;
+  const uint64_t boot_epoch_;
+  schema::ConfigStore config_;
+  std::unique_ptr<schema::FileSource> file_source_;
+  schema::ControlSettings control_settings_;
+  base::EpochDomain epochs_;
+  server::SharedCounts counts_;
+  std::unique_ptr<base::Executor> files_;
+  std::unique_ptr<files::FileStore> file_store_;
+  std::unique_ptr<worker::Registry> workers_;
+  std::unique_ptr<stats::RouteStatsTable> route_stats_;
+  std::unique_ptr<stats::AccessLog> access_log_;
+  std::unique_ptr<PlanBuilder> builder_;
+  std::vector<std::unique_ptr<LoopThread>> loops_;
+  std::unique_ptr<ops::OpsServer> ops_;
+  int observer_ = 0;
+
+  mutable base::Mutex mutex_;
+  base::CondVar drained_;
+  std::shared_ptr<const exchange::Plan> plan_ CATZILLA_GUARDED_BY(mutex_);
+  int loops_drained_ CATZILLA_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> started_{false};
+  std::atomic<bool> draining_{false};
+};
+
+}  // namespace catzilla::runtime

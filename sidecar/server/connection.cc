@@ -1,0 +1,485 @@
+#include "sidecar/server/connection.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/http/error_page.h"
+#include "sidecar/http/proxy_protocol.h"
+
+namespace catzilla::server {
+namespace {
+
+using stats::CloseReason;
+
+// After an answer that must close while the client still sends: how much and how long we listen on,
+// so that the answer is not lost to a reset (RFC 9112 section 9.6).
+constexpr int64_t kLingerUs = 2'000'000;
+// One connection writes at most this much before the others have their turn.
+constexpr uint64_t kWriteBytesPerTurn = 1024 * 1024;
+constexpr int kIovecsMax = 64;
+constexpr size_t kRefusalBytesMax = 2048;
+
+}  // namespace
+
+Connection::Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
+                       const loop::PeerAddress& peer, bool counted_by_client)
+    : host_(host),
+      listener_(std::move(listener)),
+      limits_(host.context().plan->snapshot->limits),
+      tcp_peer_(peer),
+      counted_by_client_(counted_by_client),
+      peer_text_(peer.HostText()),
+      poll_(host.context().loop, *this) {
+  facts_.peer = peer;
+  facts_.peer_text = peer_text_;
+  facts_.listener = listener_.get();
+  facts_.server_text = listener_->address;
+  facts_.server_port = listener_->port;
+}
+
+Connection::~Connection() {
+  CATZILLA_CHECK(exchange_ == nullptr, "a connection was destroyed under its exchange");
+}
+
+bool Connection::Open(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if (!poll_.Open(fd)) return false;
+  SetState(listener_->proxy_protocol ? State::kProxyHeader : State::kIdle);
+  UpdateWatch();
+  return true;
+}
+
+void Connection::Drain() {
+  if (state_ == State::kIdle) CloseNow(CloseReason::kDrain);
+}
+
+void Connection::CloseNow(CloseReason reason) {
+  if (state_ == State::kClosing) return;
+  state_ = State::kClosing;
+  context().stats.closed[static_cast<size_t>(reason)].Add();
+  if (exchange_ != nullptr) {
+    exchange_->Abandon();
+    exchange_->Finish();
+    context().exchanges.Give(std::exchange(exchange_, nullptr));
+  }
+  Deadline::Unlink();
+  Deferred::Unlink();
+  if (output_ != nullptr) context().outputs.Give(std::move(output_));
+  context().heads.Give(std::move(head_buffer_));
+  poll_.Close();
+}
+
+void Connection::OnClosed() { host_.OnConnectionClosed(*this); }
+
+void Connection::SetState(State state) {
+  state_ = state;
+  state_since_us_ = context().now().monotonic_us;
+  ArmDeadline();
+}
+
+// Reading...
+
+void Connection::OnReady(unsigned ready) {
+  if (state_ == State::kClosing) return;
+  if ((ready & loop::kWritable) != 0 && output_ != nullptr) {
+    Flush();
+    if (state_ == State::kClosing) return;
+  }
+  if ((ready & loop::kReadable) != 0 && (poll_.watching() & loop::kReadable) != 0) {
+    Read();
+    return;
+  }
+  if ((ready & loop::kHangup) != 0) {
+    // Nobody reads the answer any more (a half-closed client counts as gone, as in nginx and Go),
+    // unless it is complete and only has to leave.
+    peer_gone_ = true;
+    if (exchange_ != nullptr && !exchange_->answered()) CloseNow(CloseReason::kClient);
+  }
+}
+
+void Connection::Read() {
+  char* buffer = host_.read_buffer();
+  const ssize_t bytes = ::recv(poll_.fd(), buffer, ConnectionHost::kReadBytes, 0);
+  if (bytes < 0) {
+    if (errno == EAGAIN || errno == EINTR) return;
+    CloseNow(CloseReason::kClient);
+    return;
+  }
+  if (bytes == 0) {
+    peer_gone_ = true;
+    if (exchange_ != nullptr && exchange_->answered() && output_ != nullptr) {
+      UpdateWatch();
+      return;
+    }
+    CloseNow(CloseReason::kClient);
+    return;
+  }
+  context().stats.bytes_received.Add(static_cast<uint64_t>(bytes));
+  if (state_ == State::kLingering) return;
+  Process({buffer, static_cast<size_t>(bytes)});
+}
+
+bool Connection::MayParse() const {
+  if (state_ == State::kClosing || close_after_output_ || parser_.failed()) return false;
+  // A body goes to its exchange; the next request waits until this one has been answered.
+  if (exchange_ != nullptr && (exchange_->request_complete() || !body_wanted_)) return false;
+  return output_ == nullptr || output_->pending_bytes() < exchange::kOutputMark;
+}
+
+void Connection::Process(std::string_view input) {
+  std::string joined;
+  if (!held_.empty()) {
+    joined = std::move(held_);
+    held_.clear();
+    joined += input;
+    input = joined;
+  }
+  while (MayParse() && ProcessStep(&input)) {
+  }
+  if (state_ == State::kClosing) return;
+  if (!input.empty() && !close_after_output_) held_.assign(input);
+  Flush();
+}
+
+// Returns false when the parser wants more bytes, or the connection has been given up.
+bool Connection::ProcessStep(std::string_view* input) {
+  if (state_ == State::kProxyHeader) return TakeProxyHeader(input);
+  if (input->empty() && !parser_.at_end()) return false;
+  if (exchange_ == nullptr && head_buffer_ == nullptr) {
+    head_buffer_ = context().heads.Take();
+    parser_.Begin(head_buffer_.get(), {limits_->request_line_bytes_max, limits_->header_bytes_max,
+                                       limits_->header_count_max});
+  }
+  const http::RequestParser::Step step = parser_.Next(*input);
+  input->remove_prefix(step.consumed);
+  switch (step.event) {
+    case http::RequestParser::Event::kNeedMore:
+      if (state_ == State::kIdle && parser_.started()) SetState(State::kHead);
+      return false;
+    case http::RequestParser::Event::kHead:
+      StartExchange();
+      return true;
+    case http::RequestParser::Event::kBody:
+      return TakeBody(step.body);
+    case http::RequestParser::Event::kEnd:
+      if (exchange_ == nullptr) return true;  // Answered and given up already.
+      exchange_->OnRequestEnd();
+      RunExchange();
+      return true;
+    case http::RequestParser::Event::kError:
+      Refuse(step.status);
+      return false;
+  }
+  return false;
+}
+
+bool Connection::TakeBody(std::string_view bytes) {
+  body_bytes_ += bytes.size();
+  exchange_->OnRequestBody(bytes);
+  // A client that sends a byte now and then keeps the gaps short, but not the average up.
+  const int64_t taken_us = context().now().monotonic_us - state_since_us_;
+  const bool judged = limits_->body_rate_min > 0 && taken_us > limits_->body_timeout_us;
+  if (judged && body_bytes_ * 1'000'000 / static_cast<uint64_t>(taken_us) < limits_->body_rate_min) {
+    exchange_->FailRequest(408);
+    RunExchange();
+    CloseAfterOutput(CloseReason::kBodyTimeout);
+    return false;
+  }
+  RunExchange();
+  return true;
+}
+
+bool Connection::TakeProxyHeader(std::string_view* input) {
+  http::ProxyHeader header;
+  const http::ProxyResult result = http::ParseProxyHeader(*input, &header);
+  if (result.status == http::ProxyResult::Status::kNeedMore) return false;
+  if (result.status == http::ProxyResult::Status::kMalformed) {
+    CloseNow(CloseReason::kProxyHeader);
+    return false;
+  }
+  input->remove_prefix(result.consumed);
+  if (header.has_addresses) {
+    std::copy(header.source.bytes.begin(), header.source.bytes.end(), facts_.peer.address);
+    facts_.peer.port = header.source.port;
+    facts_.peer.is_ip = true;
+    peer_text_ = header.source.HostText();
+    facts_.peer_text = peer_text_;
+    facts_.server_port = header.destination.port;
+  }
+  SetState(State::kIdle);
+  return true;
+}
+
+void Connection::StartExchange() {
+  ++requests_;
+  if (requests_ > 1) context().stats.keepalive_reuses.Add();
+  // Limits are live: each request is held to those of its own time.
+  limits_ = context().plan->snapshot->limits;
+  body_wanted_ = true;
+  body_bytes_ = 0;
+  exchange_ = context().exchanges.Take();
+  const uint32_t most = limits_->requests_per_connection_max;
+  const bool last = context().draining || (most != 0 && requests_ >= most);
+  exchange_->Begin(context(), *this, head_buffer_->head(), last);
+  state_ = State::kExchange;
+  state_since_us_ = context().now().monotonic_us;
+  RunExchange();
+  if (exchange_ != nullptr) parser_.LimitBody(exchange_->body_bytes_max());
+}
+
+// What came is not a request we may answer: say so, and close, for nobody knows where it ends.
+void Connection::Refuse(uint16_t status) {
+  if (exchange_ != nullptr) {
+    // The head was fine, its body is not. If the answer has begun, there is nothing left to say.
+    exchange_->FailRequest(status);
+    RunExchange();
+  } else {
+    WriteRefusal(status);
+  }
+  CloseAfterOutput(CloseReason::kBadRequest);
+}
+
+// An answer to what never became a request. It is counted and logged by its status alone.
+void Connection::WriteRefusal(uint16_t status) {
+  std::string page;
+  http::AppendErrorPage(http::ErrorFormat::kJson, status, "", "", page);
+  char* room = output().Reserve(kRefusalBytesMax);
+  http::ResponseWriter head(room, kRefusalBytesMax);
+  head.Status(status);
+  head.Date(context().date.Get(context().now().wall_s()));
+  head.Connection(false, 1);
+  head.Field("Content-Type", http::ContentTypeOf(http::ErrorFormat::kJson));
+  head.Field("Content-Length", uint64_t{page.size()});
+  head.Lines("\r\n");
+  head.Lines(page);
+  output().Commit(head.size());
+  context().stats.responses[status].Add();
+  exchange::LogRefusal(context(), facts_, status);
+}
+
+// Answering...
+
+void Connection::RunExchange() {
+  if (exchange_ == nullptr) return;
+  if (exchange_->Run() != exchange::Next::kDone) return;
+  FinishExchange();
+}
+
+// The answer is complete and all of it is in the output. REQUIRES: Run() returned kDone.
+void Connection::FinishExchange() {
+  const exchange::Outcome outcome = exchange_->Finish();
+  const bool request_complete = exchange_->request_complete();
+  context().exchanges.Give(std::exchange(exchange_, nullptr));
+  context().heads.Give(std::move(head_buffer_));
+  if (outcome == exchange::Outcome::kBroken) {
+    CloseAfterOutput(CloseReason::kTruncated);
+  } else if (!request_complete) {
+    CloseAfterOutput(CloseReason::kUnread);
+  } else if (outcome == exchange::Outcome::kClose || peer_gone_) {
+    CloseAfterOutput(CloseReason::kDone);
+  } else {
+    SetState(State::kIdle);
+  }
+}
+
+void Connection::RunDeferred() {
+  if (state_ == State::kClosing) return;
+  RunExchange();
+  if (state_ == State::kClosing) return;
+  if (!held_.empty() && MayParse()) {
+    Process({});
+    return;
+  }
+  Flush();
+}
+
+http::OutputQueue& Connection::output() {
+  if (output_ == nullptr) output_ = context().outputs.Take();
+  return *output_;
+}
+
+void Connection::SetBodyReading(bool wanted) {
+  if (body_wanted_ == wanted) return;
+  body_wanted_ = wanted;
+  if (wanted) context().loop.Defer(*this);
+}
+
+// Writing...
+
+void Connection::Flush() {
+  if (flushing_ || state_ == State::kClosing) return;
+  flushing_ = true;
+  const uint64_t stop_at = context().stats.bytes_sent.value() + kWriteBytesPerTurn;
+  while (output_ != nullptr && !output_->empty() && state_ != State::kClosing) {
+    if (!WriteOnce()) break;
+    if (context().stats.bytes_sent.value() >= stop_at) break;
+  }
+  flushing_ = false;
+  if (state_ == State::kClosing) return;
+  AfterWrite();
+}
+
+bool Connection::WriteOnce() {
+  ssize_t written = 0;
+  if (const http::OutputQueue::FilePiece* file = output_->FrontFile(); file != nullptr) {
+    off_t offset = static_cast<off_t>(file->offset);
+    const size_t wanted = std::min<uint64_t>(file->length, kWriteBytesPerTurn);
+    written = ::sendfile(poll_.fd(), file->fd, &offset, wanted);
+    if (written == 0) {
+      // The file became shorter under us: the promised length cannot be kept.
+      CloseNow(CloseReason::kTruncated);
+      return false;
+    }
+  } else {
+    iovec parts[kIovecsMax];
+    bool more = false;
+    const int count = output_->Gather(parts, kIovecsMax, &more);
+    const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    if (count == 1) {
+      written = ::send(poll_.fd(), parts[0].iov_base, parts[0].iov_len, flags);
+    } else {
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = static_cast<size_t>(count);
+      written = ::sendmsg(poll_.fd(), &message, flags);
+    }
+  }
+  context().stats.writes.Add();
+  if (written < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+    if (errno == EINTR) return true;
+    CloseNow(CloseReason::kWriteError);
+    return false;
+  }
+  context().stats.bytes_sent.Add(static_cast<uint64_t>(written));
+  output_->Consume(static_cast<uint64_t>(written));
+  return true;
+}
+
+void Connection::AfterWrite() {
+  const bool drained = output_ == nullptr || output_->empty();
+  if (drained && output_ != nullptr) context().outputs.Give(std::move(output_));
+  if (drained && close_after_output_) {
+    BeginLinger();
+    return;
+  }
+  const uint64_t pending = drained ? 0 : output_->pending_bytes();
+  if (pending < exchange::kOutputMark / 2) {
+    // Room for more of this answer, or for the next request that is already here.
+    if (exchange_ != nullptr && exchange_->wants_output()) context().loop.Defer(*this);
+    if (!held_.empty() && MayParse()) context().loop.Defer(*this);
+  }
+  UpdateWatch();
+  ArmDeadline();
+}
+
+void Connection::CloseAfterOutput(CloseReason reason) {
+  if (state_ == State::kClosing) return;
+  close_after_output_ = true;
+  close_reason_ = reason;
+  held_.clear();
+}
+
+// All is written. A client that may still be sending would meet a reset, which can destroy the answer
+// before it is read: so we end our side, and listen a little longer.
+void Connection::BeginLinger() {
+  const bool may_send = close_reason_ == CloseReason::kBadRequest ||
+                        close_reason_ == CloseReason::kUnread;
+  if (!may_send || peer_gone_) {
+    CloseNow(close_reason_);
+    return;
+  }
+  ::shutdown(poll_.fd(), SHUT_WR);
+  SetState(State::kLingering);
+  UpdateWatch();
+}
+
+// Waiting...
+
+void Connection::UpdateWatch() {
+  if (!poll_.open()) return;
+  unsigned ready = 0;
+  const bool reading = state_ == State::kLingering || (held_.empty() && MayParse());
+  if (reading) ready |= loop::kReadable;
+  // While nothing is read, a client that leaves is told by the kernel's hang-up.
+  if (!reading && !peer_gone_) ready |= loop::kHangup;
+  if (output_ != nullptr && !output_->empty()) ready |= loop::kWritable;
+  poll_.Watch(ready);
+}
+
+void Connection::ArmDeadline() {
+  const bool writing = output_ != nullptr && !output_->empty();
+  // A head must be complete in time from its first byte, however it drips; the others count from the
+  // last progress.
+  int64_t from_us = context().now().monotonic_us;
+  int64_t wait_us = 0;
+  switch (state_) {
+    case State::kIdle:
+      wait_us = writing ? limits_->write_timeout_us : limits_->idle_timeout_us;
+      break;
+    case State::kProxyHeader:
+    case State::kHead:
+      from_us = state_since_us_;
+      wait_us = limits_->header_timeout_us;
+      break;
+    case State::kExchange:
+      if (writing) {
+        wait_us = limits_->write_timeout_us;
+      } else if (!exchange_->request_complete() && body_wanted_) {
+        wait_us = limits_->body_timeout_us;
+      } else {
+        host_.wheel().Disarm(*this);  // The pool's and the file's own deadlines hold now.
+        return;
+      }
+      break;
+    case State::kLingering:
+      from_us = state_since_us_;
+      wait_us = kLingerUs;
+      break;
+    case State::kClosing:
+      return;
+  }
+  host_.wheel().Arm(*this, from_us + wait_us);
+}
+
+void Connection::OnDeadline() {
+  const bool writing = output_ != nullptr && !output_->empty();
+  switch (state_) {
+    case State::kIdle:
+      CloseNow(writing ? CloseReason::kWriteTimeout : CloseReason::kIdle);
+      return;
+    case State::kProxyHeader:
+      CloseNow(CloseReason::kProxyHeader);
+      return;
+    case State::kHead:
+      WriteRefusal(408);
+      CloseAfterOutput(CloseReason::kHeaderTimeout);
+      Flush();
+      return;
+    case State::kExchange:
+      if (writing) {
+        CloseNow(CloseReason::kWriteTimeout);
+        return;
+      }
+      exchange_->FailRequest(408);
+      RunExchange();
+      CloseAfterOutput(CloseReason::kBodyTimeout);
+      Flush();
+      return;
+    case State::kLingering:
+      CloseNow(close_reason_);
+      return;
+    case State::kClosing:
+      return;
+  }
+}
+
+}  // namespace catzilla::server

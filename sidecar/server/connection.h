@@ -1,0 +1,133 @@
+// One client connection: reads requests, lets exchanges answer them, writes the answers.
+//
+//   kIdle --first byte--> kHead --head complete--> kExchange --answered--> kIdle
+//     \___________________/ \__________________________/
+//              any --Close(), error, timeout--> kClosing --OnClosed()--> given back
+//   kExchange --answered, must close, client still sends--> kLingering --> kClosing
+//
+// Threads: its loop's.
+// Owns:    the socket, the exchange while one is under way, what is to be written. An idle connection
+//          holds neither buffer, exchange nor output queue.
+// Limits:  reads at most kReadBytes a turn and nothing while a request is under way; output as
+//          kOutputMark; times and sizes as config::Limits.
+// Fails:   by closing, with the reason counted.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "sidecar/exchange/client.h"
+#include "sidecar/exchange/context.h"
+#include "sidecar/exchange/exchange.h"
+#include "sidecar/http/request_parser.h"
+#include "sidecar/loop/poll.h"
+#include "sidecar/loop/timer.h"
+
+namespace catzilla::server {
+
+class Connection;
+struct ConnectionTag;
+
+// What the connections of a loop share; implemented by LoopServer.
+class ConnectionHost {
+ public:
+  virtual exchange::Context& context() = 0;
+  virtual loop::Wheel& wheel() = 0;
+  // A buffer for one read, valid within the call that asks.
+  virtual char* read_buffer() = 0;
+  virtual void OnConnectionClosed(Connection& connection) = 0;  // May destroy it.
+
+  static constexpr size_t kReadBytes = 64 * 1024;
+
+ protected:
+  ~ConnectionHost() = default;
+};
+
+class Connection final : public base::ListNode<ConnectionTag>,
+                         private loop::Poll::Handler,
+                         private loop::Deadline,
+                         private loop::Deferred,
+                         private exchange::Client {
+ public:
+  Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
+             const loop::PeerAddress& peer, bool counted_by_client);
+  ~Connection();
+
+  // Takes `fd`. False: it could not be watched and is closed; destroy the connection.
+  [[nodiscard]] bool Open(int fd);
+  // Idle ones close at once; the others after the answer under way.
+  void Drain();
+  // Whatever it is doing.
+  void CloseNow(stats::CloseReason reason);
+  void LeaveList() { base::ListNode<ConnectionTag>::Unlink(); }
+  bool counted_by_client() const { return counted_by_client_; }
+  const loop::PeerAddress& tcp_peer() const { return tcp_peer_; }
+
+ private:
+  enum class State : uint8_t { kProxyHeader, kIdle, kHead, kExchange, kLingering, kClosing };
+
+  // Poll::Handler, Deadline, Deferred
+  void OnReady(unsigned ready) override;
+  void OnClosed() override;
+  void OnDeadline() override;
+  void RunDeferred() override;
+  // exchange::Client
+  http::OutputQueue& output() override;
+  const exchange::ClientFacts& facts() const override { return facts_; }
+  void WakeExchange() override { context().loop.Defer(*this); }
+  void SetBodyReading(bool wanted) override;
+
+  exchange::Context& context() { return host_.context(); }
+  const config::Limits& limits() { return *limits_; }
+
+  // Reading...
+  void Read();
+  void Process(std::string_view input);
+  bool ProcessStep(std::string_view* input);
+  bool TakeBody(std::string_view bytes);
+  bool TakeProxyHeader(std::string_view* input);
+  void StartExchange();
+  void Refuse(uint16_t status);
+  void WriteRefusal(uint16_t status);
+  bool MayParse() const;
+  // Answering...
+  void RunExchange();
+  void FinishExchange();
+  // Writing...
+  void Flush();
+  bool WriteOnce();  // False: the kernel takes no more for now, or the connection is closing.
+  void AfterWrite();
+  void CloseAfterOutput(stats::CloseReason reason);
+  void BeginLinger();
+  // Waiting...
+  void UpdateWatch();
+  void ArmDeadline();
+  void SetState(State state);
+
+  ConnectionHost& host_;
+  const std::shared_ptr<const config::Listener> listener_;
+  std::shared_ptr<const config::Limits> limits_;
+  const loop::PeerAddress tcp_peer_;  // Whatever a PROXY header says.
+  const bool counted_by_client_;
+  exchange::ClientFacts facts_;
+  std::string peer_text_;
+  loop::Poll poll_;
+  http::RequestParser parser_;
+  std::unique_ptr<http::HeadBuffer> head_buffer_;
+  exchange::Exchange* exchange_ = nullptr;
+  std::unique_ptr<http::OutputQueue> output_;
+  std::string held_;  // Read, but not yet parsed: the client was faster than the answer.
+  State state_ = State::kIdle;
+  stats::CloseReason close_reason_ = stats::CloseReason::kClient;
+  bool close_after_output_ = false;
+  bool body_wanted_ = true;
+  bool peer_gone_ = false;
+  bool flushing_ = false;
+  uint32_t requests_ = 0;
+  int64_t state_since_us_ = 0;
+  uint64_t body_bytes_ = 0;
+};
+
+}  // namespace catzilla::server

@@ -1,0 +1,114 @@
+// Everything of one loop that serves clients: its listeners, its connections, what exchanges borrow.
+//
+// Threads: made and destroyed by main while the loop does not run; Post() by any thread; everything
+//          else by the loop's thread.
+// Owns:    the loop's listeners and connections, and the Context. The loop, the dispatcher and the
+//          counters are borrowed.
+// Limits:  connections as limits.connections_max over all loops (`open_connections` is shared) and
+//          connections_per_client_max per address; a mailbox of kMessagesMax.
+// Life:    Open() … Drain() … Close(), then the loop drains its handles.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "sidecar/base/epoch.h"
+#include "sidecar/loop/listener.h"
+#include "sidecar/loop/mailbox.h"
+#include "sidecar/server/client_counts.h"
+#include "sidecar/server/connection.h"
+
+namespace catzilla::server {
+
+// What other threads tell a loop.
+struct ServerMessage {
+  enum class Kind : uint8_t { kPlan, kOpened, kDrain, kClose };
+  Kind kind = Kind::kPlan;
+  std::shared_ptr<const exchange::Plan> plan;
+  uint64_t ticket = 0;
+  files::OpenResult opened;
+};
+
+// Counted over all loops.
+struct SharedCounts {
+  std::atomic<uint32_t> connections{0};
+  ClientCounts clients;
+};
+
+class LoopServer final : public ConnectionHost,
+                         private files::OpenSink,
+                         private loop::TurnHooks,
+                         private loop::Mailbox<ServerMessage>::Receiver {
+ public:
+  struct Parts {
+    loop::Loop& loop;
+    loop::Wheel& wheel;
+    worker::Dispatcher& dispatcher;
+    base::EpochDomain& epochs;
+    stats::LoopStats& stats;
+    SharedCounts& counts;
+    stats::AccessLog* access_log = nullptr;
+    uint64_t random_seed = 1;
+    // Called on the loop when Drain() has nothing left to wait for.
+    std::function<void()> on_drained;
+    // Called on the loop when kClose has closed everything that is ours.
+    std::function<void()> on_closed;
+  };
+
+  LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan);
+  ~LoopServer();
+
+  // Accepts on `fd`, a listening socket of `listener`. Before the loop runs. False: it cannot be watched.
+  [[nodiscard]] bool Open(std::shared_ptr<const config::Listener> listener, int fd);
+
+  // Any thread. False: the loop is closing.
+  bool Post(ServerMessage&& message) { return mailbox_.Post(std::move(message)); }
+
+  // Closes listeners and connections, and then calls on_closed. On the loop's thread, or after it ended.
+  void CloseNow();
+
+ private:
+  static constexpr size_t kMessagesMax = 256 * 1024;
+
+  class Port;
+
+  // ConnectionHost
+  exchange::Context& context() override { return context_; }
+  loop::Wheel& wheel() override { return wheel_; }
+  char* read_buffer() override { return read_buffer_.get(); }
+  void OnConnectionClosed(Connection& connection) override;
+  // files::OpenSink, from the files executor's threads
+  void OnOpened(uint64_t ticket, files::OpenResult result) override;
+  // loop::TurnHooks
+  void OnTurnBegin(const base::Now& now) override;
+  void OnTurnEnd(const base::Now& now) override;
+  // Mailbox
+  void OnMessage(ServerMessage& message) override;
+
+  void Accept(const std::shared_ptr<const config::Listener>& listener, int fd,
+              const loop::PeerAddress& peer);
+  void RefuseConnection(int fd);
+  void Drain();
+  void CheckDrained();
+
+  loop::Wheel& wheel_;
+  base::EpochDomain& epochs_;
+  base::EpochDomain::Reader reader_;
+  SharedCounts& counts_;
+  const std::function<void()> on_drained_;
+  const std::function<void()> on_closed_;
+  exchange::Context context_;
+  loop::Mailbox<ServerMessage> mailbox_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  base::List<Connection, ConnectionTag> connections_;
+  size_t connection_count_ = 0;
+  std::unique_ptr<char[]> read_buffer_;
+  bool draining_ = false;
+  bool drained_told_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace catzilla::server
