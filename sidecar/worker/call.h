@@ -80,11 +80,11 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
 
   // How many bytes of a streaming body may be sent now; 0 while the call waits in the queue.
   size_t body_window() const;
-  // Sends bytes of the body; `last` ends it, also with no bytes.
-  // REQUIRES: bytes.size() <= body_window(); the body has not ended. Does nothing once the worker has
-  // stopped reading it (its answer is complete).
+  // Sends bytes of the body; `last` ends it, also with no bytes, also while the call waits.
+  // REQUIRES: bytes.size() <= body_window(). Does nothing once the body has ended.
   void SendBody(std::string_view bytes, bool last);
-  bool body_ended() const { return state_ != State::kQueued && own_end_; }
+  // `last` was said, or the worker has stopped reading (its answer is complete).
+  bool body_ended() const { return body_over_ || (state_ != State::kQueued && own_end_); }
   // Gives the window of `bytes` of OnData() back.
   void Consumed(size_t bytes);
   // The observer hears nothing more. A request that waits is dropped; a running one is told.
@@ -131,6 +131,7 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
   bool streaming_ = false;         // The body follows in REQUEST_DATA.
   bool awaits_continue_ = false;   // The first WINDOW is still to come.
   bool own_end_ = false;         // The body's END is out.
+  bool body_over_ = false;       // SendBody() has said `last`.
   bool response_begun_ = false;  // Any frame of the answer has come.
   bool response_seen_ = false;
   bool trailers_seen_ = false;

@@ -103,6 +103,11 @@ void Channel::Send(Call& call) {
                static_cast<uint32_t>(std::clamp<int64_t>(waited_us, 0, UINT32_MAX)));
   out_.append(call.request_);
   worker_->requests.fetch_add(1, std::memory_order_relaxed);
+  if (call.streaming_ && call.body_over_) {
+    // The body turned out to be empty while the request waited, or before it was sent again.
+    call.own_end_ = true;
+    Append(FrameType::kRequestData, kFlagEnd, stream, 0);
+  }
   WantFlush();
 }
 
@@ -126,7 +131,7 @@ void Channel::SendBody(Call& call, std::string_view bytes, bool last) {
       Append(FrameType::kRequestData, ends ? kFlagEnd : 0, call.stream_, 0, part);
     }
   } while (!bytes.empty());
-  call.own_end_ = last;
+  call.own_end_ = call.body_over_ = last;
 }
 
 void Channel::Consumed(Call& call, size_t bytes) {

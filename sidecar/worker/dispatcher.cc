@@ -15,8 +15,11 @@ size_t Call::body_window() const {
 }
 
 void Call::SendBody(std::string_view bytes, bool last) {
-  CATZILLA_CHECK(state_ == State::kOpen, "a body was sent for a request that waits");
-  channel_->SendBody(*this, bytes, last);
+  if (body_ended()) return;
+  CATZILLA_CHECK(state_ == State::kOpen || (state_ == State::kQueued && bytes.empty()),
+                 "a body was sent for a request that waits");
+  if (state_ == State::kOpen) return channel_->SendBody(*this, bytes, last);
+  body_over_ = last;
 }
 
 void Call::Consumed(size_t bytes) {
@@ -91,6 +94,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   call.soft_due_us_ =
       spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool->request_timeout_us();
   call.body_bytes_sent_ = 0;
+  call.body_over_ = false;
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
   call.streaming_ = spec.body_mode == BodyMode::kStreaming;
   call.awaits_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;

@@ -393,6 +393,38 @@ TEST(WorkerKilled, LossOfItsControlConnectionStopsNewRequestsNotTheRunningOnes) 
   call->Cancel(CancelCode::kClientGone);
 }
 
+TEST(PoolTest, BodyThatEndsEmptyWhileItsRequestWaitsEndsOnTheLane) {
+  Notes running, waiting;
+  Rig rig(OneCredit());
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker worker = rig.Attach(hello);
+  const uint32_t stream = rig.StartOn(*worker.lane, running);
+  Call* call = rig.Start(waiting, [](RequestSpec& spec) {
+    spec.method = "PUT";
+    spec.body_mode = BodyMode::kStreaming;
+  });
+  EXPECT_EQ(call->body_window(), 0u);
+  call->SendBody("", true);
+  EXPECT_TRUE(call->body_ended());
+  worker.lane->Respond(stream);
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
+  EXPECT_FALSE(frame.header.end());
+  ASSERT_TRUE(worker.lane->Take(FrameType::kRequestData, &frame));
+  EXPECT_TRUE(frame.header.end());
+  // Sent again it ends again.
+  Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+  worker.Kill();
+  rig.Pump();
+  ASSERT_TRUE(second.lane->Take(FrameType::kRequest, &frame));
+  ASSERT_TRUE(second.lane->Take(FrameType::kRequestData, &frame));
+  EXPECT_TRUE(frame.header.end());
+  second.lane->Respond(frame.header.stream);
+  rig.Pump();
+  EXPECT_TRUE(waiting.ended);
+}
+
 // Orphans and generations...
 
 TEST(PoolTest, OrphanWithoutWorkersFailsItsQueueAtOnceAndKeepsServingWithThem) {
