@@ -54,18 +54,18 @@ ParseError HeadAnalysis::RequestLine() {
   }
   head.method_ = MethodFromText(head.method_text());
 
-  constexpr std::string_view kVersionPrefix = " HTTP/1.";
-  constexpr size_t kTailBytes = kVersionPrefix.size() + 3;
+  constexpr std::string_view kProtocol = " HTTP/";
+  constexpr size_t kTailBytes = kProtocol.size() + 5;
   const size_t tail = head.target_offset_ + head.target_length_;
-  const char* const text = head.base_ + tail;
-  if (head.length_ - tail < kTailBytes ||
-      std::memcmp(text, kVersionPrefix.data(), kVersionPrefix.size()) != 0 ||
-      text[kTailBytes - 2] != '\r' || text[kTailBytes - 1] != '\n') {
+  if (head.length_ - tail < kTailBytes) return ParseError::kRequestLine;
+  const std::string_view text(head.base_ + tail, kTailBytes);
+  const std::string_view version = text.substr(kProtocol.size(), 3);
+  if (text.substr(0, kProtocol.size()) != kProtocol || !IsIn(version[0], kDigitChar) ||
+      version[1] != '.' || !IsIn(version[2], kDigitChar) || text.substr(kTailBytes - 2) != "\r\n") {
     return ParseError::kRequestLine;
   }
-  const char minor = text[kVersionPrefix.size()];
-  if (minor != '0' && minor != '1') return ParseError::kVersion;
-  head.minor_version_ = static_cast<uint8_t>(minor - '0');
+  if (version[0] != '1' || version[2] > '1') return ParseError::kVersion;
+  head.minor_version_ = static_cast<uint8_t>(version[2] - '0');
   return ParseError::kNone;
 }
 

@@ -235,7 +235,7 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
       continue;
     }
     const char* const stopped = llhttp_get_error_pos(llhttp);
-    if (code != HPE_PAUSED || !buffer_->complete_) return Fail(ErrorOf(code, stopped), used);
+    if (code != HPE_PAUSED || !buffer_->complete_) return Fail(ErrorOf(code, stopped, at + piece), used);
     const auto last = static_cast<size_t>(stopped - at);
     head.length_ += static_cast<uint32_t>(last);
     return Complete(used + last);
@@ -266,7 +266,7 @@ RequestParser::Step RequestParser::Complete(size_t consumed) {
 
 // Judged only by bytes up to where llhttp stopped, so that the answer is the same however the head is
 // cut into reads.
-ParseError RequestParser::ErrorOf(int code, const char* stopped) {
+ParseError RequestParser::ErrorOf(int code, const char* stopped, const char* end) {
   const RequestHead& head = buffer_->head_;
   const auto seen = static_cast<size_t>(stopped - head.base_);
   const std::string_view text(head.base_, seen);
@@ -277,8 +277,9 @@ ParseError RequestParser::ErrorOf(int code, const char* stopped) {
     case HPE_INVALID_METHOD:
       // As far as it goes it is a method, only none that we know. (TLS begins with a record type.)
       if (head.base_[0] == 0x16) return ParseError::kTlsOnPlainPort;
-      return AllIn(text, kTokenChar) && IsIn(*stopped, kTokenChar) ? ParseError::kMethodUnknown
-                                                                   : ParseError::kSyntax;
+      return AllIn(text, kTokenChar) && stopped < end && IsIn(*stopped, kTokenChar)
+                 ? ParseError::kMethodUnknown
+                 : ParseError::kSyntax;
     case HPE_INVALID_CONSTANT: {
       const size_t tail = head.target_offset_ + head.target_length_;
       const bool http = head.target_length_ > 0 && text.substr(std::min(tail, seen), 5) == " HTTP";
@@ -287,10 +288,12 @@ ParseError RequestParser::ErrorOf(int code, const char* stopped) {
     case HPE_INVALID_URL:
       return ParseError::kTarget;
     case HPE_INVALID_VERSION: {
-      // "2.0" is a version, "x.1" is none.
-      const bool version = seen >= 2 && IsIn(*stopped, kDigitChar) && text[seen - 1] == '.' &&
-                           IsIn(text[seen - 2], kDigitChar);
-      return version ? ParseError::kVersion : ParseError::kRequestLine;
+      // "2.0" is a version, "x.1" is none, "1.10" is something behind one. llhttp stops behind it.
+      const std::string_view version = text.substr(std::max<size_t>(seen, 3) - 3);
+      const bool shaped = version.size() == 3 && IsIn(version[0], kDigitChar) &&
+                          version[1] == '.' && IsIn(version[2], kDigitChar);
+      const bool spoken = version == "1.0" || version == "1.1";
+      return shaped && !spoken ? ParseError::kVersion : ParseError::kRequestLine;
     }
     case HPE_INVALID_HEADER_TOKEN:
     case HPE_UNEXPECTED_SPACE:

@@ -151,7 +151,7 @@ class RequestParser {
   Step ParseChunks(std::string_view input);
   // How many bytes of an empty line before the request line to skip; sets error_.
   size_t SkipEmptyLine(std::string_view input);
-  ParseError ErrorOf(int code, const char* stopped);
+  ParseError ErrorOf(int code, const char* stopped, const char* end);
   Step Complete(size_t consumed);
   Step Fail(ParseError error, size_t consumed);
 

@@ -1,0 +1,23 @@
+// Reads tests/conformance/malformed.txt; its first lines say how. For tests only.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace catzilla::http {
+
+struct MalformedCase {
+  std::string name;
+  uint16_t status = 0;  // 0: accepted.
+  int requests = 0;     // How many, if accepted.
+  std::string bytes;
+};
+
+inline void PrintTo(const MalformedCase& tested, std::ostream* out) { *out << tested.name; }
+
+// CHECKs that the file is there and well-formed.
+std::vector<MalformedCase> ReadMalformedTable(const std::string& path);
+
+}  // namespace catzilla::http
