@@ -164,7 +164,7 @@ class RequestHead {
   uint32_t field_count_ = 0;
   uint32_t owned_capacity_ = 0;
   std::unique_ptr<char[]> owned_;
-  std::array<HeaderField, kFieldsMax> fields_;
+  std::array<HeaderField, kFieldsMax + 1> fields_;  // One more: the one that is refused.
   char lower_host_[kHostBytesMax];
 };
 

@@ -47,6 +47,15 @@ struct RequestParser::Callbacks {
     return HPE_OK;
   }
 
+  // Counted when a name is known to be one, at its colon: before it the name itself may be refused,
+  // and the answer must not depend on where the reads were cut.
+  static bool TooMany(HeadBuffer& buffer) {
+    const size_t most = std::min<size_t>(buffer.limits_.fields_max, RequestHead::kFieldsMax);
+    if (buffer.head_.field_count_ <= most) return false;
+    buffer.error_ = ParseError::kTooManyFields;
+    return true;
+  }
+
   // A name or value that reaches over two reads comes in two spans.
   static int OnName(llhttp_t* parser, const char* at, size_t length) {
     HeadBuffer& buffer = Buffer(parser);
@@ -61,10 +70,7 @@ struct RequestParser::Callbacks {
         return HPE_OK;
       }
     }
-    if (head.field_count_ >= std::min<size_t>(buffer.limits_.fields_max, RequestHead::kFieldsMax)) {
-      buffer.error_ = ParseError::kTooManyFields;
-      return HPE_USER;
-    }
+    if (TooMany(buffer)) return HPE_USER;
     head.fields_[head.field_count_++] = {offset, end - offset, end, 0, HeaderId::kOther};
     buffer.in_value_ = false;
     return HPE_OK;
@@ -76,6 +82,7 @@ struct RequestParser::Callbacks {
     const auto offset = static_cast<uint32_t>(at - head.base_);
     HeaderField& field = head.fields_[head.field_count_ - 1];
     if (!buffer.in_value_) {
+      if (TooMany(buffer)) return HPE_USER;
       field.value_offset = offset;
       field.value_length = static_cast<uint32_t>(length);
       buffer.in_value_ = true;
@@ -91,7 +98,9 @@ struct RequestParser::Callbacks {
 
   // The rest, the body, is ours: llhttp stops here and starts anew with the next request.
   static int OnComplete(llhttp_t* parser) {
-    Buffer(parser).complete_ = true;
+    HeadBuffer& buffer = Buffer(parser);
+    if (TooMany(buffer)) return HPE_USER;
+    buffer.complete_ = true;
     return HPE_PAUSED;
   }
 
