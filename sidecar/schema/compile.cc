@@ -1,0 +1,321 @@
+#include "sidecar/schema/compile.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <unordered_map>
+
+#include "sidecar/route/path_template.h"
+#include "sidecar/schema/units.h"
+#include "sidecar/schema/validate.h"
+
+namespace catzilla::schema {
+namespace {
+
+class Compiler {
+ public:
+  Compiler(const Layers& layers, const Merged& merged, uint64_t memory_limit_bytes, const config::Snapshot* previous)
+      : layers_(layers), merged_(merged), config_(merged.config), memory_(memory_limit_bytes), previous_(previous) {}
+
+  std::shared_ptr<const config::Snapshot> Run(uint64_t version) {
+    auto snapshot = std::make_shared<config::Snapshot>();
+    snapshot->version = version;
+    snapshot->server_name = config_.server_name();
+    snapshot->development = config_.development();
+    snapshot->drain = {Time(config_.drain().delay()), Time(config_.drain().timeout())};
+    snapshot->telemetry = MakeTelemetry();
+    for (const auto& one : config_.listeners()) snapshot->listeners.push_back(Share(MakeListener(one), old_listeners_));
+    for (const auto& one : config_.mounts()) snapshot->mounts.push_back(Share(MakeMount(one), old_mounts_));
+    for (const auto& one : config_.caches()) snapshot->caches.push_back(Share(MakeCache(one), old_caches_));
+    for (const auto& one : config_.pools()) snapshot->pools.push_back(Share(MakePool(one), old_pools_));
+    for (const auto& one : config_.routes()) snapshot->routes.push_back(Share(MakeRoute(one), old_routes_));
+    for (const auto& [name, app] : layers_.apps) AddAppRoutes(name, *app, snapshot.get());
+    const config::Limits limits = MakeLimits();
+    snapshot->limits = previous_ != nullptr && *previous_->limits == limits
+                           ? previous_->limits
+                           : std::make_shared<const config::Limits>(limits);
+    return snapshot;
+  }
+
+ private:
+  template <typename T>
+  using Index = std::unordered_map<std::string, std::shared_ptr<const T>>;
+
+  template <typename T>
+  static Index<T> ByName(const std::vector<std::shared_ptr<const T>>* resources) {
+    Index<T> index;
+    if (resources == nullptr) return index;
+    for (const auto& resource : *resources) index.emplace(resource->name, resource);
+    return index;
+  }
+
+  // The previous object if nothing in it has changed.
+  template <typename T>
+  static std::shared_ptr<const T> Share(T&& value, const Index<T>& old) {
+    const auto found = old.find(value.name);
+    if (found != old.end() && *found->second == value) return found->second;
+    return std::make_shared<const T>(std::move(value));
+  }
+
+  static int64_t Time(const std::string& text) {
+    auto parsed = ParseDuration(text);
+    return parsed ? *parsed : 0;
+  }
+  uint64_t Size(const std::string& text) const {
+    auto parsed = ParseSize(text, memory_);
+    return parsed ? *parsed : 0;
+  }
+  config::Layer LayerOf(const std::string& section, const std::string& name) const {
+    const auto found = merged_.sources.find(ResourcePath(section, name));
+    return found == merged_.sources.end() ? config::Layer::kFile : found->second.layer;
+  }
+  static std::vector<std::string> Texts(const google::protobuf::RepeatedPtrField<std::string>& texts) {
+    return {texts.begin(), texts.end()};
+  }
+
+  static config::Listener MakeListener(const config::v1::Listener& from) {
+    config::Listener to;
+    to.name = from.name();
+    to.address = from.address();
+    to.port = static_cast<uint16_t>(from.port());
+    to.backlog = static_cast<int>(from.backlog());
+    to.proxy_protocol = from.proxy_protocol();
+    for (const std::string& text : from.trusted_proxies()) {
+      config::AddressRange range;
+      if (ParseRange(text, &range)) to.trusted_proxies.push_back(range);
+    }
+    return to;
+  }
+
+  config::Mount MakeMount(const config::v1::Mount& from) const {
+    config::Mount to;
+    to.name = from.name();
+    to.source = LayerOf("mounts", from.name());
+    to.host = NormalHost(from.host());
+    to.prefix = NormalPrefix(from.prefix());
+    to.root = from.root();
+    to.index_files.clear();
+    if (!from.index_file().empty()) to.index_files.push_back(from.index_file());
+    to.etags = from.etags();
+    to.last_modified = from.last_modified();
+    to.ranges = from.ranges();
+    to.hidden_files = from.hidden_files();
+    switch (from.symlinks()) {
+      case config::v1::SYMLINKS_NEVER:
+        to.symlinks = config::Symlinks::kNever;
+        break;
+      case config::v1::SYMLINKS_ANYWHERE:
+        to.symlinks = config::Symlinks::kAnywhere;
+        break;
+      default:
+        to.symlinks = config::Symlinks::kInside;
+        break;
+    }
+    to.cache_control = from.cache_control();
+    to.cache_file_bytes_max = Size(from.max_cached_file());
+    to.revalidate_us = Time(from.revalidate());
+    to.headers.assign(from.headers().begin(), from.headers().end());
+    to.mime_types.assign(from.mime_types().begin(), from.mime_types().end());
+    // protobuf's maps have no order; equal configurations must make equal mounts.
+    std::sort(to.headers.begin(), to.headers.end());
+    std::sort(to.mime_types.begin(), to.mime_types.end());
+    return to;
+  }
+
+  config::Cache MakeCache(const config::v1::Cache& from) const {
+    config::Cache to;
+    to.name = from.name();
+    to.source = LayerOf("caches", from.name());
+    to.memory_bytes_max = Size(from.memory());
+    to.object_bytes_max = Size(from.max_object());
+    to.tags_per_object_max = from.max_tags_per_object();
+    to.default_ttl_us = Time(from.default_ttl());
+    to.fill_timeout_us = Time(from.fill_timeout());
+    to.ignore_query = from.ignore_query();
+    to.query_allow = Texts(from.query_allow());
+    to.query_deny = Texts(from.query_deny());
+    return to;
+  }
+
+  config::Pool MakePool(const config::v1::Pool& from) const {
+    config::Pool to;
+    to.name = from.name();
+    to.source = LayerOf("pools", from.name());
+    to.queue_max = from.max_queue();
+    to.queue_timeout_us = Time(from.queue_timeout());
+    to.request_timeout_us = Time(from.request_timeout());
+    to.hard_timeout_us = Time(from.hard_timeout());
+    to.credits_per_worker = from.credits_per_worker();
+    to.retry_after_s = static_cast<uint32_t>(Time(from.retry_after()) / 1'000'000);
+    const auto app = layers_.apps.find(from.name());
+    if (app != layers_.apps.end()) {
+      const auto& table = app->second->registration.table();
+      to.unmatched = table.unmatched() == control::v1::UNMATCHED_SIDECAR ? config::Unmatched::kSidecar
+                                                                         : config::Unmatched::kApp;
+      to.redirect_slashes = table.redirect_slashes();
+    }
+    return to;
+  }
+
+  config::Route MakeRoute(const config::v1::Route& from) const {
+    config::Route to;
+    to.name = from.name();
+    to.source = LayerOf("routes", from.name());
+    to.host = NormalHost(from.host());
+    to.methods = Texts(from.methods());
+    to.path = from.path();
+    to.label = from.path();
+    to.pool = from.pool();
+    to.cache = from.cache();
+    to.cache_ttl_us = from.has_cache_ttl() ? Time(from.cache_ttl()) : -1;
+    to.cache_tags = Texts(from.cache_tags());
+    to.body_bytes_max = Size(from.max_body_size());
+    to.request_timeout_us = Time(from.request_timeout());
+    to.idempotent = from.idempotent();
+    return to;
+  }
+
+  void AddAppRoutes(const std::string& name, const AppLayer& app, config::Snapshot* snapshot) const {
+    std::vector<const control::v1::AppRoute*> ordered;
+    for (const auto& route : app.registration.table().routes()) ordered.push_back(&route);
+    std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
+      return a->declaration_index() < b->declaration_index();
+    });
+    for (const auto* route : ordered) snapshot->routes.push_back(Share(MakeAppRoute(name, *route), old_routes_));
+  }
+
+  static config::RouteKind KindOf(control::v1::RouteKind kind) {
+    switch (kind) {
+      case control::v1::ROUTE_KIND_STARLETTE:
+        return config::RouteKind::kStarlette;
+      case control::v1::ROUTE_KIND_MOUNT:
+        return config::RouteKind::kMount;
+      case control::v1::ROUTE_KIND_FRONTEND:
+        return config::RouteKind::kFrontend;
+      case control::v1::ROUTE_KIND_WEBSOCKET:
+        return config::RouteKind::kWebSocket;
+      case control::v1::ROUTE_KIND_CATCH_ALL:
+        return config::RouteKind::kCatchAll;
+      default:
+        return config::RouteKind::kApi;
+    }
+  }
+
+  config::Route MakeAppRoute(const std::string& app, const control::v1::AppRoute& from) const {
+    config::Route to;
+    to.name = AppRouteName(app, from);
+    to.source = config::Layer::kApp;
+    to.kind = KindOf(from.kind());
+    to.id = from.id();
+    to.declaration_index = from.declaration_index();
+    to.host = NormalHost(from.host());
+    to.methods = Texts(from.methods());
+    to.path = from.template_();
+    to.label = from.label().empty() ? from.template_() : from.label();
+    to.pool = app;
+    to.body_bytes_max = from.has_max_body_size() ? from.max_body_size() : 0;
+    to.request_timeout_us = Time(from.request_timeout());
+    to.hard_timeout_us = Time(from.hard_timeout());
+    to.idempotent = from.idempotent();
+    to.cancel_on_disconnect = from.cancel_on_disconnect();
+    to.low_priority = from.low_priority();
+    if (!route::ParseTemplate(to.path).ok()) {
+      // A convertor only the app knows: everything below the literal part is its own to match, so
+      // nothing that the route says about its answers may be applied to them.
+      to.path = to.path.substr(0, to.path.find('{'));
+      to.path = to.path.substr(0, to.path.rfind('/') + 1) + "{rest:path}";
+      to.kind = config::RouteKind::kCatchAll;
+      to.id = 0;
+      to.methods.clear();
+      to.idempotent = false;
+      return to;
+    }
+    if (from.has_cache()) {
+      to.cache = from.cache().cache().empty() ? "default" : from.cache().cache();
+      to.cache_ttl_us = from.cache().has_ttl() ? Time(from.cache().ttl()) : -1;
+      to.cache_tags = Texts(from.cache().tags());
+      to.cache_key = Texts(from.cache().key());
+    }
+    for (const auto& input : from.inputs()) {
+      config::Input slot;
+      slot.place = static_cast<config::InputPlace>(static_cast<int>(input.place()) - 1);
+      slot.name = input.name();
+      slot.multi = input.multi();
+      slot.slot = static_cast<uint16_t>(input.slot());
+      to.inputs.push_back(std::move(slot));
+    }
+    return to;
+  }
+
+  config::Limits MakeLimits() const {
+    const auto& from = config_.limits();
+    config::Limits to;
+    to.request_line_bytes_max = static_cast<uint32_t>(Size(from.max_request_line()));
+    to.header_bytes_max = static_cast<uint32_t>(Size(from.max_header_bytes()));
+    to.header_count_max = from.max_headers();
+    to.body_bytes_max = Size(from.max_body_size());
+    to.connections_max = from.max_connections();
+    to.connections_per_client_max = from.max_connections_per_client();
+    to.pipeline_max = from.max_pipeline();
+    to.header_timeout_us = Time(from.header_timeout());
+    to.body_timeout_us = Time(from.body_timeout());
+    to.body_rate_min = static_cast<uint32_t>(Size(from.min_body_rate()));
+    to.write_timeout_us = Time(from.write_timeout());
+    to.idle_timeout_us = Time(from.idle_timeout());
+    to.requests_per_connection_max = from.max_requests_per_connection();
+    to.file_cache_bytes_max = Size(from.file_cache_memory());
+    return to;
+  }
+
+  config::Telemetry MakeTelemetry() const {
+    const auto& from = config_.telemetry();
+    config::Telemetry to;
+    to.access_log = from.access_log();
+    to.access_log_ring_bytes = static_cast<uint32_t>(Size(from.access_log_buffer()));
+    to.access_log_path = from.access_log_path();
+    to.log_level = from.log_level();
+    to.series_max = from.max_series();
+    to.ops_address = from.ops_address();
+    to.ops_port = static_cast<uint16_t>(from.ops_port());
+    return to;
+  }
+
+  const Layers& layers_;
+  const Merged& merged_;
+  const config::v1::Config& config_;
+  const uint64_t memory_;
+  const config::Snapshot* const previous_;
+  const Index<config::Listener> old_listeners_ = ByName(previous_ ? &previous_->listeners : nullptr);
+  const Index<config::Mount> old_mounts_ = ByName(previous_ ? &previous_->mounts : nullptr);
+  const Index<config::Cache> old_caches_ = ByName(previous_ ? &previous_->caches : nullptr);
+  const Index<config::Pool> old_pools_ = ByName(previous_ ? &previous_->pools : nullptr);
+  const Index<config::Route> old_routes_ = ByName(previous_ ? &previous_->routes : nullptr);
+};
+
+}  // namespace
+
+std::shared_ptr<const config::Snapshot> Compile(const Layers& layers, const Merged& merged, uint64_t version,
+                                                uint64_t memory_limit_bytes,
+                                                const config::Snapshot* previous) {
+  return Compiler(layers, merged, memory_limit_bytes, previous).Run(version);
+}
+
+ControlSettings CompileControl(const config::v1::Config& config, const std::string& runtime_dir) {
+  const auto& from = config.control();
+  const std::string folder = from.runtime_dir().empty() ? runtime_dir : from.runtime_dir();
+  ControlSettings to;
+  to.socket = from.socket().empty() ? folder + "/control.sock" : from.socket();
+  to.worker_socket = from.worker_socket().empty() ? folder + "/worker.sock" : from.worker_socket();
+  to.socket_mode = static_cast<uint32_t>(std::strtoul(from.socket_mode().c_str(), nullptr, 8));
+  to.socket_group = from.socket_group();
+  to.tcp_address = from.tcp_address();
+  to.tls_cert_file = from.tls().cert_file();
+  to.tls_key_file = from.tls().key_file();
+  to.tls_client_ca_file = from.tls().client_ca_file();
+  to.token = from.token();
+  to.tcp_role = from.tcp_role();
+  to.roles.assign(from.roles().begin(), from.roles().end());
+  to.state_dir = from.state_dir();
+  return to;
+}
+
+}  // namespace catzilla::schema
