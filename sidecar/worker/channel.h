@@ -119,7 +119,6 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   Dispatcher& dispatcher_;
   const std::shared_ptr<Pool> pool_;
   const base::Ref<Worker> worker_;
-  const uint32_t lane_id_;
   const FrameLimits limits_;
   const uint32_t stream_window_;
   const uint32_t connection_window_;

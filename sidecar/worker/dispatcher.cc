@@ -23,6 +23,7 @@ void Call::SendBody(std::string_view bytes, bool last) {
 }
 
 void Call::Consumed(size_t bytes) {
+  if (bytes == 0) return;
   CATZILLA_CHECK(state_ == State::kOpen, "bytes of a call that is over were given back");
   channel_->Consumed(*this, bytes);
 }

@@ -253,7 +253,11 @@ void Greeting::Flush() {
       continue;
     }
     if (sent < 0 && errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) return;  // Reading will tell.
+    if (errno != EAGAIN && errno != EWOULDBLOCK) {
+      // Nobody reads any more. What was said before that is still to be read, then the end.
+      out_.clear();
+      break;
+    }
     if (out_.size() > kOutputMax) return Close(false);
     return poll_.Watch(loop::kReadable | loop::kWritable);
   }

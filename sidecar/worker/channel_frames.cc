@@ -1,0 +1,276 @@
+// What a worker sends on a lane: the sidecar's column of the state table in frames.md.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "sidecar/worker/channel.h"
+#include "sidecar/worker/dispatcher.h"
+
+namespace catzilla::worker {
+
+namespace {
+
+bool IsTokenChar(unsigned char c) {
+  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
+  return c != 0 && std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
+}
+
+// What may never leave on the wire towards a client: names that are no tokens, CR or LF in a value. NUL
+// has been excluded by counting the pairs.
+bool FieldsMayLeave(const FieldsView& fields) {
+  if (fields.bytes().find_first_of("\r\n") != std::string_view::npos) return false;
+  for (const Field field : fields) {
+    if (field.name.empty()) return false;
+    if (!std::all_of(field.name.begin(), field.name.end(),
+                     [](char c) { return IsTokenChar(static_cast<unsigned char>(c)); })) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+void Channel::ProcessFrames() {
+  FrameView frame;
+  while (!closed()) {
+    switch (reader_.Next(&frame)) {
+      case FrameReader::Step::kMore:
+        return;
+      case FrameReader::Step::kError:
+        ProtocolError(reader_.error().message, reader_.error().code);
+        return;
+      case FrameReader::Step::kFrame:
+        OnFrame(frame);
+        break;
+    }
+  }
+}
+
+void Channel::OnFrame(const FrameView& frame) {
+  if (const char* why = CheckFrame(frame)) return ProtocolError(why);
+  switch (frame.header.type) {
+    case FrameType::kPing:
+      return Append(FrameType::kPong, 0, 0, 0, frame.payload);
+    case FrameType::kPong:
+      ping_open_ = false;
+      return;
+    case FrameType::kWindow:
+      return OnWindow(frame.header);
+    case FrameType::kCredit:
+      return OnCredit(frame.header);
+    case FrameType::kGoaway:
+      return OnGoaway(frame);
+    case FrameType::kResponse:
+    case FrameType::kResponseData:
+    case FrameType::kInformational:
+    case FrameType::kTrailers:
+    case FrameType::kEnd:
+    case FrameType::kDetached: {
+      Call* call = Find(frame.header.stream);
+      if (call == nullptr || call->state_ == Call::State::kDetached) {
+        return ProtocolError("a frame on a stream that is closed or was never opened");
+      }
+      return OnStreamFrame(frame, *call);
+    }
+    default:
+      return ProtocolError("a frame that a worker does not send on a lane");
+  }
+}
+
+void Channel::OnStreamFrame(const FrameView& frame, Call& call) {
+  const uint32_t stream = frame.header.stream;
+  call.response_begun_ = call.response_begun_ || frame.header.type != FrameType::kEnd;
+  switch (frame.header.type) {
+    case FrameType::kResponse:
+      OnResponse(frame, call);
+      break;
+    case FrameType::kResponseData:
+      OnResponseData(frame, call);
+      break;
+    case FrameType::kInformational:
+      OnInformational(frame, call);
+      break;
+    case FrameType::kTrailers:
+      OnTrailers(frame, call);
+      break;
+    case FrameType::kDetached:
+      call.keeps_credit_ = true;
+      break;
+    default:
+      return OnWorkerEnd(call, static_cast<EndCode>(frame.header.aux), frame.payload);
+  }
+  // The observer may have cancelled the call, never freed it: that takes the END.
+  if (!closed() && frame.header.end() && Find(stream) == &call) {
+    OnWorkerEnd(call, EndCode::kComplete, {});
+  }
+}
+
+void Channel::OnResponse(const FrameView& frame, Call& call) {
+  ResponseHead head;
+  bool sound = false;
+  if (call.response_seen_) return ProtocolError("a second RESPONSE on a stream");
+  if (const char* why = DecodeResponse(frame.payload, &head, &sound)) return ProtocolError(why);
+  if (head.body.size() > limits_.data_bytes_max) {
+    return ProtocolError("the inline body of a RESPONSE is larger than agreed");
+  }
+  call.response_seen_ = true;
+  call.request_.clear();
+  call.keeps_credit_ = call.keeps_credit_ || (head.flags & kDetachedAnswer) != 0;
+  worker_->handler_us.fetch_add(head.handler_us, std::memory_order_relaxed);
+  if (call.state_ == Call::State::kCancelled) return;
+  dispatcher_.wheel_.Disarm(call);  // It was for the beginning of the answer.
+  if (!sound || head.status < 200 || head.status > 599 || !FieldsMayLeave(head.fields)) {
+    return AnswerUnusable(call, "the app's answer has a status or a header field that cannot be sent");
+  }
+  head.complete = frame.header.end();
+  call.observer_->OnResponse(head);
+}
+
+void Channel::AnswerUnusable(Call& call, std::string_view cause) {
+  CallObserver* observer = call.observer_;
+  Cancel(call, CancelCode::kBadAnswer);
+  dispatcher_.ArmHard(call);
+  pool_->CountFailure(dispatcher_.index(), FailureKind::kBadAnswer);
+  observer->OnFailure({FailureKind::kBadAnswer, 0, cause});
+}
+
+void Channel::OnInformational(const FrameView& frame, Call& call) {
+  ResponseHead head;
+  HeadView view;
+  if (call.response_seen_) return ProtocolError("INFORMATIONAL behind RESPONSE");
+  if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
+  if (call.state_ == Call::State::kCancelled) return;
+  // An interim answer that cannot be sent is left out; the answer itself is still to come.
+  if (view.status < 102 || view.status > 199 || !FieldsMayLeave(view.fields)) return;
+  head.status = view.status;
+  head.fields = view.fields;
+  call.observer_->OnInformational(head);
+}
+
+void Channel::OnResponseData(const FrameView& frame, Call& call) {
+  const auto bytes = static_cast<uint32_t>(frame.payload.size());
+  if (!call.response_seen_ || call.trailers_seen_) {
+    return ProtocolError("RESPONSE_DATA before RESPONSE or behind TRAILERS");
+  }
+  if (bytes > receive_window_ || bytes > call.receive_window_) {
+    return ProtocolError("RESPONSE_DATA past the window");
+  }
+  receive_window_ -= bytes;
+  call.receive_window_ -= bytes;
+  if (call.state_ == Call::State::kCancelled) return ReturnToLane(bytes);
+  if (bytes == 0) return;
+  call.held_ += bytes;
+  call.observer_->OnData(frame.payload);
+}
+
+void Channel::OnTrailers(const FrameView& frame, Call& call) {
+  HeadView view;
+  if (!call.response_seen_ || call.trailers_seen_) {
+    return ProtocolError("TRAILERS before RESPONSE, or twice");
+  }
+  if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
+  call.trailers_seen_ = true;  // Dropped: HTTP/1.1 clients may do so with all they did not ask for.
+}
+
+void Channel::OnWindow(const FrameHeader& header) {
+  Call* call = header.stream == 0 ? nullptr : Find(header.stream);
+  if (call != nullptr && call->awaits_continue_) {
+    // The first one opens the stream's window; nothing was sent that could be given back.
+    call->awaits_continue_ = false;
+    call->window_ += header.aux;
+    if (BodyRoom(*call) > 0) call->observer_->OnBodyRoom();
+    return;
+  }
+  // Whatever the stream has become, the bytes are the lane's again.
+  const bool starved = send_window_ == 0;
+  send_window_ = std::min<uint64_t>(send_window_ + header.aux, worker_->connection_window);
+  if (call != nullptr && call->state_ == Call::State::kOpen) {
+    call->window_ += header.aux;
+    if (call->window_ > kWindowMax) return ProtocolError("a window past 2^31-1");
+    if (!starved && BodyRoom(*call) > 0) call->observer_->OnBodyRoom();
+  }
+  if (!starved) return;
+  for (size_t i = 0; i < streams_.size() && !closed(); ++i) {
+    if (streams_[i] != nullptr && BodyRoom(*streams_[i]) > 0) streams_[i]->observer_->OnBodyRoom();
+  }
+}
+
+void Channel::OnCredit(const FrameHeader& header) {
+  if (header.stream == 0) return pool_->SetCeiling(*worker_, header.aux);
+  Call* call = Find(header.stream);
+  if (call == nullptr || call->state_ != Call::State::kDetached) {
+    return ProtocolError("CREDIT for a stream that holds none");
+  }
+  Forget(*call);
+  dispatcher_.FreeCall(*call);
+  pool_->Release(*worker_);
+  if (drained() && peer_left_) Lose("the worker has left", true);
+}
+
+void Channel::OnGoaway(const FrameView& frame) {
+  const auto code = static_cast<GoawayCode>(frame.header.aux);
+  if (code != GoawayCode::kDraining && code != GoawayCode::kRecycle) {
+    dispatcher_.LogLane(*this, frame.payload);
+    return Lose("the worker refuses the link", false);
+  }
+  peer_left_ = true;
+  pool_->Drain(*worker_);
+  if (state_ == State::kOpen) {
+    state_ = State::kDraining;
+    drain_due_us_ = dispatcher_.DrainDue();
+  }
+  RefuseFrom(frame.header.stream);
+  if (!closed() && drained()) Lose("the worker has left", true);
+}
+
+// Streams behind `last_stream` were not begun and never will be here.
+void Channel::RefuseFrom(uint32_t last_stream) {
+  for (Call*& place : streams_) {
+    Call* call = place;
+    if (call == nullptr || static_cast<int32_t>(call->stream_ - last_stream) <= 0) continue;
+    const bool open = call->state_ == Call::State::kOpen && !call->response_begun_;
+    if (call->state_ == Call::State::kDetached || call->response_begun_) continue;
+    ReturnHeld(*call);
+    Forget(*call);
+    pool_->Release(*worker_);
+    if (open) {
+      dispatcher_.OnStreamLost(*call, false, "the worker is leaving");
+    } else {
+      dispatcher_.FreeCall(*call);
+    }
+  }
+}
+
+void Channel::OnWorkerEnd(Call& call, EndCode code, std::string_view sentence) {
+  const bool open = call.state_ == Call::State::kOpen;
+  if (open && !call.own_end_) {
+    call.own_end_ = true;
+    Append(FrameType::kEnd, 0, call.stream_, static_cast<uint32_t>(EndCode::kStopped));
+  }
+  ReturnHeld(call);
+  const bool refused = open && code == EndCode::kRefused && !call.response_begun_;
+  const bool answered = call.response_seen_ && code == EndCode::kComplete;
+  CallObserver* observer = std::exchange(call.observer_, nullptr);
+  if (call.keeps_credit_) {
+    call.state_ = Call::State::kDetached;
+    dispatcher_.wheel_.Disarm(call);
+  } else {
+    Forget(call);
+    if (refused) call.observer_ = observer;
+    if (!refused) dispatcher_.FreeCall(call);
+    pool_->Release(*worker_);
+  }
+  if (refused && observer != nullptr && call.observer_ == observer) {
+    dispatcher_.OnStreamLost(call, false, "the worker refused the request");
+  } else if (open && answered) {
+    observer->OnEnd();
+  } else if (open) {
+    pool_->CountFailure(dispatcher_.index(), FailureKind::kAppFailed);
+    observer->OnFailure({FailureKind::kAppFailed, 0,
+                         sentence.empty() ? "the app ended without an answer" : sentence});
+  }
+  if (!closed() && peer_left_ && drained()) Lose("the worker has left", true);
+}
+
+}  // namespace catzilla::worker
