@@ -1,9 +1,11 @@
 #include "sidecar/schema/yaml.h"
 
 #include <google/protobuf/message.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <set>
+#include <sstream>
 
 #include "sidecar/schema/fields.h"
 #include "sidecar/schema/reflect.h"
@@ -37,6 +39,37 @@ std::string Describe(const YAML::Node& node) {
 
 // yaml-cpp marks quoted scalars with the tag "!".
 bool IsQuoted(const YAML::Node& node) { return node.Tag() == "!"; }
+
+// Sees a document go by without keeping it: where it begins and whether anything is in it.
+// (YAML::LoadAll() is no way to ask that: version 0.7 finds documents without end in some broken texts.)
+class Glance : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { mark_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { See(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { See(mark); }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    See(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    See(mark);
+  }
+  void OnMapEnd() override {}
+
+  bool empty() const { return empty_; }
+  uint32_t line() const { return static_cast<uint32_t>(mark_.line + 1); }
+
+ private:
+  void See(const YAML::Mark& mark) {
+    if (empty_) mark_ = mark;
+    empty_ = false;
+  }
+  YAML::Mark mark_;
+  bool empty_ = true;
+};
 
 class Walk {
  public:
@@ -270,14 +303,17 @@ void ReadMessage(std::string_view text, const std::string& file, Message* messag
   }
   // yaml-cpp throws; this is the one door through which it is met.
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() > 1) {
-      diagnostics->push_back({Code::kSyntax, Severity::kError, "",
-                              static_cast<uint32_t>(documents[1].Mark().line + 1),
-                              "the text has more than one document", "remove the line \"---\"", file});
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    Glance first;
+    Glance second;
+    if (parser.HandleNextDocument(first) && parser.HandleNextDocument(second) && !second.empty()) {
+      diagnostics->push_back({Code::kSyntax, Severity::kError, "", second.line(),
+                              "the text goes on after its document has ended",
+                              "indent this line, or remove a line \"---\" above it", file});
       return;
     }
-    if (!documents.empty()) Walk(file, lines, diagnostics).Document(documents[0], message);
+    if (!first.empty()) Walk(file, lines, diagnostics).Document(YAML::Load(std::string(text)), message);
   } catch (const YAML::Exception& error) {
     diagnostics->push_back({Code::kSyntax, Severity::kError, "",
                             error.mark.is_null() ? 0 : static_cast<uint32_t>(error.mark.line + 1), error.msg,

@@ -82,7 +82,7 @@ TEST(Yaml, EveryMistakeHasItsCodeLineAndPath) {
       {"mounts: [\n", Code::kSyntax, 2, "", "brackets"},
       {"a: b: c\n", Code::kSyntax, 1, "", "indentation"},
       {"- a\n", Code::kWrongType, 1, "", "the document is a list"},
-      {"{}\n---\n{}\n", Code::kSyntax, 3, "", "more than one document"},
+      {"{}\n---\n{}\n", Code::kSyntax, 3, "", "goes on after its document"},
       {"[a]: 1\n", Code::kWrongType, 1, "", "a key is a list"},
   };
   for (const Wrong& wrong : kTable) {
