@@ -1,0 +1,5 @@
+import sys
+
+from catzilla._cli import main
+
+sys.exit(main())

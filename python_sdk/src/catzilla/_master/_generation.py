@@ -1,0 +1,298 @@
+"""One generation of workers: the same code, imported once, in as many processes as asked for.
+
+    loading --zygote loaded, or no zygote--> starting --first table--> registered --switched--> serving
+       \\--import failed: backoff, a new zygote           any --a newer one has taken over--> retiring --> gone
+
+A place is one of the generation's worker slots; it is refilled when its process dies or is recycled, always
+with this generation's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from catzilla._master import _process
+from catzilla._master._messages import Channel, Message
+from catzilla._settings import Ticket, WorkerSettings
+
+log = logging.getLogger("catzilla.master")
+
+# Pauses before the next try; a process that lived for _STEADY seconds starts the row anew.
+_BACKOFF: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STEADY: Final = 20.0
+_KILL_GRACE: Final = 5.0
+_GOAWAY_FOR_GOOD: Final = 0
+
+
+@dataclass(eq=False, slots=True)
+class WorkerProc:
+    """One process in a place."""
+
+    index: int
+    channel: Channel
+    pid: int = 0
+    state: str = "starting"  # starting, ready, attached, draining
+    started: float = field(default_factory=time.time)
+    successor: bool = False  # Started while its predecessor still serves.
+    error: str = ""
+
+    def stop(self, reason: str, code: int = _GOAWAY_FOR_GOOD) -> None:
+        if self.state != "draining":
+            self.state = "draining"
+            self.channel.send(type="stop", code=code, reason=reason)
+
+    def kill(self) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Place:
+    restarts: int = 0
+    failures: int = 0  # In a row, for the backoff.
+    last_error: str = ""
+
+
+class GenerationEvents:
+    """What the supervisor hears. All of it comes from the loop."""
+
+    def on_table(self, generation: Generation) -> None: ...
+    def on_changed(self, generation: Generation) -> None: ...
+    def on_refused(self, generation: Generation, code: int, reason: str) -> None: ...
+    def on_failed(self, generation: Generation, error: str, details: str) -> None: ...
+
+
+class Generation:
+    def __init__(
+        self, number: int, settings: WorkerSettings, reaper: _process.Reaper, events: GenerationEvents
+    ) -> None:
+        self.number = number
+        self.settings = settings
+        self.table: dict[str, Any] | None = None
+        self.table_hash = ""
+        self.code_hash = ""
+        self.framework = ""
+        self.ticket: Ticket | None = None
+        self.switched = False
+        self.retiring = False
+        self.preload_reason = "one worker needs none" if settings.workers == 1 else ""
+        self.error = ""  # Why it does not start.
+        self.workers: list[WorkerProc] = []
+        self.places = [Place() for _ in range(settings.workers)]
+        self._reaper = reaper
+        self._events = events
+        self._zygote: Channel | None = None
+        self._zygote_pid = 0
+        self._zygote_failures = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Its life...
+
+    def start(self) -> None:
+        if self.settings.workers == 1:
+            self._spawn(0)
+        else:
+            self._start_zygote()
+
+    def attach(self, ticket: Ticket) -> None:
+        """The registration holds: every worker may attach, and later ones as they come."""
+        self.ticket = ticket
+        for worker in self.workers:
+            if worker.state in ("ready", "attached"):
+                worker.channel.send(type="attach", ticket=asdict(ticket))
+
+    def retire(self, reason: str) -> None:
+        """No more respawns; what runs is finished."""
+        if not self.retiring:
+            self.retiring = True
+            self._close_zygote()
+            for worker in self.workers:
+                worker.stop(reason)
+
+    async def stopped(self, timeout: float) -> None:
+        """Waits until every worker has gone; kills what is left when time is up."""
+        deadline = time.monotonic() + timeout
+        while self.workers:
+            if time.monotonic() > deadline:
+                for worker in self.workers:
+                    log.warning("worker %d (pid %d) does not leave: killed", worker.index, worker.pid)
+                    worker.kill()
+                deadline = time.monotonic() + _KILL_GRACE
+            await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+
+    def kill(self, pid: int) -> None:
+        for worker in self.workers:
+            if worker.pid == pid:
+                worker.error = "killed: it passed the hard deadline of a request"
+                worker.kill()
+
+    @property
+    def attached(self) -> int:
+        return sum(1 for worker in self.workers if worker.state == "attached")
+
+    # The zygote...
+
+    def _start_zygote(self) -> None:
+        if self.retiring:
+            return
+        ours, theirs = _process.socket_pair()
+        self._zygote_pid = _process.start_python("catzilla._master._zygote", theirs, self.settings.encode())
+        self._zygote = Channel(ours)
+        self._zygote.listen(self._on_zygote, self._on_zygote_gone)
+
+    def _on_zygote(self, message: Message) -> None:
+        if message["type"] == "failed":
+            self._failed(message["error"], message["details"])
+            return
+        self._zygote_failures, self.error = 0, ""
+        self.preload_reason = message["reason"]
+        if not message["preload"]:
+            log.info("the app is not preloaded: %s", message["reason"])
+            self._close_zygote()
+        for index in range(self.settings.workers):
+            if not any(worker.index == index for worker in self.workers):
+                self._spawn(index)
+
+    def _on_zygote_gone(self) -> None:
+        """Its workers live on. A new one is started when it is needed for the next fork, or now if it failed."""
+        self._zygote = None
+        self._spawn_task(self._after_zygote(self._zygote_pid))
+
+    async def _after_zygote(self, pid: int) -> None:
+        code = await self._reaper.wait(pid)
+        if self.retiring or self.preload_reason:
+            return
+        if code < 0:
+            self.error = f"the zygote was {_process.describe_exit(code)}"
+            log.warning("%s, starting another", self.error)
+        pause = _BACKOFF[min(self._zygote_failures, len(_BACKOFF) - 1)]
+        self._zygote_failures += 1
+        await asyncio.sleep(pause)
+        if self._zygote is None:
+            self._start_zygote()
+
+    def _close_zygote(self) -> None:
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+            self._spawn_task(self._reap(self._zygote_pid))
+
+    async def _reap(self, pid: int) -> None:
+        await self._reaper.wait(pid)
+
+    # Workers...
+
+    def _spawn(self, index: int, *, successor: bool = False) -> None:
+        if self.retiring:
+            return
+        ours, theirs = _process.socket_pair()
+        pid = 0  # Of a forked one: it says it itself.
+        if self.preload_reason:
+            note = f"not preloaded: {self.preload_reason}"
+            pid = _process.start_python("catzilla._worker", theirs, str(index), note, self.settings.encode())
+        elif self._zygote is not None:
+            socket.send_fds(self._zygote.socket, [json.dumps({"index": index}).encode()], [theirs.fileno()])
+            theirs.close()
+        else:  # It is coming; it fills every empty place.
+            ours.close()
+            theirs.close()
+            return
+        worker = WorkerProc(index, Channel(ours), pid, successor=successor)
+        self.workers.append(worker)
+        worker.channel.listen(
+            lambda message: self._on_worker(worker, message), lambda: self._spawn_task(self._on_worker_gone(worker))
+        )
+        self._events.on_changed(self)
+
+    def _on_worker(self, worker: WorkerProc, message: Message) -> None:
+        kind = message["type"]
+        if kind == "started":
+            worker.pid = message["pid"]
+        elif kind == "ready":
+            self._on_ready(worker, message)
+        elif kind == "attached":
+            worker.state = "attached" if worker.state != "draining" else worker.state
+            self.places[worker.index].failures = 0
+            self._relieve(worker)
+        elif kind == "detached":
+            if worker.state == "attached":
+                worker.state = "ready"
+        elif kind == "refused":
+            self._events.on_refused(self, message["code"], message["reason"])
+        elif kind == "recycle":
+            log.info("worker %d (pid %d) is recycled: %s", worker.index, worker.pid, message["reason"])
+            self._spawn(worker.index, successor=True)
+        elif kind == "failed":
+            worker.error = message["error"]
+            self._failed(message["error"], message["details"])
+        self._events.on_changed(self)
+
+    def _on_ready(self, worker: WorkerProc, message: Message) -> None:
+        self.error = ""
+        if self.table is None:
+            self.table, self.table_hash = message["table"], message["hash"]
+            self.code_hash, self.framework = message["code_hash"], message["framework"]
+            worker.state = "ready"
+            self._events.on_table(self)
+            return
+        if message["hash"] != self.table_hash:
+            worker.error = "its route table differs from its siblings'; are routes made from something random?"
+            log.error("worker %d (pid %d): %s", worker.index, worker.pid, worker.error)
+            worker.stop(worker.error)
+            return
+        worker.state = "ready"
+        if self.ticket is not None:
+            worker.channel.send(type="attach", ticket=asdict(self.ticket))
+
+    def _relieve(self, successor: WorkerProc) -> None:
+        """The predecessors of a place leave once their successor serves."""
+        for worker in self.workers:
+            if worker.index == successor.index and worker is not successor and worker.started <= successor.started:
+                worker.stop("recycled")
+
+    async def _on_worker_gone(self, worker: WorkerProc) -> None:
+        code = await self._reaper.wait(worker.pid) if worker.pid else 1
+        self.workers.remove(worker)
+        place = self.places[worker.index]
+        expected = worker.state == "draining" or self.retiring
+        others = [other for other in self.workers if other.index == worker.index and other.state != "draining"]
+        if not expected:
+            lived = time.time() - worker.started
+            place.restarts += 1
+            place.last_error = worker.error or _process.describe_exit(code)
+            place.failures = 0 if lived > _STEADY else place.failures + 1
+            if code != 0 or worker.error:
+                log.warning("worker %d (pid %d) %s", worker.index, worker.pid, _process.describe_exit(code))
+        self._events.on_changed(self)
+        if self.retiring or others:
+            return
+        await asyncio.sleep(_BACKOFF[min(max(place.failures - 1, 0), len(_BACKOFF) - 1)])
+        if not any(other.index == worker.index and other.state != "draining" for other in self.workers):
+            self._spawn(worker.index)
+
+    def _failed(self, error: str, details: str) -> None:
+        fresh = error != self.error
+        self.error = error
+        if fresh:  # Once: the tries that follow say the same.
+            self._events.on_failed(self, error, details)
+        self._events.on_changed(self)
+
+    def _spawn_task(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def __repr__(self) -> str:
+        return f"<Generation {self.number} workers={len(self.workers)} attached={self.attached}>"

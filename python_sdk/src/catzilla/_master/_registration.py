@@ -1,0 +1,97 @@
+"""The compiled route table and the state of the workers, as messages of the control plane."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from catzilla._proto import config_pb2 as config
+from catzilla._proto import route_service_pb2 as pb
+from catzilla._settings import __version__
+
+_SYMLINKS: Final = {"never": "SYMLINKS_NEVER", "inside": "SYMLINKS_INSIDE", "anywhere": "SYMLINKS_ANYWHERE"}
+_CACHE: Final = "default"
+
+
+def registration_of(
+    *,
+    app: str,
+    instance_id: str,
+    code_hash: str,
+    takeover: bool,
+    workers: int,
+    pid: int,
+    table: dict[str, Any] | None,
+    table_hash: str = "",
+    framework: str = "",
+) -> pb.Registration:
+    message = pb.Registration(
+        app=app,
+        instance_id=instance_id,
+        code_hash=code_hash,
+        takeover=takeover,
+        workers_expected=workers,
+        workers_min_ready=1,
+        sdk=pb.SdkInfo(
+            sdk_version=__version__,
+            python_version=platform.python_version(),
+            fastapi_version=framework.removeprefix("fastapi "),
+            pid=pid,
+        ),
+    )
+    if table is None:
+        return message
+    message.table.hash = bytes.fromhex(table_hash)
+    message.table.unmatched = pb.UNMATCHED_SIDECAR if table["unmatched"] == "sidecar" else pb.UNMATCHED_APP
+    message.table.redirect_slashes = table["redirect_slashes"]
+    message.table.routes.extend(_route(entry) for entry in table["routes"])
+    message.mounts.extend(_mount(entry["resource"]) for entry in table["mounts"] if entry["moved"])
+    if any(entry["cache_ttl"] for entry in table["routes"]):
+        message.caches.add(name=_CACHE)
+    return message
+
+
+def _route(entry: dict[str, Any]) -> pb.AppRoute:
+    route = pb.AppRoute(
+        id=entry["id"],
+        declaration_index=entry["declaration_index"],
+        kind="ROUTE_KIND_" + entry["kind"].upper(),
+        host=entry["host"],
+        methods=entry["methods"],
+        template=entry["template"],
+        regex=entry["regex"],
+        convertors=entry["convertors"],
+        label=entry["label"],
+        endpoint=entry["endpoint"],
+        lane="LANE_" + entry["lane"].upper(),
+        lane_kind=pb.LANE_KIND_EVENT_LOOP,
+        lane_reasons=entry["lane_reasons"],
+        max_body_size=entry["max_body_size"],
+        response_kind="RESPONSE_KIND_" + entry["response"].upper(),
+        low_priority=entry["low_priority"],
+    )
+    route.body.MergeFrom(pb.RouteBody(kind="BODY_KIND_" + entry["body"].upper()))
+    if entry["body"] == "buffered":
+        route.body.buffer_limit = 64 * 1024
+        route.body.content_type = entry["body_type"]
+    for found in entry["inputs"]:
+        route.inputs.add(
+            place="INPUT_PLACE_" + found["place"].upper(),
+            name=found["name"],
+            multi=found["multi"],
+            slot=found["slot"],
+        )
+    if entry["cache_ttl"]:
+        route.cache.ttl = entry["cache_ttl"]
+        route.cache.tags.extend(entry["cache_tags"])
+        route.cache.cache = _CACHE
+    return route
+
+
+def _mount(resource: dict[str, Any]) -> config.Mount:
+    fields = dict(resource)
+    if "symlinks" in fields:
+        fields["symlinks"] = _SYMLINKS[fields["symlinks"]]
+    return json_format.ParseDict(fields, config.Mount())

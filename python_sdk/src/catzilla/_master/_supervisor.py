@@ -1,0 +1,398 @@
+"""The master process: one sidecar (its child, or not), one lease, generations of workers.
+
+    starting --registered, workers attached--> serving --SIGTERM, SIGINT, superseded--> stopping --> gone
+
+Stopping, managed: the sidecar gets SIGTERM and drains; workers serve until its GOAWAY; then they leave, and the
+sidecar is waited for last. Stopping, attached: workers go on for `drain_delay` or until GOAWAY, then say GOAWAY
+themselves and finish what they have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from google.protobuf import timestamp_pb2
+
+from catzilla._exceptions import SidecarError
+from catzilla._master import _lease, _process
+from catzilla._master._generation import Generation, GenerationEvents
+from catzilla._master._registration import registration_of
+from catzilla._master._reload import POLL_SECONDS, Watcher
+from catzilla._master._sidecar import Sidecar
+from catzilla._proto import route_service_pb2 as pb
+from catzilla._settings import Ticket, WorkerSettings
+from catzilla._worker import _frames as frames
+
+log = logging.getLogger("catzilla.master")
+
+_STATES: Final = {
+    "starting": pb.WORKER_STATE_STARTING,
+    "ready": pb.WORKER_STATE_STARTING,
+    "attached": pb.WORKER_STATE_READY,
+    "draining": pb.WORKER_STATE_DRAINING,
+}
+_SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
+_UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
+# More than drain.delay and drain.timeout of the sidecar take by default.
+_SIDECAR_GRACE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterOptions:
+    app: str  # Names the pool.
+    worker: WorkerSettings
+    address: str  # gRPC's name of the control socket.
+    sidecar: Sidecar | None = None  # None: attached to one that others run.
+    takeover: bool = False
+    reload: bool = False
+    reload_directories: list[str] = field(default_factory=list)
+    drain_delay: float = 0.0
+
+
+class Master(GenerationEvents):
+    def __init__(self, options: MasterOptions) -> None:
+        self._options = options
+        self._instance_id = uuid.uuid4().hex
+        self._reaper = _process.Reaper()
+        self._generations: list[Generation] = []
+        self._numbers = 0
+        self._waiting: list[Generation] = []  # Registered, in order, their answers pending.
+        self._stop = asyncio.Event()
+        self._impatient = asyncio.Event()  # A second signal.
+        self._exit_code = 0
+        self._announced = False
+        self._lost_at = time.monotonic()
+        self._complained = False
+        self._sidecar_failures = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Until a signal says so. Raises SidecarError if the sidecar does not start at all."""
+        self._loop = loop = asyncio.get_running_loop()
+        _process.become_subreaper()
+        loop.add_signal_handler(signal.SIGCHLD, self._reaper.collect)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        self._lease = _lease.Lease(self._options.address, self._notify)
+        if self._options.sidecar is not None:
+            self._spawn_task(self._keep_sidecar(self._options.sidecar))
+        self._lease.start()
+        self._start_generation()
+        if self._options.reload:
+            self._spawn_task(self._watch())
+        await self._stop.wait()
+        await self._shut_down()
+        return self._exit_code
+
+    # Generations...
+
+    def _start_generation(self) -> None:
+        self._numbers += 1
+        generation = Generation(self._numbers, self._options.worker, self._reaper, self)
+        self._generations.append(generation)
+        generation.start()
+
+    def on_table(self, generation: Generation) -> None:
+        self._register(generation)
+
+    def on_changed(self, generation: Generation) -> None:
+        self._report()
+        if not self._announced and generation.attached:
+            self._announced = True
+            self._spawn_task(self._announce(generation))
+
+    def on_refused(self, generation: Generation, code: int, reason: str) -> None:
+        if (
+            code in (frames.GOAWAY_TOKEN, frames.GOAWAY_GENERATION)
+            and generation is self._newest
+            and not generation.retiring
+        ):
+            # The sidecar knows this generation no longer: ask for it anew, unless that is on its way.
+            if generation not in self._waiting:
+                self._register(generation)
+        elif code:
+            log.warning("the sidecar refuses a worker: %s", reason)
+
+    def on_failed(self, generation: Generation, error: str, details: str) -> None:
+        log.error("%s%s", error, f"\n{details}" if details else "")
+        if generation is self._newest and not any(other.table for other in self._generations):
+            # Nothing has been registered yet: let the sidecar show why.
+            self._lease.register(self._registration(generation))
+            self._waiting.append(generation)
+
+    @property
+    def _newest(self) -> Generation:
+        return self._generations[-1]
+
+    def _register(self, generation: Generation) -> None:
+        self._waiting.append(generation)
+        self._lease.register(self._registration(generation))
+
+    def _registration(self, generation: Generation) -> pb.Registration:
+        return registration_of(
+            app=self._options.app,
+            instance_id=self._instance_id,
+            code_hash=f"{generation.code_hash}-{generation.number}" if generation.table else "",
+            takeover=self._options.takeover,
+            workers=self._options.worker.workers,
+            pid=os.getpid(),
+            table=generation.table,
+            table_hash=generation.table_hash,
+            framework=generation.framework,
+        )
+
+    def _report(self) -> None:
+        report = pb.WorkerReport(last_error=self._newest.error, preload_reason=self._newest.preload_reason)
+        for generation in self._generations:
+            number = pb.WorkerProcess().generation
+            if generation.ticket is not None:
+                number.boot_epoch, number.number = generation.ticket.epoch, generation.ticket.generation
+            for worker in generation.workers:
+                place = generation.places[worker.index]
+                report.workers.add(
+                    pid=worker.pid,
+                    state=_STATES[worker.state],
+                    generation=number,
+                    started=timestamp_pb2.Timestamp(seconds=int(worker.started)),
+                    restarts=place.restarts,
+                    last_error=place.last_error,
+                )
+            empty = set(range(len(generation.places))) - {worker.index for worker in generation.workers}
+            for index in sorted(empty) if not generation.retiring else ():
+                place = generation.places[index]
+                error = place.last_error or generation.error
+                if error:
+                    report.workers.add(
+                        state=pb.WORKER_STATE_FAILED, generation=number, restarts=place.restarts, last_error=error
+                    )
+        self._lease.report(report)
+
+    async def _retire(self, generation: Generation, reason: str) -> None:
+        generation.retire(reason)
+        await generation.stopped(self._options.worker.drain_timeout + 5)
+        self._generations.remove(generation)
+        self._report()
+
+    # The lease...
+
+    def _notify(self, event: _lease.Event) -> None:
+        """On the lease's thread."""
+        with contextlib.suppress(RuntimeError):  # The loop has closed.
+            self._loop.call_soon_threadsafe(self._on_lease, event)
+
+    def _on_lease(self, event: _lease.Event) -> None:
+        if isinstance(event, _lease.Connected):
+            self._complained = False
+            # The lease has said its last registration again; only that one is answered.
+            self._waiting = [self._waiting[-1] if self._waiting else self._newest_registered()]
+        elif isinstance(event, _lease.Lost):
+            self._on_lost(event)
+        else:
+            kind = event.WhichOneof("event")
+            handle = getattr(self, f"_on_{kind}", None) if kind else None
+            if handle is not None:
+                handle(getattr(event, str(kind)))
+
+    def _newest_registered(self) -> Generation:
+        for generation in reversed(self._generations):
+            if generation.table is not None:
+                return generation
+        return self._newest
+
+    def _on_lost(self, event: _lease.Lost) -> None:
+        self._waiting = []
+        if self._stop.is_set():
+            return
+        if event.code == "UNREACHABLE":
+            if not self._complained and time.monotonic() - self._lost_at > _UNREACHABLE_AFTER:
+                self._complained = True
+                remedy = (
+                    "it is starting, or failed above"
+                    if self._options.sidecar
+                    else "is it running? drop --attach to start one"
+                )
+                log.warning("%s: %s", event.details, remedy)
+            return
+        self._lost_at = time.monotonic()
+        if event.code in ("OK", "UNAVAILABLE", "CANCELLED"):
+            log.info("the registration has ended (%s), registering again", event.details or event.code)
+        elif not self._complained:
+            self._complained = True
+            remedy = " (start with --takeover to replace it)" if event.code == "ALREADY_EXISTS" else ""
+            log.error("the sidecar refuses the registration: %s: %s%s; trying on", event.code, event.details, remedy)
+
+    def _on_registered(self, event: pb.Registered) -> None:
+        for diagnostic in event.diagnostics:
+            log.warning("%s %s: %s (%s)", diagnostic.code, diagnostic.path, diagnostic.message, diagnostic.hint)
+        generation = self._waiting.pop(0) if self._waiting else self._newest_registered()
+        if not event.attach_token or generation.retiring:
+            return
+        ticket = Ticket(
+            pool=event.pool,
+            epoch=event.generation.boot_epoch,
+            generation=event.generation.number,
+            token=event.attach_token.hex(),
+            socket=event.worker_socket,
+        )
+        generation.attach(ticket)
+
+    def _on_workers_ready(self, event: pb.WorkersReady) -> None:
+        if not event.switched:
+            return
+        for generation in list(self._generations):
+            ticket = generation.ticket
+            if ticket is None or (ticket.epoch, ticket.generation) != (
+                event.generation.boot_epoch,
+                event.generation.number,
+            ):
+                continue
+            if not generation.switched and generation.number > 1:
+                log.info("generation %d has taken over", generation.number)
+            generation.switched = True
+            for older in list(self._generations):
+                if older.number < generation.number and not older.retiring:
+                    self._spawn_task(self._retire(older, "superseded"))
+
+    def _on_recycle(self, event: pb.Recycle) -> None:
+        log.warning("the sidecar asks for a new worker instead of pid %d: %s", event.pid, event.reason)
+        if event.hard:
+            for generation in self._generations:
+                generation.kill(event.pid)
+
+    def _on_superseded(self, event: pb.Superseded) -> None:
+        log.error("another instance (%s) has taken over this app: stopping", event.by_instance_id)
+        self._exit_code = 1
+        self._stop.set()
+
+    def _on_notice(self, event: pb.Notice) -> None:
+        for diagnostic in event.diagnostics:
+            log.warning("%s %s: %s (%s)", diagnostic.code, diagnostic.path, diagnostic.message, diagnostic.hint)
+
+    # The sidecar, if it is ours...
+
+    async def _keep_sidecar(self, sidecar: Sidecar) -> None:
+        """Started again when it dies, with patience; never while we stop."""
+        while True:
+            began = time.monotonic()
+            sidecar.start()
+            code = await self._reaper.wait(sidecar.pid)
+            sidecar.pid = 0
+            if self._stop.is_set():
+                return
+            if not self._announced and time.monotonic() - began < 10 and code >= 0:
+                # It has said why: a taken port, a bad configuration. Trying again would say it again.
+                log.error("the sidecar %s before it served: its message is above", _process.describe_exit(code))
+                self._exit_code = code or 1
+                self._stop.set()
+                return
+            lived = time.monotonic() - began
+            self._sidecar_failures = 0 if lived > 20 else self._sidecar_failures + 1
+            pause = _SIDECAR_BACKOFF[min(self._sidecar_failures, len(_SIDECAR_BACKOFF) - 1)]
+            log.error("the sidecar %s, starting it again in %g s", _process.describe_exit(code), pause)
+            await asyncio.sleep(pause)
+
+    async def _announce(self, generation: Generation) -> None:
+        status = await self._loop.run_in_executor(None, self._lease.status)
+        workers = self._options.worker.workers
+        what = f"{self._options.worker.target} with {workers} worker{'s' if workers > 1 else ''}"
+        where, ops = "the sidecar", ""
+        if status is not None and status.listeners:
+            where = ", ".join(_url(item.address, item.port) for item in status.listeners)
+            ops = f"; metrics and health on http://{status.ops_address}" if status.ops_address else ""
+        log.info("serving %s on %s%s", what, where, ops)
+
+    # The end...
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            self._impatient.set()
+        self._stop.set()
+
+    async def _shut_down(self) -> None:
+        sidecar = self._options.sidecar
+        workers = self._options.worker
+        if sidecar is not None and sidecar.pid:
+            with contextlib.suppress(ProcessLookupError):
+                sidecar.signal(signal.SIGTERM)
+            await self._until_detached(_SIDECAR_GRACE)
+        elif self._options.drain_delay and not self._exit_code:
+            await self._until_detached(self._options.drain_delay)
+        for generation in self._generations:
+            generation.retire("stopping")
+        grace = 0.5 if self._impatient.is_set() else workers.drain_timeout + 5
+        await asyncio.gather(*(generation.stopped(grace) for generation in self._generations))
+        self._lease.close()
+        for task in self._tasks:
+            if sidecar is None or not sidecar.pid:
+                task.cancel()
+        if sidecar is not None:
+            await self._bury(sidecar)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _until_detached(self, timeout: float) -> None:
+        """Workers serve until the sidecar has said GOAWAY to all of them."""
+        deadline = time.monotonic() + timeout
+        while any(generation.attached for generation in self._generations):
+            if time.monotonic() > deadline or self._impatient.is_set():
+                return
+            sidecar = self._options.sidecar
+            if sidecar is not None and not sidecar.pid:
+                return
+            await asyncio.sleep(0.02)
+
+    async def _bury(self, sidecar: Sidecar) -> None:
+        deadline = time.monotonic() + _SIDECAR_GRACE
+        while sidecar.pid:
+            if time.monotonic() > deadline or self._impatient.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    sidecar.signal(signal.SIGKILL)
+                break
+            await asyncio.sleep(0.02)
+        sidecar.clean_up()
+
+    # Reloading...
+
+    async def _watch(self) -> None:
+        watcher = Watcher(self._options.reload_directories)
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            path = await self._loop.run_in_executor(None, watcher.changed)
+            if path is None:
+                continue
+            log.info("%s has changed: a new generation", path)
+            for generation in list(self._generations):
+                # One that never came to serve gives way at once.
+                if not generation.switched and len(self._generations) > 1 and not generation.retiring:
+                    self._spawn_task(self._retire(generation, "its code has changed"))
+            if len(self._generations) == 1 and self._newest.table is None:
+                self._spawn_task(self._retire(self._newest, "its code has changed"))
+            self._start_generation()
+
+    def _spawn_task(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("the master failed", exc_info=task.exception())
+            self._exit_code = 1
+            self._stop.set()
+
+
+def _url(address: str, port: int) -> str:
+    host = "127.0.0.1" if address in ("0.0.0.0", "") else "[::1]" if address == "::" else address
+    return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{port}"
+
+
+__all__ = ["Master", "MasterOptions", "SidecarError"]

@@ -1,0 +1,231 @@
+"""One request and the genuine ASGI app that answers it.
+
+waiting --first step--> running --last body--> answered --the app returns--> settled
+   |                       |  \\--client gone: receive() says http.disconnect, send() is dropped
+   \\--client gone: dropped \\--the app raises: END(failed), which is 500 if nothing was sent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from catzilla._worker import _frames as frames
+
+if TYPE_CHECKING:
+    from catzilla._worker._lane import Lane
+    from catzilla._worker._protocol import Stream
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+ASGIApp = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+log = logging.getLogger("catzilla.error")
+
+# As uvicorn says it: from 2.4 on Starlette drops its disconnect watcher.
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_NO_BODY: Final = frozenset({204, 304})
+_DISCONNECT: Final = "http.disconnect"
+
+
+class Exchange:
+    """Scope, receive and send of one request, on one Task of its own."""
+
+    __slots__ = (
+        "answered", "begun", "body_open", "chunks", "disconnected", "fields", "head_sent", "lane", "needs_continue",
+        "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
+    )  # fmt: skip
+
+    def __init__(self, lane: Lane, stream: Stream) -> None:
+        request = stream.request
+        stream.exchange = self
+        self.lane = lane
+        self.stream = stream
+        self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        self.started_ns = perf_counter_ns()
+        # The request's body.
+        self.chunks: deque[bytes] | None = (  # None: the app has got all of it.
+            deque((request.body,)) if request.body_mode == frames.BODY_INLINE else deque()
+        )
+        self.body_open = not stream.peer_ended
+        self.needs_continue = bool(request.flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
+        # The answer.
+        self.status = 0
+        self.fields: Any = ()
+        self.head_sent = False
+        self.answered = False
+        self.silent = bool(request.flags & frames.REQUEST_HEAD)
+        # The client.
+        self.disconnected = False
+        self.waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
+        self.scope: Scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": request.http_version,
+            "server": request.server,
+            "client": request.client,
+            "scheme": request.scheme,
+            "method": request.method,
+            "root_path": request.root_path,
+            "path": request.path,
+            "raw_path": request.raw_path,
+            "query_string": request.query,
+            "headers": request.fields,
+            "extensions": {"http.response.early_hint": {}},
+            "state": lane.worker.state.copy(),
+        }
+
+    async def run(self, app: ASGIApp) -> None:
+        self.begun = True
+        code, sentence = frames.END_FAILED, ""
+        try:
+            await app(self.scope, self.receive, self.send)
+            if not self.answered:
+                sentence = "the app returned without completing its response"
+                if not self.disconnected:
+                    log.error("%s: %s %s", sentence, self.scope["method"], self.scope["path"])
+        except asyncio.CancelledError:
+            sentence = "the handler was cancelled"
+        except BaseException as error:
+            self.lane.worker.exceptions += 1
+            sentence = f"{type(error).__name__}: {error}"
+            # The names of uvicorn's message, which people search their logs for.
+            log.error("Exception in ASGI application\n", exc_info=error)
+        self.lane.settled(self, code, sentence)
+
+    # What the app asks...
+
+    async def receive(self) -> Message:
+        while True:
+            if self.disconnected or self.answered:
+                return {"type": _DISCONNECT}
+            chunks = self.chunks
+            if chunks is not None:
+                if chunks:
+                    return self._next_chunk(chunks)
+                if not self.body_open:
+                    self.chunks = None
+                    if self.stream.request.flags & frames.REQUEST_OVER_LIMIT:
+                        self.disconnected = True  # The announced body is too large and never comes.
+                        continue
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                if self.needs_continue:
+                    self.needs_continue = False
+                    self.lane.protocol.open_window(self.stream)
+                    self.lane.schedule()
+            await self._wait()
+
+    def _next_chunk(self, chunks: deque[bytes]) -> Message:
+        body = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self.body_open or self.stream.request.body_mode == frames.BODY_STREAMING:
+            self.lane.protocol.consumed(self.stream, len(body))
+            self.lane.schedule()
+        if not self.body_open:
+            self.chunks = None
+        return {"type": "http.request", "body": body, "more_body": self.body_open}
+
+    async def send(self, message: Message) -> None:
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self.status:
+                raise RuntimeError("a second 'http.response.start'")
+            self.status = message["status"]
+            self.fields = message.get("headers", ())
+        elif kind == "http.response.body":
+            if not self.status or self.answered:
+                when = "after the response was complete" if self.answered else "before 'http.response.start'"
+                raise RuntimeError(f"'http.response.body' {when}")
+            body = message.get("body", b"")
+            if self.silent or self.status in _NO_BODY:
+                body = b""
+            last = not message.get("more_body", False)
+            if last and not self.head_sent and len(body) <= self.lane.protocol.data_bytes_max:
+                self._head(body, end=True)
+                self._answered()
+            else:
+                await self._stream(body if isinstance(body, bytes) else bytes(body), last)
+        elif kind == "http.response.early_hint":
+            if not self.head_sent:
+                links = [(b"link", link) for link in message.get("links", ())]
+                self.lane.protocol.informational(self.stream, 103, links)
+                self.lane.schedule()
+        else:
+            raise RuntimeError(f"unexpected ASGI message {kind!r}")
+
+    def _head(self, body: bytes, *, end: bool) -> None:
+        fields = [(bytes(name).lower(), bytes(value)) for name, value in self.fields]
+        vary = self.lane.worker.vary.get(self.stream.request.route_id)
+        if vary is not None:
+            fields.append((b"vary", vary))
+        us = (perf_counter_ns() - self.started_ns) // 1000
+        self.lane.protocol.respond(self.stream, self.status, fields, body, end=end, us=min(us, 0xFFFFFFFF))
+        self.head_sent = True
+        self.lane.schedule()
+
+    async def _stream(self, body: bytes, last: bool) -> None:
+        """A body in pieces. Waits while the client is slower than the app, and no longer than it is there."""
+        protocol = self.lane.protocol
+        if not self.head_sent:
+            first = body[: protocol.data_bytes_max]
+            body = body[len(first) :]
+            self._head(first, end=False)
+        while True:
+            sent = protocol.data(self.stream, body, end=last) if body or last else 0
+            self.lane.schedule()
+            if sent == len(body):
+                break
+            body = body[sent:]
+            self.lane.blocked.append(self)
+            await self._wait()
+            if self.disconnected:
+                return
+        if last:
+            self._answered()
+
+    def _answered(self) -> None:
+        self.answered = True
+        self.wake()
+
+    async def _wait(self) -> None:
+        if self.waiter is None:
+            self.waiter = asyncio.Event()
+        await self.waiter.wait()
+
+    # What the link says...
+
+    def wake(self) -> None:
+        if self.waiter is not None:
+            self.waiter.set()
+            self.waiter = None
+
+    def on_body(self, data: bytes) -> None:
+        if self.chunks is not None:
+            self.chunks.append(data)
+        self.wake()
+
+    def on_body_end(self) -> None:
+        self.body_open = False
+        self.wake()
+
+    def on_cancelled(self) -> None:
+        """The client has gone. A handler that runs is not cancelled, unless its route opted in."""
+        self.disconnected = True
+        if self.task is not None and (
+            not self.begun or self.stream.request.flags & frames.REQUEST_CANCEL_ON_DISCONNECT
+        ):
+            self.task.cancel()
+            if not self.begun:  # Its coroutine will never run.
+                self.lane.settled(self, frames.END_CANCELLED, "")
+        self.wake()
+
+    def __repr__(self) -> str:
+        phase = "waiting" if not self.begun else "answered" if self.answered else "running"
+        return f"<Exchange {phase} {self.stream!r}>"

@@ -1,0 +1,312 @@
+"""The worker's side of one lane, without I/O: frames in, events out; answers in, bytes out.
+
+    GREETING --HELLO_ACK--> SERVING --GOAWAY, either side--> DRAINING --no stream left--> CLOSED
+        \\________________________ a broken rule, a refusal ______________________________/
+
+The contract is proto/catzilla/worker/v1/frames.md; section numbers are that page's. One object per
+connection, one task at a time. Raises LinkError when the sidecar breaks the contract or refuses us: the phase is
+then CLOSED for good, and what is left in take() (a GOAWAY) should still be written.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
+
+from catzilla._exceptions import LinkError
+from catzilla._worker import _frames as frames
+from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, HelloAck, Request
+
+Phase = enum.Enum("Phase", ["GREETING", "SERVING", "DRAINING", "CLOSED"])
+
+# Events: (kind, stream, value).
+EventKind: TypeAlias = Literal["attached", "opened", "body", "body_end", "cancelled", "room", "goaway"]
+Event: TypeAlias = "tuple[EventKind, Stream | None, Any]"
+
+STREAM_WINDOW: Final = 256 * 1024
+_HALF_WINDOW: Final = STREAM_WINDOW // 2
+# The sidecar tells how long heads may be; we take any it may be configured for.
+HEAD_BYTES_MAX: Final = 1 << 20
+
+
+class Stream:
+    """One request as the link sees it. `exchange` belongs to whoever answers it."""
+
+    __slots__ = (
+        "cancelled", "detached", "ended", "exchange", "id", "peer_ended", "request", "room", "settled", "unreturned",
+    )  # fmt: skip
+
+    def __init__(self, stream_id: int, request: Request, peer_ended: bool, room: int) -> None:
+        self.id = stream_id
+        self.request = request
+        self.peer_ended = peer_ended  # The sidecar's END or CANCEL has been seen.
+        self.ended = False  # Ours has been sent.
+        self.cancelled = False  # CANCEL was seen: our END waits for the handler and says so.
+        self.settled = False  # The handler has returned.
+        self.detached = False  # Answered before that: its credit goes back on its own.
+        self.room = room  # Answer bytes the sidecar still takes.
+        self.unreturned = 0  # Body bytes consumed, whose window we still hold.
+        self.exchange: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.id} {self.request!r}{' cancelled' if self.cancelled else ''}>"
+
+
+class LaneProtocol:
+    """Feed it bytes and get events; give it answers and take() the bytes to write."""
+
+    def __init__(self, hello: frames.Hello) -> None:
+        self.phase = Phase.GREETING
+        self.ack: HelloAck | None = None
+        self.streams: dict[int, Stream] = {}
+        self.room = 0  # Answer bytes the sidecar takes over all streams.
+        self.data_bytes_max = frames.DATA_BYTES_MAX
+        self._last = 0  # The newest stream id.
+        self._refuse_after: int | None = None  # Set by our GOAWAY: later ids are not for us.
+        self._unreturned = 0
+        self._reader = FrameReader(frames.Limits(hello.head_bytes_max, hello.data_bytes_max))
+        self._held: list[tuple[Stream, bytes]] = []  # Last frames of answers, until take().
+        self._out: list[bytes] = [frames.encode_frame(frames.HELLO, payload=hello.encode())]
+
+    # What the sidecar says...
+
+    def feed(self, data: bytes) -> list[Event]:
+        events: list[Event] = []
+        try:
+            for kind, flags, stream_id, aux, payload in self._reader.feed(data):
+                if kind == frames.REQUEST and self.phase is Phase.SERVING:
+                    if self._refuse_after is None:
+                        events.append(self._open(flags, stream_id, payload))
+                    continue
+                handle = _HANDLERS.get(kind)
+                if handle is None:
+                    raise FrameError(f"the sidecar sent a frame of type 0x{kind:02x} on a lane")
+                if self.phase is Phase.GREETING and kind not in _IN_GREETING:
+                    raise FrameError("the sidecar sent something before HELLO_ACK")
+                frames.check_frame((kind, flags, stream_id, aux, payload))
+                handle(self, events, flags, stream_id, aux, payload)
+        except FrameError as error:
+            self.goaway(error.code, str(error))
+            self.phase = Phase.CLOSED
+            raise LinkError(f"the sidecar broke the link's rules: {error}", error.code) from None
+        return events
+
+    def _open(self, flags: int, stream_id: int, payload: bytes) -> Event:
+        if stream_id in self.streams or not stream_id:
+            raise FrameError(f"REQUEST on stream {stream_id}, which is open")
+        assert self.ack is not None
+        stream = Stream(stream_id, Request(payload), bool(flags & FLAG_END), self.ack.stream_window)
+        self.streams[stream_id] = stream
+        self._last = stream_id
+        return ("opened", stream, None)
+
+    def _find(self, stream_id: int, what: str) -> Stream | None:
+        """The stream, or None if we have said that we will not answer it."""
+        stream = self.streams.get(stream_id)
+        if stream is None and (self._refuse_after is None or stream_id <= self._refuse_after):
+            raise FrameError(f"{what} on stream {stream_id}, which is closed or was never opened")
+        return stream
+
+    def _on_request(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        if self._refuse_after is None:  # After its own GOAWAY the sidecar opens nothing.
+            raise FrameError("REQUEST after GOAWAY")
+
+    def _on_ack(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        if self.phase is not Phase.GREETING:
+            raise FrameError("a second HELLO_ACK")
+        self.ack = ack = HelloAck.decode(payload)
+        self.room = ack.connection_window
+        self.data_bytes_max = ack.data_bytes_max
+        self._reader.limits = frames.Limits(ack.head_bytes_max, ack.data_bytes_max)
+        self.phase = Phase.SERVING
+        events.append(("attached", None, ack))
+
+    def _on_data(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self._find(stream_id, "REQUEST_DATA")
+        if stream is None:
+            return
+        if stream.peer_ended:
+            raise FrameError("REQUEST_DATA after the end of the body")
+        if stream.ended:  # What was on its way when we answered. Its window goes back.
+            self._return_window(len(payload))
+        elif payload:
+            events.append(("body", stream, payload))
+        if flags & FLAG_END:
+            self._on_end(events, flags, stream_id, 0, b"")
+
+    def _on_end(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self._find(stream_id, "END")
+        if stream is None:
+            return
+        if stream.peer_ended:
+            raise FrameError(f"a second END on stream {stream_id}")
+        stream.peer_ended = True
+        if stream.ended:
+            del self.streams[stream_id]
+        else:
+            events.append(("body_end", stream, None))
+
+    def _on_cancel(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:  # Our END was on its way.
+            return
+        if stream.cancelled:
+            raise FrameError(f"a second CANCEL on stream {stream_id}")
+        stream.peer_ended = stream.cancelled = True
+        if stream.ended:
+            del self.streams[stream_id]
+        else:
+            events.append(("cancelled", stream, aux))
+
+    def _on_window(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self.streams.get(stream_id)
+        if stream_id == 0 or stream is not None:
+            self.room += aux
+        if stream is not None:
+            stream.room += aux
+        if max(self.room, stream.room if stream else 0) > frames.WINDOW_MAX:
+            raise FrameError("a window beyond 2^31-1")
+        events.append(("room", stream, None))
+
+    def _on_goaway(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        sentence = payload.decode("utf-8", "replace")
+        if aux not in _GENTLE:
+            self.phase = Phase.CLOSED
+            raise LinkError(sentence or f"the sidecar has refused the link (code {aux})", aux)
+        self.phase = Phase.DRAINING
+        events.append(("goaway", None, aux))
+
+    def _on_ping(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        self._out.append(frames.encode_frame(frames.PONG, payload=payload))
+
+    def _on_pong(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        return
+
+    # What we say...
+
+    def respond(
+        self, stream: Stream, status: int, fields: Fields, body: bytes, *, end: bool, flags: int = 0, us: int = 0
+    ) -> None:
+        """The head, and as much of the body as goes with it. REQUIRES: len(body) ≤ data_bytes_max.
+
+        Raises ValueError if a field cannot go on the wire; nothing has been sent then.
+        """
+        if stream.cancelled:
+            return
+        frame = frames.encode_response(stream.id, status, fields, body, end=end, flags=flags, handler_us=us)
+        if end:
+            self._held.append((stream, frame))
+            self._ended(stream)
+        else:
+            self._out.append(frame)
+
+    def data(self, stream: Stream, body: bytes, *, end: bool = False) -> int:
+        """Sends as much of `body` as the windows take, and says how much. `end` holds if all of it went."""
+        size = len(body)
+        if stream.cancelled:
+            return size
+        sent = min(size, stream.room, self.room)
+        stream.room -= sent
+        self.room -= sent
+        most = self.data_bytes_max
+        for at in range(0, sent, most):
+            until = min(at + most, sent)
+            if end and until == size:
+                break  # The last one, below.
+            self._out.append(frames.encode_frame(frames.RESPONSE_DATA, stream.id, body[at:until]))
+        if end and sent == size:
+            last = body[(size - 1) // most * most :] if size else b""
+            self._held.append((stream, frames.encode_frame(frames.RESPONSE_DATA, stream.id, last, FLAG_END)))
+            self._ended(stream)
+        return sent
+
+    def informational(self, stream: Stream, status: int, fields: Fields) -> None:
+        if not stream.cancelled:
+            self._out.append(frames.encode_informational(stream.id, status, fields))
+
+    def settle(self, stream: Stream, code: int = frames.END_COMPLETE, sentence: str = "") -> None:
+        """The handler has returned: its place is free. `code` is for a stream that has not ended yet."""
+        stream.settled = True
+        if stream.detached:
+            self._out.append(frames.encode_frame(frames.CREDIT, stream.id, aux=1))
+        elif not stream.ended:
+            code = frames.END_CANCELLED if stream.cancelled else code
+            text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
+            self._out.append(frames.encode_frame(frames.END, stream.id, text, 0, code))
+            self._ended(stream)
+
+    def open_window(self, stream: Stream) -> None:
+        """For `Expect: 100-continue`: the first WINDOW asks for the body."""
+        self._out.append(frames.encode_frame(frames.WINDOW, stream.id, aux=STREAM_WINDOW))
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """So many bytes of the body have left our hands."""
+        if stream.peer_ended or stream.ended:
+            self._return_window(size + stream.unreturned)
+            stream.unreturned = 0
+            return
+        stream.unreturned += size
+        if stream.unreturned >= _HALF_WINDOW:
+            self._out.append(frames.encode_frame(frames.WINDOW, stream.id, aux=stream.unreturned))
+            stream.unreturned = 0
+
+    def goaway(self, code: int, sentence: str = "") -> None:
+        """We take nothing new; with an error code the connection is over."""
+        text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
+        self._out.append(frames.encode_frame(frames.GOAWAY, self._last, text, 0, code))
+        self._refuse_after = self._last
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.DRAINING if code in _GENTLE else Phase.CLOSED
+
+    def take(self) -> bytes:
+        """The bytes to write, in order. They will not be given again.
+
+        An answer whose handler has not returned by now is announced as DETACHED: its client gets it at once,
+        its place stays taken until settle().
+        """
+        out = self._out
+        if self._held:
+            for stream, frame in self._held:
+                if not stream.settled:
+                    stream.detached = True
+                    out.append(frames.encode_frame(frames.DETACHED, stream.id))
+                out.append(frame)
+            self._held.clear()
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return data
+
+    def _return_window(self, size: int) -> None:
+        self._unreturned += size
+        if self._unreturned >= _HALF_WINDOW:
+            self._out.append(frames.encode_frame(frames.WINDOW, aux=self._unreturned))
+            self._unreturned = 0
+
+    def _ended(self, stream: Stream) -> None:
+        stream.ended = True
+        if stream.peer_ended:
+            del self.streams[stream.id]
+        if stream.unreturned:
+            self._return_window(stream.unreturned)
+            stream.unreturned = 0
+
+    def __repr__(self) -> str:
+        return f"<LaneProtocol {self.phase.name} open={len(self.streams)}>"
+
+
+_GENTLE: Final = frozenset({frames.GOAWAY_DRAINING, frames.GOAWAY_SUPERSEDED, frames.GOAWAY_RECYCLE})
+_IN_GREETING: Final = frozenset({frames.HELLO_ACK, frames.GOAWAY})
+_HANDLERS: Final[dict[int, Callable[[LaneProtocol, list[Event], int, int, int, bytes], None]]] = {
+    frames.REQUEST: LaneProtocol._on_request,
+    frames.HELLO_ACK: LaneProtocol._on_ack,
+    frames.REQUEST_DATA: LaneProtocol._on_data,
+    frames.END: LaneProtocol._on_end,
+    frames.CANCEL: LaneProtocol._on_cancel,
+    frames.WINDOW: LaneProtocol._on_window,
+    frames.GOAWAY: LaneProtocol._on_goaway,
+    frames.PING: LaneProtocol._on_ping,
+    frames.PONG: LaneProtocol._on_pong,
+}

@@ -1,0 +1,263 @@
+"""A worker process's link as a whole: its control connection, one lane per loop of the sidecar, its counters.
+
+Threads: the loop's, but for the control_...() methods, which the control connection's thread calls.
+Limits:  what is in flight is bounded by credits, what is buffered by the windows both sides announce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from catzilla._exceptions import LinkError
+from catzilla._settings import Ticket, WorkerPlace, WorkerSettings, __version__
+from catzilla._worker import _frames as frames
+from catzilla._worker._control import ControlConnection
+from catzilla._worker._exchange import ASGIApp
+from catzilla._worker._lane import Lane
+from catzilla._worker._protocol import HEAD_BYTES_MAX, STREAM_WINDOW, Phase
+
+log = logging.getLogger("catzilla.worker")
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_ATTACH_TIMEOUT: Final = 10.0
+
+# What a link's end means: (GOAWAY code or 0, was it clean, a sentence).
+LinkEnded = Callable[[int, bool, str], None]
+
+
+def rss_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
+
+
+class Worker:
+    """Serves one app over one link. attach() may be called again once the link has ended."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: WorkerSettings,
+        place: WorkerPlace,
+        *,
+        state: dict[str, Any],
+        table_hash: bytes,
+        vary: dict[int, bytes] | None = None,
+        framework: str = "",
+        on_ended: LinkEnded,
+        on_recycle: Callable[[str], None],
+    ) -> None:
+        self.app = app
+        self.loop = asyncio.get_running_loop()
+        self.state = state
+        self.vary = vary or {}
+        # Counters, written by the loop.
+        self.requests = 0
+        self.exceptions = 0
+        self.active = 0
+        self._settings = settings
+        self._place = place
+        self._table_hash = table_hash
+        self._framework = framework
+        self._on_ended = on_ended
+        self._on_recycle = on_recycle
+        self._lanes: list[Lane] = []
+        self._control: ControlConnection | None = None
+        self._goaway = 0
+        self._ended = True
+        self._recycling = False
+        self._lag_us = 0
+        self._gc_us = 0
+        self._gc_began = 0
+        self._started = time.monotonic()
+        jitter = settings.max_requests_jitter
+        self._requests_max = settings.max_requests + (random.randint(0, jitter) if jitter else 0)
+        gc.callbacks.append(self._on_gc)
+
+    # The link's life...
+
+    async def attach(self, ticket: Ticket) -> frames.HelloAck:
+        """Opens the control connection, then the lanes. Raises LinkError; nothing is open then."""
+        control = ControlConnection(ticket.socket, lambda: self._hello(ticket, frames.PURPOSE_CONTROL, 0), self)
+        ack = await self.loop.run_in_executor(None, control.connect)
+        self._control, self._goaway, self._ended = control, 0, False
+        control.start()
+        try:
+            async with asyncio.timeout(_ATTACH_TIMEOUT):
+                for index in range(ack.loop_count):
+                    hello = self._hello(ticket, frames.PURPOSE_LANE, index)
+                    lane = Lane(self, hello)
+                    self._lanes.append(lane)
+                    await self.loop.create_unix_connection(lambda lane=lane: lane, ticket.socket)  # type: ignore[misc]
+                    await lane.attached
+        except (OSError, TimeoutError) as error:
+            self._close()
+            raise LinkError(f"{ticket.socket}: {error or 'no answer to HELLO'}") from None
+        except LinkError:
+            self._close()
+            raise
+        return ack
+
+    async def drain(self, code: int, sentence: str, timeout: float) -> bool:
+        """Takes nothing new and waits until what runs has returned. False: time was up first."""
+        if not self._ended and self._control is not None:
+            self._control.goaway(code, sentence)
+        for lane in self._lanes:
+            lane.goaway(code, sentence)
+        deadline = self.loop.time() + timeout
+        while any(lane.busy for lane in self._lanes) or self.active:
+            if self.loop.time() >= deadline:
+                self._close()
+                return False
+            await asyncio.sleep(0.02)
+        self._close()
+        return True
+
+    @property
+    def attached(self) -> bool:
+        return not self._ended
+
+    def log(self, level: int, text: str) -> None:
+        """One line for the sidecar's log too."""
+        if self._control is not None and not self._ended:
+            self._control.log(level, text)
+
+    def _close(self) -> None:
+        self._ended = True
+        lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.close()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _end(self, clean: bool, reason: str, code: int = 0) -> None:
+        if not self._ended:
+            self._close()
+            self._on_ended(code or self._goaway, clean, reason)
+
+    # From lanes...
+
+    def lane_lost(self, lane: Lane, error: LinkError) -> None:
+        if lane not in self._lanes:
+            return
+        self._lanes.remove(lane)
+        if not lane.attached.done() or lane.attached.exception() is not None:
+            return  # attach() raises it.
+        if not lane.drained:
+            # One lane less is a loop of the sidecar without this worker: start over with all of them.
+            self._end(False, str(error), error.code)
+        elif not self._lanes:
+            self._end(True, "drained")
+
+    def on_goaway(self, code: int, lane: Lane | None) -> None:
+        self._goaway = code
+        if code == frames.GOAWAY_RECYCLE:
+            self.want_recycle("asked by the sidecar")
+        if lane is None:  # On the control connection: it means every lane.
+            for other in self._lanes:
+                if other.protocol.phase is Phase.SERVING:
+                    other.protocol.phase = Phase.DRAINING
+                    other.schedule()
+
+    def count(self) -> None:
+        if self._requests_max and self.requests >= self._requests_max:
+            self.want_recycle(f"max_requests: {self.requests} served")
+
+    def want_recycle(self, reason: str) -> None:
+        """Asks the master for a successor, once. We serve until it is there."""
+        if not self._recycling:
+            self._recycling = True
+            self._on_recycle(reason)
+
+    # From the control connection, on its thread...
+
+    def control_goaway(self, code: int, sentence: str) -> None:
+        self.loop.call_soon_threadsafe(self.on_goaway, code, None)
+
+    def control_cancel(self, lane_id: int, stream_id: int) -> None:
+        self.loop.call_soon_threadsafe(self._cancel, lane_id, stream_id)
+
+    def control_lost(self, reason: str) -> None:
+        self.loop.call_soon_threadsafe(self._control_lost, reason)
+
+    def control_tick(self) -> frames.Stats:
+        self.loop.call_soon_threadsafe(self._probe, time.monotonic_ns())
+        rss = rss_bytes()
+        settings = self._settings
+        if settings.max_rss and rss > settings.max_rss:
+            self.loop.call_soon_threadsafe(self.want_recycle, f"max_rss: {rss >> 20} MiB")
+        if settings.max_lifetime and time.monotonic() - self._started > settings.max_lifetime:
+            self.loop.call_soon_threadsafe(self.want_recycle, f"max_lifetime: {settings.max_lifetime:g} s")
+        lag, self._lag_us = self._lag_us, 0
+        return frames.Stats(
+            rss_bytes=rss,
+            requests=self.requests,
+            exceptions=self.exceptions,
+            active=self.active,
+            detached=sum(lane.detached for lane in tuple(self._lanes)),
+            loop_lag_us=min(lag, 0xFFFFFFFF),
+            threads=threading.active_count(),
+            gc_us=self._gc_us,
+            wall_us=time.time_ns() // 1000,
+        )
+
+    def _cancel(self, lane_id: int, stream_id: int) -> None:
+        for lane in self._lanes:
+            if lane.protocol.ack is not None and lane.protocol.ack.lane_id == lane_id:
+                lane.cancel(stream_id)
+
+    def _control_lost(self, reason: str) -> None:
+        # While lanes drain they are allowed to outlive it.
+        if self._goaway == 0:
+            self._end(False, reason)
+
+    def _probe(self, sent_ns: int) -> None:
+        self._lag_us = max(self._lag_us, (time.monotonic_ns() - sent_ns) // 1000)
+
+    def _on_gc(self, phase: str, info: dict[str, int]) -> None:
+        now = time.perf_counter_ns()
+        if phase == "start":
+            self._gc_began = now
+        elif self._gc_began:
+            self._gc_us += (now - self._gc_began) // 1000
+
+    def _hello(self, ticket: Ticket, purpose: int, loop_index: int) -> frames.Hello:
+        lane = purpose == frames.PURPOSE_LANE
+        in_flight = self._settings.in_flight_max
+        return frames.Hello(
+            purpose=purpose,
+            lane_kind=frames.LANE_EVENT_LOOP if lane else frames.LANE_NONE,
+            loop_index=loop_index,
+            token=bytes.fromhex(ticket.token),
+            epoch=ticket.epoch,
+            generation=ticket.generation,
+            table_hash=self._table_hash,
+            pid=self._place.pid,
+            worker_index=self._place.index,
+            start_time_us=self._place.start_time_us,
+            in_flight_max=in_flight,
+            stream_window=STREAM_WINDOW,
+            connection_window=min(in_flight * STREAM_WINDOW, frames.WINDOW_MAX),
+            head_bytes_max=HEAD_BYTES_MAX,
+            data_bytes_max=frames.DATA_BYTES_MAX,
+            monotonic_us=time.monotonic_ns() // 1000,
+            wall_us=time.time_ns() // 1000,
+            rss_bytes=rss_bytes(),
+            pool=ticket.pool,
+            sdk=__version__,
+            python=platform.python_version(),
+            framework=self._framework,
+            note=self._place.note[:512],
+        )
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._place.index} pid={self._place.pid} lanes={len(self._lanes)} active={self.active}>"
