@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "python_sdk" / "examples" / "shop"
@@ -45,7 +46,7 @@ class ShopProcess:
             **os.environ,
             "PATH": f"{bin_dir()}{os.pathsep}{os.environ['PATH']}",
             "SHOP_DATABASE": str(folder / "shop.sqlite3"),
-            "CATZILLA_RUNTIME_DIR": str(self.runtime),
+            "CATZILLA_ADDRESS": f"unix:{self.runtime}/control.sock",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,10 +54,10 @@ class ShopProcess:
         return [
             sys.executable, "-m", "catzilla", "run", "shop:app", "--workers", "2",
             "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2],
-            "--ops-port", self.ops_url.rpartition(":")[2],
+            "--ops-port", self.ops_url.rpartition(":")[2], "--runtime-dir", str(self.runtime),
         ]  # fmt: skip
 
-    def __enter__(self) -> ShopProcess:
+    def __enter__(self) -> Self:
         subprocess.run([SHOP / "install-assets"], check=True, stdout=subprocess.DEVNULL)
         self.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log.open("wb") as log:

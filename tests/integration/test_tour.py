@@ -11,7 +11,7 @@ from tour import Shell, Step, matches, read_steps
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
-from shop_process import ShopProcess  # noqa: E402
+from shop_process import ShopProcess
 
 PAGE = ROOT / "docs" / "tour.md"
 

@@ -36,8 +36,9 @@ VARIANTS: dict[str, list[str]] = {
         "--set-json", 'podAnnotations={"a":"b"}',
         "--set-json", 'volumes=[{"name":"site","emptyDir":{}}]',
         "--set-json", 'sidecar.volumeMounts=[{"name":"site","mountPath":"/srv"}]',
-        "--set-json", 'topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"zone",'
-                      '"whenUnsatisfiable":"ScheduleAnyway"}]',
+        "--set-json",
+        ('topologySpreadConstraints=[{"maxSkew":1,"topologyKey":"zone",'
+         '"whenUnsatisfiable":"ScheduleAnyway"}]'),
         "--set-json", 'tolerations=[{"operator":"Exists"}]',
         "--set-json", 'affinity={"nodeAffinity":{}}',
         "--set-json", 'imagePullSecrets=[{"name":"x"}]',

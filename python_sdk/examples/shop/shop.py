@@ -23,6 +23,9 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import catalogue
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
 from catzilla import (
     BaseModel,
     Catzilla,
@@ -38,8 +41,6 @@ from catzilla import (
     cache,
     status,
 )
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 HERE = Path(__file__).resolve().parent
 DATABASE = Path(os.environ.get("SHOP_DATABASE", HERE / "var" / "shop.sqlite3"))
