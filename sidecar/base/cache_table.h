@@ -3,22 +3,23 @@
 //
 // Use:     struct Entry : base::Owner, base::CacheNode { std::string key; ... };
 //          base::CacheTable<Entry> table(domain, {.bytes_max = 64 << 20});
-//          table.Insert(Ref<Entry>, hash, charge, [&](const Entry& old) { return old.key == key; });
-//          Entry* entry = table.Find(hash, [&](const Entry& e) { return e.key == key; });
+//          table.Insert(entry, hash, charge, [&](const Entry& old) { return old.key == key; });
+//          Entry* found = table.Find(hash, [&](const Entry& e) { return e.key == key; });
 // Threads: any. Find() must run inside an epoch of the domain (a loop's turn, or a Guard); what it
-//          returns lives until the epoch ends, longer with a Ref taken before that. A shard's lock is
-//          held to link, unlink and evict; Listener calls come under it.
+//          returns lives until the epoch ends, longer with a Ref taken before that. A shard's lock
+//          is held to link, unlink and evict; Listener calls come under it.
 // Owns:    one reference of each entry, dropped when no reader can see it any more.
-// Limits:  bytes_max over all shards, exactly: Insert() returns with the sum back under it. An entry
-//          larger than entry_bytes_max is declined. The number of buckets is fixed at construction
-//          (one per KiB of bytes_max, not resident until used); so is the ghosts' memory.
+// Limits:  bytes_max over all shards, exactly: Insert() returns with the sum back under it. An
+//          entry larger than entry_bytes_max is declined. The number of buckets is fixed at
+//          construction (one per KiB of bytes_max, not resident until used); so are the ghosts (4
+//          bytes per KiB).
 // Fails:   never. Insert() says why it declined.
 //
 // S3-FIFO (SOSP'23): new entries go to a small queue (10 % of the bytes); those used again move to
-// main, the others leave and are remembered as ghosts, by hash only; a ghost that comes back goes to main at once.
-// So a scan never flushes what is used. A hit stores at most one relaxed bump of a counter below 3.
-// Sizes: while evictions are needed, an entry larger than a twentieth of the table must be a ghost (asked for
-// before) to get in, so that one large answer does not push out hundreds of small ones unproven.
+// main, the others leave and are remembered as ghosts, by hash only; a ghost that comes back goes
+// to main at once. So a scan never flushes what is used. A hit stores at most one relaxed bump of a
+// counter below 3. While evictions are needed, an entry larger than a twentieth of the table must be
+// a ghost (asked for before) to get in: one large answer does not push out hundreds of small ones.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +31,8 @@
 #include <cstdlib>
 #include <memory>
 #include <utility>
-#include <vector>
 
+#include "sidecar/base/cache_ghosts.h"
 #include "sidecar/base/check.h"
 #include "sidecar/base/epoch.h"
 #include "sidecar/base/mutex.h"
@@ -43,8 +44,8 @@ enum class CacheRemoval : uint8_t { kEvicted, kReplaced, kRemoved };
 
 enum class CacheAdmission : uint8_t {
   kAdmitted,
-  kTooLarge,   // For this table at any time.
-  kUnproven,   // Large, the table is full, and nobody had asked for it before; now it is remembered.
+  kTooLarge,  // For this table at any time.
+  kUnproven,  // Large, the table is full, and nobody had asked for it before; now it is remembered.
   kSaturated,  // Too much garbage waits for a reader (EpochDomain::saturated).
 };
 
@@ -101,7 +102,8 @@ class CacheTable {
 
   CacheTable(EpochDomain& domain, CacheTableOptions options, Listener* listener = nullptr)
       : domain_(domain), listener_(listener), bytes_max_(options.bytes_max) {
-    entry_bytes_max_ = options.entry_bytes_max != 0 ? options.entry_bytes_max : options.bytes_max / 4;
+    entry_bytes_max_ =
+        options.entry_bytes_max != 0 ? options.entry_bytes_max : options.bytes_max / 4;
     size_t shards = options.shards;
     if (shards == 0) shards = std::clamp<size_t>(options.bytes_max >> 24, 1, 16);
     shards = std::bit_ceil(shards);
@@ -117,8 +119,8 @@ class CacheTable {
   CacheTable(const CacheTable&) = delete;
   CacheTable& operator=(const CacheTable&) = delete;
 
-  // The newest entry under `hash` for which matches(const Entry&) is true, or null; counts as a use.
-  // REQUIRES: the caller is inside an epoch.
+  // The newest entry under `hash` for which matches(const Entry&) is true, or null; counts as a
+  // use. REQUIRES: the caller is inside an epoch.
   template <typename Matches>
   [[nodiscard]] Entry* Find(uint64_t hash, Matches&& matches) const {
     Entry* entry = Peek(hash, matches);
@@ -142,9 +144,10 @@ class CacheTable {
     return nullptr;
   }
 
-  // Publishes `entry`: later lookups see all of it. Entries of the same hash for which replaces(const
-  // Entry&) is true are unlinked in the same step; a lookup meanwhile finds one or the other.
-  // `charge` is what the entry costs in all, its own struct included. REQUIRES: never inserted before.
+  // Publishes `entry`: later lookups see all of it. Entries of the same hash for which
+  // replaces(const Entry&) is true are unlinked in the same step; a lookup meanwhile finds one or
+  // the other. `charge` is what the entry costs in all, its own struct included. REQUIRES: never
+  // inserted before.
   template <typename Replaces>
   CacheAdmission Insert(Ref<Entry> entry, uint64_t hash, size_t charge, Replaces&& replaces);
 
@@ -208,56 +211,20 @@ class CacheTable {
     }
   };
 
-  // Who left the small queue lately: a four-way table of hashes, each with its turn of leaving.
-  struct Ghosts {
-    struct Slot {
-      uint32_t tag = 0;
-      uint32_t turn = 0;
-    };
-    std::vector<Slot> slots;
-    uint32_t turn = 0;
-
-    void Remember(uint64_t hash) {
-      if (++turn == 0) turn = 1;
-      Slot* base = Set(hash);
-      Slot* victim = base;
-      for (int i = 0; i < 4; ++i) {
-        if (base[i].turn == 0 || base[i].tag == Tag(hash)) {
-          victim = &base[i];
-          break;
-        }
-        if (turn - base[i].turn > turn - victim->turn) victim = &base[i];
-      }
-      *victim = {Tag(hash), turn};
-    }
-    // True when `hash` left within the last `window` turns; forgets it.
-    bool Take(uint64_t hash, size_t window) {
-      Slot* base = Set(hash);
-      for (int i = 0; i < 4; ++i) {
-        if (base[i].turn == 0 || base[i].tag != Tag(hash)) continue;
-        const bool recent = turn - base[i].turn < window;
-        base[i] = {};
-        return recent;
-      }
-      return false;
-    }
-    static uint32_t Tag(uint64_t hash) { return static_cast<uint32_t>(hash >> 32); }
-    Slot* Set(uint64_t hash) { return &slots[(hash >> 4 & (slots.size() / 4 - 1)) * 4]; }
-  };
-
   struct FreeBuckets {
     void operator()(std::atomic<CacheNode*>* memory) const { std::free(memory); }
   };
 
   struct alignas(64) Shard {
-    // Constant after construction. calloc, because its pages stay unmapped until an entry needs them.
+    // Constant after construction. calloc, because its pages stay unmapped until an entry needs
+    // them.
     std::unique_ptr<std::atomic<CacheNode*>[], FreeBuckets> buckets;
     size_t bucket_mask = 0;
 
     alignas(64) mutable Mutex mutex;
     Fifo small CATZILLA_GUARDED_BY(mutex);
     Fifo main CATZILLA_GUARDED_BY(mutex);
-    Ghosts ghosts CATZILLA_GUARDED_BY(mutex);
+    CacheGhosts ghosts CATZILLA_GUARDED_BY(mutex);
     uint64_t admitted CATZILLA_GUARDED_BY(mutex) = 0;
     uint64_t evicted CATZILLA_GUARDED_BY(mutex) = 0;
     uint64_t declined CATZILLA_GUARDED_BY(mutex) = 0;
@@ -269,7 +236,7 @@ class CacheTable {
       buckets.reset(static_cast<std::atomic<CacheNode*>*>(memory));
       bucket_mask = count - 1;
       MutexLock lock(mutex);
-      ghosts.slots.resize(std::max<size_t>(count / 2, 64));
+      ghosts.Resize(count / 2);
     }
     size_t bytes() const CATZILLA_REQUIRES(mutex) { return small.bytes + main.bytes; }
   };

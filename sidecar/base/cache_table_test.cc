@@ -50,7 +50,8 @@ struct Fixture : testing::Test {
   }
   EpochDomain domain;
   Counting listener;
-  CacheTable<Entry> table{domain, {.bytes_max = 10'000, .entry_bytes_max = 5'000, .shards = 1}, &listener};
+  CacheTable<Entry> table{
+      domain, {.bytes_max = 10'000, .entry_bytes_max = 5'000, .shards = 1}, &listener};
 };
 
 using CacheTableTest = Fixture;
@@ -235,7 +236,8 @@ HitRatios Simulate(double skew, bool with_scan) {
   constexpr size_t kObjects = 50'000;
   constexpr size_t kBytes = 8u << 20;
   std::vector<double> weights(kObjects);
-  for (size_t i = 0; i < kObjects; ++i) weights[i] = 1.0 / std::pow(static_cast<double>(i + 1), skew);
+  for (size_t i = 0; i < kObjects; ++i)
+    weights[i] = 1.0 / std::pow(static_cast<double>(i + 1), skew);
   std::discrete_distribution<uint64_t> zipf(weights.begin(), weights.end());
   std::mt19937_64 random(42);
   EpochDomain domain;
@@ -248,7 +250,8 @@ HitRatios Simulate(double skew, bool with_scan) {
     const bool hit =
         table.Find(Mix(key), [&](const Entry& entry) { return entry.key == key; }) != nullptr;
     if (!hit) {
-      table.Insert(Ref<Entry>::Make(key), Mix(key), size, [&](const Entry& e) { return e.key == key; });
+      table.Insert(Ref<Entry>::Make(key), Mix(key), size,
+                   [&](const Entry& e) { return e.key == key; });
     }
     if (!counted) return;
     ++asked;

@@ -7,11 +7,11 @@
 
 namespace catzilla::base {
 
-// Why it is safe. Retire(x) comes after x was unlinked; it stamps x with epoch t and moves the domain
-// to t+1. A reader that enters later reads t+1 (acquire), hence sees the unlinking. A reader that
-// entered before shows an epoch <= t and is waited for. One in between (it read t, but its store was
-// not yet visible to our scan) has a full fence between that store and its first lookup, as we have
-// between the unlinking and the scan: if we missed its store, it sees the unlinking.
+// Why it is safe. Retire(x) comes after x was unlinked; it stamps x with epoch t and moves the
+// domain to t+1. A reader that enters later reads t+1 (acquire), hence sees the unlinking. A reader
+// that entered before shows an epoch <= t and is waited for. One in between (it read t, but its
+// store was not yet visible to our scan) has a full fence between that store and its first lookup,
+// as we have between the unlinking and the scan: if we missed its store, it sees the unlinking.
 
 EpochDomain::Reader::Reader(EpochDomain& domain) : domain_(domain) {
   MutexLock lock(domain_.mutex_);

@@ -5,13 +5,13 @@
 // costs nothing and a loop asleep in epoll holds nothing back. What a reader wants to keep past its
 // turn, it takes a reference of.
 //
-// Threads: one Reader per loop, used by that loop's thread alone. Retire() and Reclaim() by any thread.
-//          Threads without a loop (control, tests) use a Guard for a short while.
-// Owns:    retired objects, until their deleter has run; it runs on whichever thread reclaims, never
-//          under a lock, and must not enter the domain.
-// Limits:  EpochLimits: past `objects_max` or `bytes_max` of garbage saturated() is true. Garbage that
-//          a reader may still see cannot be freed, so the reaction is the callers': tables stop
-//          admitting (base::CacheTable declines) until the readers have moved on.
+// Threads: one Reader per loop, used by that loop's thread alone. Retire() and Reclaim() by any
+//          thread. Threads without a loop (control, tests) use a Guard for a short while.
+// Owns:    retired objects, until their deleter has run; it runs on whichever thread reclaims,
+//          never under a lock, and must not enter the domain.
+// Limits:  EpochLimits: past `objects_max` or `bytes_max` of garbage saturated() is true. Garbage
+//          that a reader may still see cannot be freed, so the reaction is the callers': tables
+//          stop admitting (base::CacheTable declines) until the readers have moved on.
 // Fails:   never.
 #pragma once
 
@@ -46,13 +46,15 @@ class EpochDomain {
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
 
-    // At the start of a turn. Inside an epoch it moves to the newest one: pointers found before are void.
+    // At the start of a turn. Inside an epoch it moves to the newest one: pointers found before are
+    // void.
     void Enter() {
       const uint64_t now = domain_.epoch_.load(std::memory_order_acquire);
 #if defined(__SANITIZE_THREAD__)
       epoch_.exchange(now, std::memory_order_seq_cst);  // TSan does not model fences.
 #else
-      // Release: the reads of the turn before come first. The fence keeps the turn's reads behind it.
+      // Release: the reads of the turn before come first. The fence keeps the turn's reads behind
+      // it.
       epoch_.store(now, std::memory_order_release);
       std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
@@ -91,8 +93,8 @@ class EpochDomain {
   // REQUIRES: `object` can no longer be found: it was unlinked before, by this thread.
   void Retire(void* object, Deleter deleter, size_t bytes);
 
-  // Frees what can be freed, and returns how many. Cheap when there is nothing. Writers call it after
-  // they retired and unlocked; loops after Leave(), so that an idle process holds no garbage.
+  // Frees what can be freed, and returns how many. Cheap when there is nothing. Writers call it
+  // after they retired and unlocked; loops after Leave(), so that an idle process holds no garbage.
   size_t Reclaim();
 
   bool saturated() const {

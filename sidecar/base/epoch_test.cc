@@ -72,8 +72,8 @@ TEST(Epoch, TheDomainFreesWhatIsLeft) {
   EXPECT_EQ(deleted, 200);
 }
 
-// Readers follow one shared pointer while a writer replaces it; a freed value is overwritten first, so
-// that a use after free is seen even without a sanitizer.
+// Readers follow one shared pointer while a writer replaces it; a freed value is overwritten first,
+// so that a use after free is seen even without a sanitizer.
 TEST(Epoch, ReadersNeverMeetAFreedObject) {
   struct Value {
     std::atomic<uint64_t> alive{0x600d};

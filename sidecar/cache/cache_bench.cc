@@ -29,10 +29,11 @@ struct Filled {
     for (int i = 0; i < count; ++i) Put(i);
   }
   std::unique_ptr<http::HeadBuffer> Head(int i) {
-    return http::ParseLinesForTest("GET /items/" + std::to_string(i) + "?page=1&sort=name",
-                                   {"User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0",
-                                    "Accept: text/html,application/xhtml+xml", "Accept-Encoding: gzip, deflate, br",
-                                    "Accept-Language: en-US,en;q=0.5", "Connection: keep-alive"});
+    return http::ParseLinesForTest(
+        "GET /items/" + std::to_string(i) + "?page=1&sort=name",
+        {"User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0",
+         "Accept: text/html,application/xhtml+xml", "Accept-Encoding: gzip, deflate, br",
+         "Accept-Language: en-US,en;q=0.5", "Connection: keep-alive"});
   }
   void Put(int i) {
     const auto head = Head(i);
@@ -41,9 +42,12 @@ struct Filled {
     BuildKey(view, {}, store.seed(), &key);
     Follower follower;
     Joined joined = store.Join(key, head->head(), nullptr, {}, {}, follower, 1);
-    const Field fields[] = {{"Content-Type", "application/json"}, {"Cache-Control", "max-age=3600"},
-                            {"Vary", "Accept-Encoding"}, {"ETag", "\"0123456789abcdef\""}};
-    if (joined.producer.Begin(view, {200, fields}, {1, 1, 1'000'000'000}) == Producer::Begun::kShared) {
+    const Field fields[] = {{"Content-Type", "application/json"},
+                            {"Cache-Control", "max-age=3600"},
+                            {"Vary", "Accept-Encoding"},
+                            {"ETag", "\"0123456789abcdef\""}};
+    if (joined.producer.Begin(view, {200, fields}, {1, 1, 1'000'000'000}) ==
+        Producer::Begun::kShared) {
       if (joined.producer.Append(std::string(1024, 'x'))) joined.producer.Finish();
     }
     joined.fill->Leave(follower);
@@ -57,7 +61,8 @@ void BM_Hit(benchmark::State& state) {
   Filled filled(static_cast<int>(state.range(0)));
   base::EpochDomain::Reader reader(filled.domain);
   std::vector<std::unique_ptr<http::HeadBuffer>> heads;
-  for (int i = 0; i < 256; ++i) heads.push_back(filled.Head(i * static_cast<int>(state.range(0)) / 256));
+  for (int i = 0; i < 256; ++i)
+    heads.push_back(filled.Head(i * static_cast<int>(state.range(0)) / 256));
   CacheKey key;
   char out[4096];
   size_t turn = 0;

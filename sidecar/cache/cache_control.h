@@ -1,8 +1,8 @@
 // Cache-Control, of requests and of responses (RFC 9111 5.2).
 //
 // Threads: values. Limits: none, it reads in place and allocates nothing.
-// Fails:   never. What is malformed only ever makes a response staler (4.2.1): a freshness directive that
-//          is invalid, or given twice with different values, counts as 0.
+// Fails:   never. What is malformed only ever makes a response staler (4.2.1): a freshness
+//          directive that is invalid, or given twice with different values, counts as 0.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ inline constexpr int64_t kAbsent = -1;
 
 struct ResponseDirectives {
   bool no_store = false;
-  bool no_cache = false;  // The form with field names too: then the whole response needs validation.
+  bool no_cache =
+      false;  // The form with field names too: then the whole response needs validation.
   bool is_private = false;
   bool is_public = false;
   bool must_revalidate = false;

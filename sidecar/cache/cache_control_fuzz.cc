@@ -26,10 +26,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     request.Read(text.substr(cut + 1));
   }
   if (first != kAbsent) {
-    CATZILLA_CHECK(response.max_age_s == first || response.max_age_s == 0, "a second line is no fresher");
+    CATZILLA_CHECK(response.max_age_s == first || response.max_age_s == 0,
+                   "a second line is no fresher");
   }
-  for (int64_t seconds : {response.max_age_s, response.s_maxage_s, request.max_age_s, request.min_fresh_s,
-                          request.max_stale_s}) {
+  for (int64_t seconds : {response.max_age_s, response.s_maxage_s, request.max_age_s,
+                          request.min_fresh_s, request.max_stale_s}) {
     CheckRange(seconds);
   }
   return 0;

@@ -85,7 +85,9 @@ TEST(CacheControl, ResponseFlags) {
 }
 
 TEST(CacheControl, RequestWishes) {
-  auto of = [](std::string_view text) { return RequestDirectives::Of(testing::Request(text).head()); };
+  auto of = [](std::string_view text) {
+    return RequestDirectives::Of(testing::Request(text).head());
+  };
   EXPECT_TRUE(of("GET /\nCache-Control: no-cache").no_cache);
   EXPECT_TRUE(of("GET /\nPragma: no-cache").no_cache);
   EXPECT_FALSE(of("GET /\nPragma: no-cache\nCache-Control: max-age=5").no_cache);

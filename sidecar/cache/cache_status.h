@@ -1,7 +1,7 @@
 // What a cache says of itself in an answer: Age, and its member of Cache-Status (RFC 9211).
 //
-// Each cache on the way adds a line of its own behind those that are there; lines of one name are one
-// list, so nothing is rewritten.
+// Each cache on the way adds a line of its own behind those that are there; lines of one name are
+// one list, so nothing is rewritten.
 // Threads: values. Owns: nothing, writes to the caller's buffer. Fails: never.
 #pragma once
 
@@ -21,7 +21,7 @@ size_t WriteHitLines(char* out, int64_t age_s, int64_t ttl_s);
 
 struct Forwarded {
   Forward why = Forward::kUriMiss;
-  int status = 0;          // fwd-status, the app's; 0: left out.
+  int status = 0;  // fwd-status, the app's; 0: left out.
   bool stored = false;
   bool collapsed = false;
   bool revalidated = false;  // Served from the store after a 304: ttl is added.

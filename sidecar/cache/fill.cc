@@ -10,9 +10,12 @@
 
 namespace catzilla::cache {
 
-// Locks: a shard of the store's fills, then the fill, then the waker's mailbox; never the other way.
+// Locks: a shard of the store's fills, then the fill, then the waker's mailbox; never the other
+// way.
 
-Follower::~Follower() { CATZILLA_CHECK(fill_ == nullptr, "a follower dies without leaving its fill"); }
+Follower::~Follower() {
+  CATZILLA_CHECK(fill_ == nullptr, "a follower dies without leaving its fill");
+}
 
 Fill::Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::Ref<Object> stale,
            const Ticket& producer, int64_t started_us)
@@ -214,7 +217,8 @@ base::Ref<Object> Producer::NotModified(const RequestView& request, const Respon
   std::optional<Record> record = Freshened(*fill.stale_, request, response, fill.policy_, times);
   if (record) {
     base::Ref<Body> body = fill.stale_->ShareBody();
-    if (body || fill.stale_->body_size() == 0) object = Object::Make(fill.key_, *record, std::move(body));
+    if (body || fill.stale_->body_size() == 0)
+      object = Object::Make(fill.key_, *record, std::move(body));
   }
   if (!object) {
     // It would be validated in vain again and again.
@@ -252,10 +256,10 @@ bool Producer::Append(std::string_view bytes) {
   {
     base::MutexLock lock(fill.mutex_);
     CATZILLA_CHECK(fill.state_ == Fill::State::kStreaming, "a body before its head");
-    const bool too_much =
-        fill.bytes_ + bytes.size() > fill.store_.object_bytes_max_.load(std::memory_order_relaxed) ||
-        fill.store_.fill_bytes_.load(std::memory_order_relaxed) >
-            fill.store_.fill_bytes_max_.load(std::memory_order_relaxed);
+    const bool too_much = fill.bytes_ + bytes.size() >
+                              fill.store_.object_bytes_max_.load(std::memory_order_relaxed) ||
+                          fill.store_.fill_bytes_.load(std::memory_order_relaxed) >
+                              fill.store_.fill_bytes_max_.load(std::memory_order_relaxed);
     if (fill.keep_ && too_much) {
       fill.keep_ = false;
       fill.overflowed_ = true;
@@ -277,13 +281,14 @@ bool Producer::Append(std::string_view bytes) {
   return true;
 }
 
-// Writes into the last segment or a new one, and publishes. Only the producer comes here, and nobody
-// reads beyond what is published, so the copy needs no lock.
+// Writes into the last segment or a new one, and publishes. Only the producer comes here, and
+// nobody reads beyond what is published, so the copy needs no lock.
 size_t Fill::Write(std::string_view bytes, uint64_t total) {
   const bool fresh = !tail_ || tail_used_ == tail_->capacity();
   if (fresh) {
-    const uint64_t expected = record_.content_length ? *record_.content_length - std::min(*record_.content_length, total)
-                                                     : std::max<uint64_t>(bytes.size(), total);
+    const uint64_t expected =
+        record_.content_length ? *record_.content_length - std::min(*record_.content_length, total)
+                               : std::max<uint64_t>(bytes.size(), total);
     const size_t wanted = static_cast<size_t>(std::clamp<uint64_t>(
         expected, record_.content_length ? bytes.size() : 4096, kSegmentBytesMax));
     tail_ = Segment::Make(std::clamp<size_t>(wanted, 1, kSegmentBytesMax));
@@ -333,7 +338,8 @@ void Producer::End(Fill::State state) {
   fill_->store_.Drop(*fill_);
   {
     base::MutexLock lock(fill_->mutex_);
-    fill_->store_.fill_bytes_.fetch_sub(std::exchange(fill_->charge_, 0), std::memory_order_relaxed);
+    fill_->store_.fill_bytes_.fetch_sub(std::exchange(fill_->charge_, 0),
+                                        std::memory_order_relaxed);
     fill_->keep_ = false;
   }
   fill_->SetState(state);

@@ -5,17 +5,20 @@
 //      |--NotModified()--> kObject
 //      \--Abort()--> kFailed
 //
-// A fill belongs to the store, not to the client that caused it. Its producer (the exchange that asks the
-// app) appends; followers, the first client among them, read at their own speed from the same segments.
-// The app is never slowed by a follower until the answer outgrows what may be kept; from there the fill
-// is a window that moves with its slowest follower, nothing of it is kept, and newcomers ask alone.
+// A fill belongs to the store, not to the client that caused it. Its producer (the exchange that
+// asks the app) appends; followers, the first client among them, read at their own speed from the
+// same segments. The app is never slowed by a follower until the answer outgrows what may be kept;
+// from there the fill is a window that moves with its slowest follower, nothing of it is kept, and
+// newcomers ask alone.
 //
-// Threads: a Follower belongs to one loop, a Producer to one at a time; the fill joins them under its mutex,
-//          which is held to link segments and to move positions, never while bytes are copied.
+// Threads: a Follower belongs to one loop, a Producer to one at a time; the fill joins them under
+//          its mutex, which is held to link segments and to move positions, never while bytes are
+//          copied.
 // Owns:    its segments. Followers and Producer are members of their exchanges.
 // Limits:  object_bytes_max, then kWindowBytes ahead of the slowest follower.
-// Fails:   kFailed, when the producer aborts, goes away, or delivers another length than it declared: a
-//          follower that sent no byte may say 502, others cut their answer. Nothing is stored.
+// Fails:   kFailed, when the producer aborts, goes away, or delivers another length than it
+//          declared: a follower that sent no byte may say 502, others cut their answer. Nothing is
+//          stored.
 #pragma once
 
 #include <atomic>
@@ -46,8 +49,8 @@ struct Ticket {
   uint64_t epoch = 0;
 };
 
-// Posts a wake-up to another loop. Called under a fill's mutex from any thread: it must not block for
-// long and must not call into the cache.
+// Posts a wake-up to another loop. Called under a fill's mutex from any thread: it must not block
+// for long and must not call into the cache.
 class Waker {
  public:
   virtual void Wake(const Ticket& ticket) = 0;
@@ -70,10 +73,10 @@ class Follower : private base::ListNode<Fill> {
   // Guarded by the fill's mutex.
   Fill* fill_ = nullptr;
   Ticket ticket_;
-  uint64_t position_ = 0;         // Bytes taken.
-  uint64_t segment_ = 0;          // Number of the segment it is in, counted from the fill's first.
+  uint64_t position_ = 0;  // Bytes taken.
+  uint64_t segment_ = 0;   // Number of the segment it is in, counted from the fill's first.
   size_t segment_offset_ = 0;
-  bool armed_ = false;            // Wants a wake-up at the next change; woken once, then disarmed.
+  bool armed_ = false;  // Wants a wake-up at the next change; woken once, then disarmed.
 };
 
 class Fill final : public base::Owner {
@@ -99,7 +102,8 @@ class Fill final : public base::Owner {
   // The state now; the follower will be woken when it changes or bytes come.
   State Look(Follower& follower);
 
-  // Takes the next bytes, as references; returns how many pieces. 0: nothing now (woken later) or, when
+  // Takes the next bytes, as references; returns how many pieces. 0: nothing now (woken later) or,
+  // when
   // `*state` is kComplete, ever. REQUIRES: following.
   size_t Read(Follower& follower, std::span<Piece> pieces, State* state);
 
@@ -109,8 +113,11 @@ class Fill final : public base::Owner {
   // REQUIRES: Look() said kObject.
   base::Ref<Object> object() const;
 
-  // Whether the answer is this request's variant; if not, Leave() and ask again. REQUIRES: as record().
-  bool Selects(const http::RequestHead& request) const { return MatchesVary(record_.vary, request); }
+  // Whether the answer is this request's variant; if not, Leave() and ask again. REQUIRES: as
+  // record().
+  bool Selects(const http::RequestHead& request) const {
+    return MatchesVary(record_.vary, request);
+  }
 
   // Idempotent. The last one to leave a fill that will not be stored makes the producer stop.
   void Leave(Follower& follower);
@@ -134,8 +141,8 @@ class Fill final : public base::Owner {
 
   enum class Tagged : uint8_t { kNo, kYes, kUnknown };
 
-  // Whether a newcomer may wait for this one: it has not waited too long for its head, validates the same
-  // object, and is the newcomer's variant as far as is known.
+  // Whether a newcomer may wait for this one: it has not waited too long for its head, validates
+  // the same object, and is the newcomer's variant as far as is known.
   bool Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us);
   Tagged HasTag(std::string_view tag);
   void Follow(Follower& follower, const Ticket& ticket);
@@ -172,16 +179,16 @@ class Fill final : public base::Owner {
   uint64_t dropped_bytes_ CATZILLA_GUARDED_BY(mutex_) = 0;
   uint64_t bytes_ CATZILLA_GUARDED_BY(mutex_) = 0;
   size_t charge_ CATZILLA_GUARDED_BY(mutex_) = 0;
-  bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;        // Will be stored if it ends well.
+  bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;  // Will be stored if it ends well.
   bool overflowed_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
   base::Ref<Object> object_ CATZILLA_GUARDED_BY(mutex_);
 
   // Guarded by the store's shard of fills.
   bool listed_ = false;
-  bool shared_ = true;                     // Newcomers may follow.
-  bool purged_ = false;                    // Its answer will not be kept.
-  std::vector<std::string> purged_tags_;   // Nor if it has one of these.
+  bool shared_ = true;                    // Newcomers may follow.
+  bool purged_ = false;                   // Its answer will not be kept.
+  std::vector<std::string> purged_tags_;  // Nor if it has one of these.
 };
 
 // The writing end of a fill: held by the exchange that asks the app. Destroying it aborts.
@@ -189,7 +196,8 @@ class Producer {
  public:
   enum class Begun : uint8_t {
     kShared,  // Append() the body; your own client reads it as a follower, like all others.
-    kAlone,   // Not to be kept: send it to your own client; the fill is over, the others were released.
+    kAlone,   // Not to be kept: send it to your own client; the fill is over, the others were
+              // released.
   };
 
   Producer() = default;
@@ -211,14 +219,14 @@ class Producer {
   // The app's final head has come.
   Begun Begin(const RequestView& request, const ResponseView& response, const ExchangeTimes& times);
 
-  // The app said 304 to our validators: freshens the stored object; all followers see kObject, whose object
-  // is also returned. Null when it cannot be freshened (its variant differs, no memory): followers are
-  // released. REQUIRES: stale() is there, Begin() was not called.
+  // The app said 304 to our validators: freshens the stored object; all followers see kObject,
+  // whose object is also returned. Null when it cannot be freshened (its variant differs, no
+  // memory): followers are released. REQUIRES: stale() is there, Begin() was not called.
   base::Ref<Object> NotModified(const RequestView& request, const ResponseView& response,
                                 const ExchangeTimes& times);
 
-  // How many bytes may be appended now; 0: our ticket is woken when there is room. Only what has outgrown
-  // the cache ever waits.
+  // How many bytes may be appended now; 0: our ticket is woken when there is room. Only what has
+  // outgrown the cache ever waits.
   size_t Room();
   // REQUIRES: Begin() said kShared. False: nobody wants it any more; abort, and cancel at the app.
   [[nodiscard]] bool Append(std::string_view bytes);

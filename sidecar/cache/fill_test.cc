@@ -60,7 +60,8 @@ TEST_F(Fills, ConcurrentMissesShareOneFill) {
   lead.producer.Finish();
   EXPECT_EQ(ReadAll(fill(), second, &state), "lo");
   EXPECT_EQ(state, State::kComplete);
-  EXPECT_EQ(ReadAll(fill(), first, &state), "hello") << "the leader's client reads at its own speed";
+  EXPECT_EQ(ReadAll(fill(), first, &state), "hello")
+      << "the leader's client reads at its own speed";
   EXPECT_EQ(Text(*bench.Find("GET /a")), "hello");
   EXPECT_EQ(bench.store.stats().fills, 0u);
   EXPECT_EQ(bench.store.stats().fill_bytes, 0u);
@@ -210,8 +211,8 @@ TEST_F(Fills, TooLargeByItsOwnWordsGoesAlone) {
   EXPECT_EQ(Begin({kFresh[0], {"Content-Length", "2000000"}}), Producer::Begun::kAlone);
 }
 
-// A purge while an answer is on its way: those who wait get it, the store does not keep it, and nobody who
-// comes later sees it.
+// A purge while an answer is on its way: those who wait get it, the store does not keep it, and
+// nobody who comes later sees it.
 struct PurgeCase {
   const char* name;
   PurgeKind kind;
@@ -268,15 +269,16 @@ TEST(PurgeDuringValidation, ADoesNotBringThePurgedBack) {
   // The exchange found it before the purge and joins after.
   Follower follower;
   Joined joined = bench.Join(request, follower, 1, stale.get());
-  const base::Ref<Object> fresh = joined.producer.NotModified(request.view(), {304, kFresh}, At(bench.now_us));
+  const base::Ref<Object> fresh =
+      joined.producer.NotModified(request.view(), {304, kFresh}, At(bench.now_us));
   EXPECT_TRUE(fresh) << "this client still gets it";
   EXPECT_FALSE(bench.Find("GET /a"));
   EXPECT_EQ(bench.store.stats().objects, 0u);
   joined.fill->Leave(follower);
 }
 
-// Property: whatever was stored and purged in whatever order, a purge counts and removes exactly what a
-// plain model says.
+// Property: whatever was stored and purged in whatever order, a purge counts and removes exactly
+// what a plain model says.
 TEST(PurgeProperty, AgreesWithAModel) {
   struct Known {
     std::string path;
@@ -291,7 +293,8 @@ TEST(PurgeProperty, AgreesWithAModel) {
     for (int step = 0; step < 150; ++step) {
       if (random() % 5 != 0) {
         Known known{"/p" + std::to_string(random() % 3) + "/" + std::to_string(random() % 4),
-                    static_cast<int>(random() % 3), {}};
+                    static_cast<int>(random() % 3),
+                    {}};
         std::string list;
         for (size_t i = 0; i < 4; ++i) {
           if (random() % 2 == 0) continue;
@@ -321,8 +324,9 @@ TEST(PurgeProperty, AgreesWithAModel) {
   }
 }
 
-// Loops, as threads: each asks for a few keys, leads or follows, while one purges. Every body tells the
-// version that the app had when it was asked; after a purge's answer nobody may see an older one.
+// Loops, as threads: each asks for a few keys, leads or follows, while one purges. Every body tells
+// the version that the app had when it was asked; after a purge's answer nobody may see an older
+// one.
 TEST(Threads, FillsFollowersAndPurges) {
   class NoWaker final : public Waker {
    public:
@@ -352,15 +356,17 @@ TEST(Threads, FillsFollowersAndPurges) {
         continue;
       }
       Follower follower;
-      Joined joined = store.Join(key, request.head(), nullptr, {}, {number, 0, 0}, follower, 1'000'000);
+      Joined joined =
+          store.Join(key, request.head(), nullptr, {}, {number, 0, 0}, follower, 1'000'000);
       if (joined.role == Role::kLead) {
-        const std::string body = std::to_string(version.load()) + std::string(random() % 70'000, ' ');
+        const std::string body =
+            std::to_string(version.load()) + std::string(random() % 70'000, ' ');
         const bool storable = random() % 8 != 0;
         const std::vector<Field> fields = {{"Cache-Control", "max-age=60"}, {"Cache-Tag", "t"}};
         if (random() % 16 == 0) {
           joined.producer.Abort();
-        } else if (joined.producer.Begin(request.view(), {storable ? 200 : 206, fields}, At(1'000'000)) ==
-                   Producer::Begun::kShared) {
+        } else if (joined.producer.Begin(request.view(), {storable ? 200 : 206, fields},
+                                         At(1'000'000)) == Producer::Begun::kShared) {
           for (size_t at = 0; at < body.size(); at += 30'000) {
             if (!joined.producer.Append(std::string_view(body).substr(at, 30'000))) break;
           }
@@ -371,7 +377,8 @@ TEST(Threads, FillsFollowersAndPurges) {
         // Followers poll here; in the sidecar they are woken.
         for (;;) {
           const State state = joined.fill->Look(follower);
-          if (state == State::kComplete || state == State::kFailed || state == State::kReleased) break;
+          if (state == State::kComplete || state == State::kFailed || state == State::kReleased)
+            break;
           std::this_thread::yield();
         }
         State state;
@@ -402,7 +409,8 @@ TEST(Threads, FillsFollowersAndPurges) {
         store.Purge(PurgeKind::kHost, "example.org", {});
         break;
       default:
-        for (int k = 0; k < 3; ++k) store.Purge(PurgeKind::kUrl, "http://example.org/" + std::to_string(k), {});
+        for (int k = 0; k < 3; ++k)
+          store.Purge(PurgeKind::kUrl, "http://example.org/" + std::to_string(k), {});
         break;
     }
     floor.store(next);  // Whoever reads this from now on must not see what was before the purge.

@@ -72,7 +72,8 @@ int64_t InitialAge(Fields fields, int64_t date_s, const ExchangeTimes& times) {
     const std::string_view first = http::Trim(age->value.substr(0, age->value.find(',')));
     age_s = std::max<int64_t>(0, ParseDeltaSeconds(first));
   }
-  const int64_t corrected_us = age_s * kSecond + std::max<int64_t>(0, times.response_us - times.request_us);
+  const int64_t corrected_us =
+      age_s * kSecond + std::max<int64_t>(0, times.response_us - times.request_us);
   return std::max(apparent_us, corrected_us);
 }
 
@@ -92,7 +93,8 @@ std::string_view Obstacle(const RequestView& request, const ResponseView& respon
   if (directives.no_store && !understood) return "no-store";
   if (directives.is_private) return "private";
   if (VariesOnEverything(response.fields)) return "vary *";
-  if (!policy.store_set_cookie && FindField(response.fields, "set-cookie") != nullptr) return "set-cookie";
+  if (!policy.store_set_cookie && FindField(response.fields, "set-cookie") != nullptr)
+    return "set-cookie";
   const bool shareable =
       directives.is_public || directives.must_revalidate || directives.s_maxage_s != kAbsent;
   if (!shareable && request.head.Has(http::HeaderId::kAuthorization)) return "authorization";
@@ -110,7 +112,8 @@ Storability Storable(const RequestView& request, const ResponseView& response,
 
   int64_t date_s = times.response_wall_s;
   if (const Field* date = FindField(response.fields, "date")) {
-    date_s = http::ParseHttpDate(date->value, times.response_wall_s).value_or(times.response_wall_s);
+    date_s =
+        http::ParseHttpDate(date->value, times.response_wall_s).value_or(times.response_wall_s);
   }
   Freshness& freshness = result.freshness;
   const std::optional<int64_t> lifetime =
@@ -126,8 +129,8 @@ Storability Storable(const RequestView& request, const ResponseView& response,
   freshness.initial_age_us = InitialAge(response.fields, date_s, times);
   freshness.response_us = times.response_us;
   freshness.no_cache = directives.no_cache;
-  freshness.never_stale = directives.must_revalidate || directives.proxy_revalidate ||
-                          directives.s_maxage_s != kAbsent;
+  freshness.never_stale =
+      directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage_s != kAbsent;
   freshness.has_validator = FindField(response.fields, "etag") != nullptr ||
                             FindField(response.fields, "last-modified") != nullptr;
   const bool useful_now = !freshness.no_cache && freshness.TtlUs(times.response_us) > 0;

@@ -13,8 +13,10 @@ constexpr int64_t kSecond = 1'000'000;
 constexpr int64_t kWallS = 784111777;  // Sun, 06 Nov 1994 08:49:37 GMT
 constexpr std::string_view kDate = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-Storability Ask(std::string_view request, int status, std::vector<Field> fields, StoragePolicy policy = {}) {
-  return Storable(Request(request).view(), {status, fields}, policy, {10 * kSecond, 10 * kSecond, kWallS});
+Storability Ask(std::string_view request, int status, std::vector<Field> fields,
+                StoragePolicy policy = {}) {
+  return Storable(Request(request).view(), {status, fields}, policy,
+                  {10 * kSecond, 10 * kSecond, kWallS});
 }
 
 TEST(Freshness, WhatMayBeStored) {
@@ -30,7 +32,10 @@ TEST(Freshness, WhatMayBeStored) {
       {"GET /", 200, {{"Expires", "Sun, 06 Nov 1994 09:49:37 GMT"}, {"Date", kDate}}, ""},
       {"HEAD /", 200, {{"Cache-Control", "max-age=60"}}, "method"},
       {"POST /", 200, {{"Cache-Control", "max-age=60"}}, "method"},
-      {"GET /\nCache-Control: no-store", 200, {{"Cache-Control", "max-age=60"}}, "request no-store"},
+      {"GET /\nCache-Control: no-store",
+       200,
+       {{"Cache-Control", "max-age=60"}},
+       "request no-store"},
       {"GET /", 200, {{"Cache-Control", "max-age=60, no-store"}}, "no-store"},
       {"GET /", 200, {{"Cache-Control", "max-age=60, no-store, must-understand"}}, ""},
       {"GET /", 599, {{"Cache-Control", "max-age=60, no-store, must-understand"}}, "no-store"},
@@ -61,8 +66,8 @@ TEST(Freshness, WhatMayBeStored) {
   };
   for (const auto& row : kRows) {
     const Storability result = Ask(row.request, row.status, row.fields);
-    EXPECT_EQ(result.reason, row.reason)
-        << row.request << " " << row.status << " " << (row.fields.empty() ? "" : row.fields[0].value);
+    EXPECT_EQ(result.reason, row.reason) << row.request << " " << row.status << " "
+                                         << (row.fields.empty() ? "" : row.fields[0].value);
     EXPECT_EQ(result.storable, row.reason.empty());
   }
 }
@@ -77,7 +82,8 @@ TEST(Freshness, LifetimeTakesTheMostSpecific) {
       {{{"Cache-Control", "max-age=60"}, {"Expires", "Sun, 06 Nov 1994 10:49:37 GMT"}}, 60},
       {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", kDate}}, 60},
       // From Date, not from our clock.
-      {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", "Sun, 06 Nov 1994 08:49:27 GMT"}}, 70},
+      {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", "Sun, 06 Nov 1994 08:49:27 GMT"}},
+       70},
       {{{"Expires", "Sunday, 06-Nov-94 08:50:37 GMT"}}, 60},
   };
   for (const auto& row : kRows) {
@@ -92,7 +98,8 @@ TEST(Freshness, PoliciesSpeakOnlyWhereTheAnswerIsSilent) {
   EXPECT_EQ(Ask("GET /", 200, {}, policy).freshness.lifetime_us, 5 * kSecond);
   policy.route_ttl_us = 9 * kSecond;
   EXPECT_EQ(Ask("GET /", 200, {}, policy).freshness.lifetime_us, 9 * kSecond);
-  EXPECT_EQ(Ask("GET /", 200, {{"Cache-Control", "max-age=60"}}, policy).freshness.lifetime_us, 60 * kSecond);
+  EXPECT_EQ(Ask("GET /", 200, {{"Cache-Control", "max-age=60"}}, policy).freshness.lifetime_us,
+            60 * kSecond);
   EXPECT_FALSE(Ask("GET /", 200, {{"Cache-Control", "no-store"}}, policy).storable);
   EXPECT_FALSE(Ask("GET /", 200, {{"Set-Cookie", "a=b"}}, policy).storable);
   EXPECT_FALSE(Ask("GET /", 404, {}, policy).storable) << "an error is not kept unless it says so";
@@ -101,14 +108,16 @@ TEST(Freshness, PoliciesSpeakOnlyWhereTheAnswerIsSilent) {
   policy.route_ttl_us = 0;
   EXPECT_FALSE(Ask("GET /", 200, {}, policy).storable) << "ttl=0 is off, whatever the default";
   policy.store_set_cookie = true;
-  EXPECT_TRUE(Ask("GET /", 200, {{"Set-Cookie", "a=b"}, {"Cache-Control", "max-age=1"}}, policy).storable);
+  EXPECT_TRUE(
+      Ask("GET /", 200, {{"Set-Cookie", "a=b"}, {"Cache-Control", "max-age=1"}}, policy).storable);
 }
 
 TEST(Freshness, AgeAddsUp) {
   auto age = [](std::vector<Field> fields, int64_t delay_s) {
     fields.push_back({"Cache-Control", "max-age=1000"});
     const ExchangeTimes times{10 * kSecond, (10 + delay_s) * kSecond, kWallS};
-    return Storable(Request("GET /").view(), {200, fields}, {}, times).freshness.initial_age_us / kSecond;
+    return Storable(Request("GET /").view(), {200, fields}, {}, times).freshness.initial_age_us /
+           kSecond;
   };
   EXPECT_EQ(age({}, 0), 0);
   EXPECT_EQ(age({}, 3), 3) << "the time it took counts";
@@ -161,11 +170,12 @@ TEST(Freshness, JudgesStoredAnswers) {
       {"GET /\nCache-Control: max-stale=10", &must, 65, Verdict::kRevalidate, Forward::kStale},
       {"GET /\nCache-Control: only-if-cached", &plain, 0, Verdict::kServe, Forward::kNone},
       {"GET /\nCache-Control: only-if-cached", &plain, 60, Verdict::kOnlyIfCached, Forward::kStale},
-      {"GET /\nCache-Control: only-if-cached", nullptr, 0, Verdict::kOnlyIfCached, Forward::kUriMiss},
+      {"GET /\nCache-Control: only-if-cached", nullptr, 0, Verdict::kOnlyIfCached,
+       Forward::kUriMiss},
   };
   for (const auto& row : kRows) {
-    const Judgement judgement =
-        Judge(row.stored, RequestFacts::Of(Request(row.request).head()), (100 + row.age_s) * kSecond);
+    const Judgement judgement = Judge(row.stored, RequestFacts::Of(Request(row.request).head()),
+                                      (100 + row.age_s) * kSecond);
     EXPECT_EQ(judgement.verdict, row.verdict) << row.request << " at " << row.age_s;
     EXPECT_EQ(judgement.forward, row.forward) << row.request << " at " << row.age_s;
     if (row.stored != nullptr && row.verdict != Verdict::kBypass) {
@@ -173,7 +183,8 @@ TEST(Freshness, JudgesStoredAnswers) {
       EXPECT_EQ(judgement.ttl_s, 60 - row.age_s);
     }
   }
-  EXPECT_EQ(Judge(nullptr, RequestFacts::Of(Request("GET /").head()), 0, true).forward, Forward::kVaryMiss);
+  EXPECT_EQ(Judge(nullptr, RequestFacts::Of(Request("GET /").head()), 0, true).forward,
+            Forward::kVaryMiss);
 }
 
 }  // namespace

@@ -26,10 +26,13 @@ struct Sip {
   }
 };
 
-std::string_view NameOf(std::string_view parameter) { return parameter.substr(0, parameter.find('=')); }
+std::string_view NameOf(std::string_view parameter) {
+  return parameter.substr(0, parameter.find('='));
+}
 
 bool Contains(std::span<const std::string> names, std::string_view name) {
-  return std::any_of(names.begin(), names.end(), [&](const std::string& other) { return other == name; });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& other) { return other == name; });
 }
 
 bool InKey(std::string_view parameter, const KeyPolicy& policy) {
@@ -82,7 +85,8 @@ uint64_t HashKey(std::string_view text, const HashSeed& seed) {
     sip.v0 ^= word;
   }
   uint64_t last = static_cast<uint64_t>(text.size()) << 56;
-  for (size_t i = 0; i < left; ++i) last |= static_cast<uint64_t>(static_cast<uint8_t>(at[i])) << (8 * i);
+  for (size_t i = 0; i < left; ++i)
+    last |= static_cast<uint64_t>(static_cast<uint8_t>(at[i])) << (8 * i);
   sip.v3 ^= last;
   sip.Round();
   sip.v0 ^= last;
@@ -101,7 +105,8 @@ void BuildKey(const KeyParts& parts, const KeyPolicy& policy, const HashSeed& se
   key->hash = HashKey(text, seed);
 }
 
-void BuildKey(const RequestView& request, const KeyPolicy& policy, const HashSeed& seed, CacheKey* key) {
+void BuildKey(const RequestView& request, const KeyPolicy& policy, const HashSeed& seed,
+              CacheKey* key) {
   const http::RequestHead& head = request.head;
   BuildKey({request.scheme, request.host, head.path(), head.query()}, policy, seed, key);
 }
@@ -209,7 +214,8 @@ void AppendLength(size_t length, std::string* out) {
 
 // Takes one length-prefixed string from the front. REQUIRES: written by EncodeVary().
 std::string_view TakeString(std::string_view* encoded) {
-  const size_t length = static_cast<uint8_t>((*encoded)[0]) | static_cast<size_t>(static_cast<uint8_t>((*encoded)[1])) << 8;
+  const size_t length = static_cast<uint8_t>((*encoded)[0]) |
+                        static_cast<size_t>(static_cast<uint8_t>((*encoded)[1])) << 8;
   const std::string_view text = encoded->substr(2, length);
   encoded->remove_prefix(2 + length);
   return text;

@@ -1,10 +1,11 @@
 // Under which name an answer is kept: scheme, host, path and normalised query, and for variants the
 // request fields that Vary names.
 //
-// Threads: values. Owns: the key's text; an exchange keeps one CacheKey and builds into it again, so
-//          that a hit allocates nothing.
-// Limits:  more than kParametersMax query parameters are kept in the client's order; a request's value for
-//          Vary of more than kVaryValueBytesMax is never matched, and its answer not kept.
+// Threads: values. Owns: the key's text; an exchange keeps one CacheKey and builds into it again,
+//          so that a hit allocates nothing.
+// Limits:  more than kParametersMax query parameters are kept in the client's order; a request's
+//          value for Vary of more than kVaryValueBytesMax is never matched, and its answer not
+//          kept.
 // Fails:   never.
 #pragma once
 
@@ -53,7 +54,8 @@ struct CacheKey {
 
 // The key of what a request asks for. `parts` as in RequestView and its head: path and query raw.
 void BuildKey(const KeyParts& parts, const KeyPolicy& policy, const HashSeed& seed, CacheKey* key);
-void BuildKey(const RequestView& request, const KeyPolicy& policy, const HashSeed& seed, CacheKey* key);
+void BuildKey(const RequestView& request, const KeyPolicy& policy, const HashSeed& seed,
+              CacheKey* key);
 
 // The parts of a URL, or of a key's text.
 KeyParts SplitKey(std::string_view text);

@@ -64,7 +64,8 @@ TEST(Key, Variants) {
     bool same;
   } kRows[] = {
       {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: br;q=0.5,gzip", true},
-      {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: GZIP\nAccept-Encoding: br", true},
+      {"Accept-Encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: GZIP\nAccept-Encoding: br",
+       true},
       {"Accept-Encoding", "Accept-Encoding: gzip, identity", "Accept-Encoding: gzip", true},
       {"Accept-Encoding", "Accept-Encoding: gzip, br;q=0", "Accept-Encoding: gzip", true},
       {"Accept-Encoding", "Accept-Encoding: gzip", "Accept-Encoding: br", false},

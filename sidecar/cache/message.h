@@ -23,7 +23,8 @@ using Fields = std::span<const Field>;
 struct RequestView {
   const http::RequestHead& head;
   std::string_view scheme;  // Effective, as trusted proxies say: "http" or "https".
-  std::string_view host;    // Effective, lower case, with its port unless that is the scheme's default.
+  std::string_view
+      host;  // Effective, lower case, with its port unless that is the scheme's default.
 };
 
 struct ResponseView {
@@ -33,9 +34,9 @@ struct ResponseView {
 
 // When a request left for the app and its answer's head came; both clocks of the turn.
 struct ExchangeTimes {
-  int64_t request_us = 0;        // Monotonic.
-  int64_t response_us = 0;       // Monotonic.
-  int64_t response_wall_s = 0;   // Since 1970.
+  int64_t request_us = 0;       // Monotonic.
+  int64_t response_us = 0;      // Monotonic.
+  int64_t response_wall_s = 0;  // Since 1970.
 };
 
 // The first field of that name (given in lower case), or null.

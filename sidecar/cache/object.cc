@@ -81,7 +81,8 @@ base::Ref<Object> Object::Make(const CacheKey& key, const Record& record, base::
   object->etag_ = packer.Put(record.etag);
   for (const std::string& tag : record.tags) object->tags_.push_back(packer.Put(tag));
   object->tag_positions_.resize(record.tags.size());
-  object->charge_ = Arenas::UsableSize(total) + record.tags.size() * (sizeof(std::string_view) + 16);
+  object->charge_ =
+      Arenas::UsableSize(total) + record.tags.size() * (sizeof(std::string_view) + 16);
   if (in_line && body) {
     const char* begin = nullptr;
     for (std::string_view piece : body->pieces()) {

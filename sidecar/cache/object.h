@@ -1,8 +1,8 @@
 // One answer that is kept: immutable, counted, and laid out so that serving it again is two copies.
 //
-// In one piece of memory: the struct, key, Vary values, the 200's head and the 304's, tags and, up to
-// kInlineBodyBytesMax, the body. Longer bodies stay in the segments they arrived in, shared with the fill's
-// readers and with the object's successors after a validation.
+// In one piece of memory: the struct, key, Vary values, the 200's head and the 304's, tags and, up
+// to kInlineBodyBytesMax, the body. Longer bodies stay in the segments they arrived in, shared with
+// the fill's readers and with the object's successors after a validation.
 //
 // Threads: immutable; any thread reads it inside its epoch, or with a Ref.
 // Owns:    its bytes (arena `cache`) and references of its segments.
@@ -66,11 +66,13 @@ class Object final : public base::Owner, public base::CacheNode {
   // Copies the body when it is short enough, else keeps a reference. Null: no memory.
   static base::Ref<Object> Make(const CacheKey& key, const Record& record, base::Ref<Body> body);
 
-  // "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" and all fields; without Age, Cache-Status, Connection
-  // and the empty line, which the sender appends. Serves HEAD too.
+  // "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" and all fields; without Age, Cache-Status,
+  // Connection and the empty line, which the sender appends. Serves HEAD too.
   std::string_view head() const { return {key_ + key_size_ + vary_size_, head_size_}; }
   // "HTTP/1.1 304 Not Modified\r\n" and the fields it repeats; ends as head() does.
-  std::string_view not_modified_head() const { return {head().data() + head_size_, head_304_size_}; }
+  std::string_view not_modified_head() const {
+    return {head().data() + head_size_, head_304_size_};
+  }
   // The fields alone, without Content-Length: for a 206, which has its own.
   std::string_view fields() const { return head().substr(fields_offset_); }
   // In order, all of it; kept by this object, for long writes take a Ref of it.

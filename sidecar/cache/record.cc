@@ -12,8 +12,9 @@ namespace {
 
 bool IsRepeatedIn304(http::HeaderId id) {
   using http::HeaderId;
-  return id == HeaderId::kCacheControl || id == HeaderId::kContentLocation || id == HeaderId::kDate ||
-         id == HeaderId::kEtag || id == HeaderId::kExpires || id == HeaderId::kVary;
+  return id == HeaderId::kCacheControl || id == HeaderId::kContentLocation ||
+         id == HeaderId::kDate || id == HeaderId::kEtag || id == HeaderId::kExpires ||
+         id == HeaderId::kVary;
 }
 
 // "Surrogate-Key: a b", "Cache-Tag: a, b"; a tag said twice counts once.
@@ -83,8 +84,8 @@ std::vector<Field> ParseFields(std::string_view fields) {
   return parsed;
 }
 
-Record MakeRecord(const RequestView& request, const ResponseView& response, const RecordPolicy& policy,
-                  const ExchangeTimes& times) {
+Record MakeRecord(const RequestView& request, const ResponseView& response,
+                  const RecordPolicy& policy, const ExchangeTimes& times) {
   Record record;
   record.status = response.status;
   const Storability storability = Storable(request, response, policy.storage, times);
@@ -111,7 +112,8 @@ Record MakeRecord(const RequestView& request, const ResponseView& response, cons
   Serialise(response, times.response_wall_s, &record);
   if (const Field* etag = FindField(response.fields, "etag")) record.etag = etag->value;
   if (const Field* modified = FindField(response.fields, "last-modified")) {
-    record.last_modified_s = http::ParseHttpDate(modified->value, times.response_wall_s).value_or(-1);
+    record.last_modified_s =
+        http::ParseHttpDate(modified->value, times.response_wall_s).value_or(-1);
   }
   record.storable = true;
   return record;

@@ -31,7 +31,8 @@ void CacheCounters::AddTo(CacheStats* stats) const {
   for (size_t i = 0; i < kEvictionReasons; ++i) {
     stats->evictions[i] += evictions[i].load(std::memory_order_relaxed);
   }
-  for (size_t i = 0; i < purged.size(); ++i) stats->purged[i] += purged[i].load(std::memory_order_relaxed);
+  for (size_t i = 0; i < purged.size(); ++i)
+    stats->purged[i] += purged[i].load(std::memory_order_relaxed);
   stats->purged_fills += purged_fills.load(std::memory_order_relaxed);
   stats->invalidated += invalidated.load(std::memory_order_relaxed);
   stats->stored += stored.load(std::memory_order_relaxed);

@@ -16,15 +16,15 @@
 namespace catzilla::cache {
 
 // X(identifier, label): how a request that met the cache was answered.
-#define CATZILLA_CACHE_RESULT_LIST(X)                                      \
-  X(kHit, "hit")                       /* From the store, fresh. */        \
-  X(kStale, "stale")                   /* From the store, max-stale. */    \
-  X(kRevalidated, "revalidated")       /* From the store after a 304. */   \
-  X(kMiss, "miss")                     /* Led a fill. */                   \
-  X(kCollapsed, "collapsed")           /* Followed another's fill. */      \
-  X(kHitForMiss, "hit_for_miss")       /* Known not to be shared. */       \
-  X(kBypass, "bypass")                 /* Never asked the store. */        \
-  X(kOnlyIfCached, "only_if_cached")   /* 504 as the client wished. */
+#define CATZILLA_CACHE_RESULT_LIST(X)                                  \
+  X(kHit, "hit")                     /* From the store, fresh. */      \
+  X(kStale, "stale")                 /* From the store, max-stale. */  \
+  X(kRevalidated, "revalidated")     /* From the store after a 304. */ \
+  X(kMiss, "miss")                   /* Led a fill. */                 \
+  X(kCollapsed, "collapsed")         /* Followed another's fill. */    \
+  X(kHitForMiss, "hit_for_miss")     /* Known not to be shared. */     \
+  X(kBypass, "bypass")               /* Never asked the store. */      \
+  X(kOnlyIfCached, "only_if_cached") /* 504 as the client wished. */
 
 enum class CacheResult : uint8_t {
 #define CATZILLA_CACHE_RESULT_ENUM(identifier, label) identifier,
@@ -47,13 +47,13 @@ struct CacheStats {
   std::array<uint64_t, kEvictionReasons> evictions{};
   std::array<uint64_t, 5> purged{};  // Objects, by PurgeKind.
   uint64_t purged_fills = 0;
-  uint64_t invalidated = 0;          // By unsafe methods.
+  uint64_t invalidated = 0;  // By unsafe methods.
   uint64_t stored = 0;
-  uint64_t declined = 0;             // Storable, but not taken: too large, unproven, no memory.
+  uint64_t declined = 0;  // Storable, but not taken: too large, unproven, no memory.
   uint64_t objects = 0;
   uint64_t bytes = 0;
   uint64_t bytes_max = 0;
-  uint64_t fills = 0;                // In flight.
+  uint64_t fills = 0;  // In flight.
   uint64_t fill_bytes = 0;
 };
 

@@ -9,13 +9,13 @@
 
 namespace catzilla::cache {
 
-// How a purge and the ends of fills meet. A fill is marked, checked, inserted and taken off the list under
-// one lock, that of its shard of the fills' table. A purge (1) marks the fills it covers, (2) removes
-// objects, (3) takes every shard's lock once more. A fill that was marked stores nothing. One that ended
-// before its mark has inserted its object before (2) looks. A fill that began after its shard's mark asked
-// the app after the purge began, so it may be kept; unless it validates an object from before: Freshen()
-// inserts the new object, then removes the old one, and if the purge was faster with the old one takes
-// back the new one, before (3) can pass.
+// How a purge and the ends of fills meet. A fill is marked, checked, inserted and taken off the
+// list under one lock, that of its shard of the fills' table. A purge (1) marks the fills it
+// covers, (2) removes objects, (3) takes every shard's lock once more. A fill that was marked
+// stores nothing. One that ended before its mark has inserted its object before (2) looks. A fill
+// that began after its shard's mark asked the app after the purge began, so it may be kept; unless
+// it validates an object from before: Freshen() inserts the new object, then removes the old one,
+// and if the purge was faster with the old one takes back the new one, before (3) can pass.
 
 namespace {
 
@@ -66,7 +66,8 @@ ObjectStore::ObjectStore(base::EpochDomain& domain, Waker& waker, const HashSeed
       fill_timeout_us_(policy.fill_timeout_us),
       markers_(std::make_unique<Marker[]>(kMarkers)),
       table_(domain,
-             {.bytes_max = policy.memory_bytes_max, .entry_bytes_max = EntryBytesMax(policy)}, this) {}
+             {.bytes_max = policy.memory_bytes_max, .entry_bytes_max = EntryBytesMax(policy)},
+             this) {}
 
 ObjectStore::~ObjectStore() {
   CATZILLA_CHECK(fill_count_.load() == 0, "a store dies before its fills");
@@ -94,7 +95,8 @@ const Object* ObjectStore::Find(const CacheKey& key, const http::RequestHead& re
 }
 
 Joined ObjectStore::Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
-                         RecordPolicy policy, const Ticket& ticket, Follower& follower, int64_t now_us) {
+                         RecordPolicy policy, const Ticket& ticket, Follower& follower,
+                         int64_t now_us) {
   Joined joined;
   const int64_t timeout_us = fill_timeout_us_.load(std::memory_order_relaxed);
   joined.hit_for_miss = IsHitForMiss(key.hash, now_us);
@@ -114,8 +116,9 @@ Joined ObjectStore::Join(const CacheKey& key, const http::RequestHead& request, 
     }
   }
   if (fill_count_.load(std::memory_order_relaxed) >= kFillsMax) return joined;
-  auto fill = base::Ref<Fill>::Adopt(new Fill(
-      *this, key, std::move(policy), base::Ref<Object>(const_cast<Object*>(stale)), ticket, now_us));
+  auto fill = base::Ref<Fill>::Adopt(new Fill(*this, key, std::move(policy),
+                                              base::Ref<Object>(const_cast<Object*>(stale)), ticket,
+                                              now_us));
   fill->listed_ = true;
   fill->shared_ = !joined.hit_for_miss;
   fill->Follow(follower, ticket);
@@ -144,17 +147,18 @@ void ObjectStore::Unlist(Fill& fill, FillShard& shard) {
 
 bool ObjectStore::MayKeep(Fill& fill, const Object& object, FillShard&) {
   if (fill.purged_) return false;
-  return std::none_of(fill.purged_tags_.begin(), fill.purged_tags_.end(), [&](const std::string& tag) {
-    return std::find(object.tags().begin(), object.tags().end(), tag) != object.tags().end();
-  });
+  return std::none_of(
+      fill.purged_tags_.begin(), fill.purged_tags_.end(), [&](const std::string& tag) {
+        return std::find(object.tags().begin(), object.tags().end(), tag) != object.tags().end();
+      });
 }
 
 bool ObjectStore::Insert(base::Ref<Object> object, const Object* spare) {
   Object& inserted = *object;
   const size_t charge = inserted.charge();
   size_t variants = 0;
-  // The table shows the newest first, so the oldest variants are those that are too many. All variants of
-  // a key vary on the same fields: one that does not would answer for others.
+  // The table shows the newest first, so the oldest variants are those that are too many. All
+  // variants of a key vary on the same fields: one that does not would answer for others.
   const base::CacheAdmission admission =
       table_.Insert(std::move(object), inserted.key_hash(), charge, [&](const Object& old) {
         if (&old == spare || old.key() != inserted.key()) return false;
@@ -280,7 +284,8 @@ Purged ObjectStore::PurgeKey(const CacheKey& key) {
 Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy) {
   Purged purged;
   auto walk = [&](auto&& matches) {
-    purged.fills = MarkFills([&](const Fill& fill) { return matches(std::string_view(fill.key().text)); });
+    purged.fills =
+        MarkFills([&](const Fill& fill) { return matches(std::string_view(fill.key().text)); });
     purged.objects = table_.RemoveIf([&](const Object& object) { return matches(object.key()); });
     AwaitEnds();
   };
@@ -297,7 +302,8 @@ Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolic
       break;
     }
     case PurgeKind::kPrefix: {
-      const std::string prefix = value.starts_with('/') ? std::string(value) : NormalUrl(value).text();
+      const std::string prefix =
+          value.starts_with('/') ? std::string(value) : NormalUrl(value).text();
       walk([&](std::string_view text) { return BeginsWith(text, prefix); });
       break;
     }
@@ -311,7 +317,8 @@ Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolic
       break;
     case PurgeKind::kTag:
       purged.fills = MarkTag(value);
-      for (const base::Ref<Object>& object : tags_.Find(value)) purged.objects += table_.RemoveEntry(*object);
+      for (const base::Ref<Object>& object : tags_.Find(value))
+        purged.objects += table_.RemoveEntry(*object);
       AwaitEnds();
       break;
   }
@@ -322,14 +329,16 @@ Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolic
 
 uint64_t ObjectStore::Invalidate(const RequestView& request, const ResponseView& response,
                                  const KeyPolicy& key_policy) {
-  if (http::IsSafe(request.head.method()) || response.status < 200 || response.status > 399) return 0;
+  if (http::IsSafe(request.head.method()) || response.status < 200 || response.status > 399)
+    return 0;
   CacheKey key;
   BuildKey(request, key_policy, seed_, &key);
   uint64_t count = PurgeKey(key).objects;
-  const Url target{std::string(request.scheme), std::string(request.host), std::string(request.head.path()),
-                   std::string(request.head.query())};
+  const Url target{std::string(request.scheme), std::string(request.host),
+                   std::string(request.head.path()), std::string(request.head.query())};
   for (const Field& field : response.fields) {
-    if (!http::EqualsLower(field.name, "location") && !http::EqualsLower(field.name, "content-location")) {
+    if (!http::EqualsLower(field.name, "location") &&
+        !http::EqualsLower(field.name, "content-location")) {
       continue;
     }
     const std::optional<Url> named = ResolveSameOrigin(target, field.value);

@@ -1,15 +1,17 @@
 // The edge cache's memory: finished answers found by key, and the fills that bring new ones.
 //
-// Threads: any loop may call any method. Find() takes no lock and needs the caller's epoch; Join() and what
-//          ends a fill hold one shard of the fills' table for a moment. Purge() and Describe() walk and
-//          are for control threads, but for purging one URL.
+// Threads: any loop may call any method. Find() takes no lock and needs the caller's epoch; Join()
+//          and what ends a fill hold one shard of the fills' table for a moment. Purge() and
+//          Describe() walk and are for control threads, but for purging one URL.
 // Owns:    the objects, and the fills while they are in flight.
-// Limits:  config::Cache: memory_bytes_max over all objects and object_bytes_max for one; half as much
-//          again for bodies on their way (beyond it a fill is not kept); kFillsMax fills, then misses go
-//          alone; kVariantsMax variants of one key, then the oldest goes; tags_per_object_max.
+// Limits:  config::Cache: memory_bytes_max over all objects and object_bytes_max for one; half as
+//          much again for bodies on their way (beyond it a fill is not kept); kFillsMax fills, then
+//          misses go alone; kVariantsMax variants of one key, then the oldest goes;
+//          tags_per_object_max.
 // Fails:   never: a full store evicts, an object it will not take is declined and counted.
-// Purge:   after Purge() returned, no Find() gives an object that was stored before it, no Join() follows a
-//          fill begun before it, and such a fill is not stored. Its present followers get their answer.
+// Purge:   after Purge() returned, no Find() gives an object that was stored before it, no Join()
+//          follows a fill begun before it, and such a fill is not stored. Its present followers get
+//          their answer.
 #pragma once
 
 #include <array>
@@ -55,10 +57,11 @@ enum class Role : uint8_t {
 };
 struct Joined {
   Role role = Role::kAlone;
-  base::Ref<Fill> fill;   // For kLead and kFollow; the follower given to Join() is in it.
-  Producer producer;      // For kLead.
+  base::Ref<Fill> fill;  // For kLead and kFollow; the follower given to Join() is in it.
+  Producer producer;     // For kLead.
   int64_t deadline_us = 0;
-  bool hit_for_miss = false;  // Leads although others ask too: the last answer was not to be shared.
+  bool hit_for_miss =
+      false;  // Leads although others ask too: the last answer was not to be shared.
 };
 
 // What catzillactl shows of a key.
@@ -82,7 +85,8 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   static constexpr int64_t kHitForMissUs = 5'000'000;
 
   // All must outlive the store. REQUIRES at its end: no fill is in flight, no loop looks up.
-  ObjectStore(base::EpochDomain& domain, Waker& waker, const HashSeed& seed, const config::Cache& policy);
+  ObjectStore(base::EpochDomain& domain, Waker& waker, const HashSeed& seed,
+              const config::Cache& policy);
   ~ObjectStore();
 
   // New limits of the same cache; what no longer fits is evicted at once.
@@ -92,10 +96,11 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   // The stored answer that `request` selects, or null; says nothing about age (Judge() does). Lives
   // until the epoch ends; take a Ref to keep it. `*variants_exist` when null: the key has others.
   // REQUIRES: inside an epoch.
-  const Object* Find(const CacheKey& key, const http::RequestHead& request, bool* variants_exist) const;
+  const Object* Find(const CacheKey& key, const http::RequestHead& request,
+                     bool* variants_exist) const;
 
-  // After a kMiss or kRevalidate: leads a new fill, or follows the one in flight. `stale` is what Judge()
-  // wanted validated, or null. `follower` is put into the fill.
+  // After a kMiss or kRevalidate: leads a new fill, or follows the one in flight. `stale` is what
+  // Judge() wanted validated, or null. `follower` is put into the fill.
   Joined Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
               RecordPolicy policy, const Ticket& ticket, Follower& follower, int64_t now_us);
 
@@ -106,7 +111,8 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   uint64_t Invalidate(const RequestView& request, const ResponseView& response,
                       const KeyPolicy& key_policy);
 
-  std::vector<Description> Describe(std::string_view url, const KeyPolicy& key_policy, int64_t now_us) const;
+  std::vector<Description> Describe(std::string_view url, const KeyPolicy& key_policy,
+                                    int64_t now_us) const;
 
   // The next requests for this key do not wait for one another.
   void MarkHitForMiss(uint64_t hash, int64_t until_us);

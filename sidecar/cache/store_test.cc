@@ -25,7 +25,12 @@ const Field kFresh = {"Cache-Control", "max-age=60"};
 TEST(Store, KeepsAndFindsAnAnswer) {
   Bench bench;
   EXPECT_FALSE(bench.Find("GET /a"));
-  bench.Fill("GET /a", {kFresh, {"Content-Type", "text/plain"}, {"Connection", "x-hop"}, {"X-Hop", "1"}, {"Age", "3"}},
+  bench.Fill("GET /a",
+             {kFresh,
+              {"Content-Type", "text/plain"},
+              {"Connection", "x-hop"},
+              {"X-Hop", "1"},
+              {"Age", "3"}},
              "hello");
   const base::Ref<Object> object = bench.Find("GET /a");
   ASSERT_TRUE(object);
@@ -34,7 +39,8 @@ TEST(Store, KeepsAndFindsAnAnswer) {
             "Content-Type: text/plain\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n");
   EXPECT_EQ(object->fields().substr(0, 13), "Cache-Control");
   EXPECT_EQ(object->not_modified_head(),
-            "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nDate: Sun, 09 Sep 2001 01:46:40 GMT\r\n");
+            "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nDate: Sun, 09 Sep 2001 "
+            "01:46:40 GMT\r\n");
   EXPECT_EQ(Text(*object), "hello");
   EXPECT_TRUE(bench.Find("HEAD /a")) << "HEAD is answered from GET's answer";
   EXPECT_FALSE(bench.Find("GET /a?x=1"));
@@ -88,7 +94,8 @@ TEST(Store, AnAnswerWithAnotherVaryReplacesAllVariants) {
   Bench bench;
   bench.Fill("GET /a", {kFresh}, "for everyone");
   bench.Fill("GET /a\nAccept-Language: de", {kFresh, {"Vary", "Accept-Language"}}, "hallo");
-  EXPECT_FALSE(bench.Find("GET /a\nAccept-Language: en")) << "what once was for everyone is so no more";
+  EXPECT_FALSE(bench.Find("GET /a\nAccept-Language: en"))
+      << "what once was for everyone is so no more";
   EXPECT_EQ(bench.store.stats().objects, 1u);
 }
 
@@ -104,7 +111,8 @@ TEST(Store, BoundsTheVariantsOfAKey) {
 
 TEST(Store, StaysWithinItsBytes) {
   Bench bench;
-  for (int i = 0; i < 500; ++i) bench.Fill("GET /" + std::to_string(i), {kFresh}, std::string(20'000, 'x'));
+  for (int i = 0; i < 500; ++i)
+    bench.Fill("GET /" + std::to_string(i), {kFresh}, std::string(20'000, 'x'));
   const CacheStats stats = bench.store.stats();
   EXPECT_LE(stats.bytes, stats.bytes_max);
   EXPECT_GT(stats.evictions[static_cast<size_t>(EvictionReason::kCapacity)], 0u);
@@ -150,7 +158,8 @@ TEST(Purge, ByPrefixHostAndAll) {
   }
   EXPECT_EQ(PurgedObjects(bench, PurgeKind::kPrefix, "http://b.org/a/"), 2u);
   EXPECT_EQ(PurgedObjects(bench, PurgeKind::kPrefix, "/a/"), 2u);
-  EXPECT_EQ(PurgedObjects(bench, PurgeKind::kPrefix, "/a"), 2u) << "/ab on two hosts: character by character";
+  EXPECT_EQ(PurgedObjects(bench, PurgeKind::kPrefix, "/a"), 2u)
+      << "/ab on two hosts: character by character";
   EXPECT_EQ(PurgedObjects(bench, PurgeKind::kHost, "org"), 0u);
   EXPECT_EQ(PurgedObjects(bench, PurgeKind::kHost, "B.org"), 1u);
   EXPECT_EQ(PurgedObjects(bench, PurgeKind::kAll, ""), 1u);
@@ -173,12 +182,14 @@ TEST(Purge, ByTagIsExact) {
 TEST(Purge, UnsafeMethodsInvalidateWhatTheyName) {
   Bench bench;
   auto fill = [&] {
-    for (const char* target : {"/a", "/b", "/c", "/d"}) bench.Fill(std::string("GET ") + target, {kFresh}, "x");
+    for (const char* target : {"/a", "/b", "/c", "/d"})
+      bench.Fill(std::string("GET ") + target, {kFresh}, "x");
   };
   fill();
   const Request post("POST /a\nContent-Length: 0");
-  const std::vector<Field> fields = {
-      {"Location", "/b"}, {"Content-Location", "http://example.org/c"}, {"Location", "http://evil.org/d"}};
+  const std::vector<Field> fields = {{"Location", "/b"},
+                                     {"Content-Location", "http://example.org/c"},
+                                     {"Location", "http://evil.org/d"}};
   EXPECT_EQ(bench.store.Invalidate(post.view(), {500, fields}, {}), 0u) << "errors change nothing";
   EXPECT_EQ(bench.store.Invalidate(Request("GET /a").view(), {200, fields}, {}), 0u);
   EXPECT_EQ(bench.store.Invalidate(post.view(), {201, fields}, {}), 3u);
@@ -192,7 +203,10 @@ TEST(Validation, FreshensWithTheFieldsOfA304) {
   Bench bench;
   std::string body(100'000, 'x');
   bench.Fill("GET /a",
-             {{"Cache-Control", "max-age=0"}, {"ETag", "\"v1\""}, {"Content-Type", "text/html"}, {"X-Old", "1"},
+             {{"Cache-Control", "max-age=0"},
+              {"ETag", "\"v1\""},
+              {"Content-Type", "text/html"},
+              {"X-Old", "1"},
               {"Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"}},
              body);
   const base::Ref<Object> stale = bench.Find("GET /a");
@@ -205,18 +219,23 @@ TEST(Validation, FreshensWithTheFieldsOfA304) {
   Follower follower;
   Joined joined = bench.Join(request, follower, 1, stale.get());
   ASSERT_EQ(joined.producer.stale(), stale.get());
-  const std::vector<Field> news = {{"Cache-Control", "max-age=30"}, {"X-Old", "2"}, {"Content-Type", "nonsense"},
-                                   {"Content-Length", "0"},         {"ETag", "\"v1\""}};
-  const base::Ref<Object> fresh = joined.producer.NotModified(request.view(), {304, news}, At(bench.now_us));
+  const std::vector<Field> news = {{"Cache-Control", "max-age=30"},
+                                   {"X-Old", "2"},
+                                   {"Content-Type", "nonsense"},
+                                   {"Content-Length", "0"},
+                                   {"ETag", "\"v1\""}};
+  const base::Ref<Object> fresh =
+      joined.producer.NotModified(request.view(), {304, news}, At(bench.now_us));
   ASSERT_TRUE(fresh);
   EXPECT_EQ(joined.fill->Look(follower), Fill::State::kObject);
   EXPECT_EQ(joined.fill->object(), fresh);
   joined.fill->Leave(follower);
   EXPECT_EQ(fresh->body()[0].data(), stale->body()[0].data()) << "the body is shared";
-  EXPECT_EQ(fresh->head(),
-            "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: \"v1\"\r\nContent-Type: text/html\r\n"
-            "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: max-age=30\r\nX-Old: 2\r\n"
-            "Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n");
+  EXPECT_EQ(
+      fresh->head(),
+      "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: \"v1\"\r\nContent-Type: text/html\r\n"
+      "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nCache-Control: max-age=30\r\nX-Old: 2\r\n"
+      "Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n");
   EXPECT_EQ(bench.Find("GET /a"), fresh);
   EXPECT_EQ(bench.store.stats().objects, 1u);
 }
@@ -237,19 +256,24 @@ TEST(Validation, DropsWhatMayNoLongerBeKept) {
 
 TEST(Validation, RepliesToConditionsAndRanges) {
   Bench bench;
-  bench.Fill("GET /a", {kFresh, {"ETag", "\"v1\""}, {"Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"}},
+  bench.Fill("GET /a",
+             {kFresh, {"ETag", "\"v1\""}, {"Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"}},
              std::string(1000, 'x'));
   const base::Ref<Object> object = bench.Find("GET /a");
-  auto reply = [&](std::string_view text) { return ReplyTo(Request(text).head(), *object, 1'000'000'000); };
+  auto reply = [&](std::string_view text) {
+    return ReplyTo(Request(text).head(), *object, 1'000'000'000);
+  };
   using Kind = Reply::Kind;
   EXPECT_EQ(reply("GET /a").kind, Kind::kWhole);
   EXPECT_EQ(reply("GET /a\nIf-None-Match: \"v1\"").kind, Kind::kNotModified);
   EXPECT_EQ(reply("GET /a\nIf-None-Match: W/\"v1\"").kind, Kind::kNotModified);
   EXPECT_EQ(reply("HEAD /a\nIf-None-Match: *").kind, Kind::kNotModified);
   EXPECT_EQ(reply("GET /a\nIf-None-Match: \"v2\"").kind, Kind::kWhole);
-  EXPECT_EQ(reply("GET /a\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").kind, Kind::kNotModified);
-  EXPECT_EQ(reply("GET /a\nIf-None-Match: \"v2\"\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").kind,
-            Kind::kWhole);
+  EXPECT_EQ(reply("GET /a\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").kind,
+            Kind::kNotModified);
+  EXPECT_EQ(
+      reply("GET /a\nIf-None-Match: \"v2\"\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT").kind,
+      Kind::kWhole);
   EXPECT_EQ(reply("GET /a\nIf-Match: \"v2\"").kind, Kind::kFailed);
   const Reply part = reply("GET /a\nRange: bytes=2-4");
   EXPECT_EQ(part.kind, Kind::kPartial);
@@ -257,18 +281,23 @@ TEST(Validation, RepliesToConditionsAndRanges) {
   EXPECT_EQ(reply("HEAD /a\nRange: bytes=2-4").kind, Kind::kWhole);
   EXPECT_EQ(reply("GET /a\nRange: bytes=1000-").kind, Kind::kUnsatisfiable);
   EXPECT_EQ(reply("GET /a\nRange: bytes=0-1,500-501").kind, Kind::kWhole) << "several: the whole";
-  EXPECT_EQ(reply("GET /a\nRange: bytes=0-1,5-6").range, (http::ByteRange{0, 7})) << "near ones are joined";
+  EXPECT_EQ(reply("GET /a\nRange: bytes=0-1,5-6").range, (http::ByteRange{0, 7}))
+      << "near ones are joined";
   EXPECT_EQ(reply("GET /a\nRange: bytes=2-4\nIf-Range: \"v2\"").kind, Kind::kWhole);
   EXPECT_EQ(reply("GET /a\nRange: bytes=2-4\nIf-Range: \"v1\"").kind, Kind::kPartial);
 }
 
 TEST(CacheStatus, Lines) {
   char out[kCacheLinesBytesMax];
-  auto hit = [&](int64_t age, int64_t ttl) { return std::string(out, WriteHitLines(out, age, ttl)); };
+  auto hit = [&](int64_t age, int64_t ttl) {
+    return std::string(out, WriteHitLines(out, age, ttl));
+  };
   EXPECT_EQ(hit(7, 53), "Age: 7\r\nCache-Status: catzilla; hit; ttl=53\r\n");
   EXPECT_EQ(hit(70, -10), "Age: 70\r\nCache-Status: catzilla; hit; ttl=-10\r\n");
   EXPECT_LE(hit(INT64_MAX, INT64_MIN).size(), kCacheLinesBytesMax);
-  auto forward = [&](const Forwarded& forwarded) { return std::string(out, WriteForwardLine(out, forwarded)); };
+  auto forward = [&](const Forwarded& forwarded) {
+    return std::string(out, WriteForwardLine(out, forwarded));
+  };
   EXPECT_EQ(forward({.why = Forward::kUriMiss, .status = 200, .stored = true, .collapsed = true}),
             "Cache-Status: catzilla; fwd=uri-miss; fwd-status=200; stored; collapsed\r\n");
   EXPECT_EQ(forward({.why = Forward::kStale, .status = 304, .revalidated = true, .ttl_s = 60}),
@@ -279,8 +308,10 @@ TEST(CacheStatus, Lines) {
 #if !defined(CATZILLA_SANITIZED)
 TEST(Store, AHitAllocatesNothing) {
   Bench bench;
-  const std::string target = "GET /a?b=1&a=2\nAccept-Encoding: gzip, br\nAccept-Language: de\nUser-Agent: x";
-  bench.Fill(target, {kFresh, {"Vary", "Accept-Encoding, Accept-Language"}, {"ETag", "\"v1\""}}, "hello");
+  const std::string target =
+      "GET /a?b=1&a=2\nAccept-Encoding: gzip, br\nAccept-Language: de\nUser-Agent: x";
+  bench.Fill(target, {kFresh, {"Vary", "Accept-Encoding, Accept-Language"}, {"ETag", "\"v1\""}},
+             "hello");
   const Request request(target + "\nIf-None-Match: \"v2\"");
   base::EpochDomain::Reader reader(bench.domain);
   CacheKey key;
@@ -289,7 +320,8 @@ TEST(Store, AHitAllocatesNothing) {
     reader.Enter();
     BuildKey(request.view(), {}, bench.store.seed(), &key);
     const Object* object = bench.store.Find(key, request.head(), nullptr);
-    const Judgement judgement = Judge(&object->freshness(), RequestFacts::Of(request.head()), bench.now_us);
+    const Judgement judgement =
+        Judge(&object->freshness(), RequestFacts::Of(request.head()), bench.now_us);
     const Reply reply = ReplyTo(request.head(), *object, 1'000'000'000);
     std::memcpy(out, object->head().data(), object->head().size());
     WriteHitLines(out + object->head().size(), judgement.age_s, judgement.ttl_s);
@@ -312,7 +344,8 @@ TEST(Store, AHitAllocatesNothing) {
 
 TEST(Describe, ShowsVariantsAndFills) {
   Bench bench;
-  bench.Fill("GET /a\nX-V: 1", {kFresh, {"Vary", "X-V"}, {"ETag", "\"e\""}, {"Cache-Tag", "t"}}, "12345");
+  bench.Fill("GET /a\nX-V: 1", {kFresh, {"Vary", "X-V"}, {"ETag", "\"e\""}, {"Cache-Tag", "t"}},
+             "12345");
   const Request request("GET /a\nX-V: 2");
   Follower follower;
   Joined joined = bench.Join(request, follower);

@@ -1,4 +1,4 @@
-// For this room's tests: requests from text, answers from lists, a store with a clock moved by hand.
+// For this room's tests: requests from text, answers from lists, a store whose clock is a member.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -71,15 +71,18 @@ class Bench {
   }
   Joined Join(const Request& request, Follower& follower, uint32_t exchange = 0,
               const Object* stale = nullptr) {
-    return store.Join(Key(request), request.head(), stale, RecordPolicy{}, {0, exchange, 0}, follower, now_us);
+    return store.Join(Key(request), request.head(), stale, RecordPolicy{}, {0, exchange, 0},
+                      follower, now_us);
   }
   // Asks, answers and ends a fill, as one client alone would.
-  void Fill(std::string_view request_text, std::vector<Field> fields, std::string_view body, int status = 200) {
+  void Fill(std::string_view request_text, std::vector<Field> fields, std::string_view body,
+            int status = 200) {
     const Request request(request_text);
     Follower follower;
     Joined joined = Join(request, follower);
     ASSERT_EQ(joined.role, Role::kLead);
-    if (joined.producer.Begin(request.view(), {status, fields}, At(now_us)) == Producer::Begun::kShared) {
+    if (joined.producer.Begin(request.view(), {status, fields}, At(now_us)) ==
+        Producer::Begun::kShared) {
       ASSERT_TRUE(body.empty() || joined.producer.Append(body));
       joined.producer.Finish();
     }
@@ -88,7 +91,8 @@ class Bench {
   base::Ref<Object> Find(std::string_view request_text) {
     const Request request(request_text);
     base::EpochDomain::Guard guard(domain);
-    return base::Ref<Object>(const_cast<Object*>(store.Find(Key(request), request.head(), nullptr)));
+    return base::Ref<Object>(
+        const_cast<Object*>(store.Find(Key(request), request.head(), nullptr)));
   }
 
   base::EpochDomain domain;

@@ -21,12 +21,12 @@ struct Url {
   std::string text() const;
 };
 
-// "HTTP://Example.org:80/a?b" -> http, example.org, /a, b. Without "//" the whole is path and query.
-// The fragment is dropped.
+// "HTTP://Example.org:80/a?b" -> http, example.org, /a, b. Without "//" the whole is path and
+// query. The fragment is dropped.
 Url NormalUrl(std::string_view text);
 
-// What `reference` (Location, Content-Location) names, seen from `base`; nullopt when it is of another
-// scheme or host, where an answer has nothing to say (RFC 9111 4.4).
+// What `reference` (Location, Content-Location) names, seen from `base`; nullopt when it is of
+// another scheme or host, where an answer has nothing to say (RFC 9111 4.4).
 std::optional<Url> ResolveSameOrigin(const Url& base, std::string_view reference);
 
 }  // namespace catzilla::cache

@@ -17,8 +17,9 @@ Conditions ConditionsFor(const Object& stale) {
 
 bool IsOwnCondition(http::HeaderId id) {
   using http::HeaderId;
-  return id == HeaderId::kIfNoneMatch || id == HeaderId::kIfModifiedSince || id == HeaderId::kIfRange ||
-         id == HeaderId::kIfMatch || id == HeaderId::kIfUnmodifiedSince || id == HeaderId::kRange;
+  return id == HeaderId::kIfNoneMatch || id == HeaderId::kIfModifiedSince ||
+         id == HeaderId::kIfRange || id == HeaderId::kIfMatch ||
+         id == HeaderId::kIfUnmodifiedSince || id == HeaderId::kRange;
 }
 
 namespace {
@@ -79,7 +80,8 @@ Reply ReplyTo(const http::RequestHead& request, const Object& object, int64_t no
   }
   if (request.method() != http::Method::kGet || !request.Has(http::HeaderId::kRange)) return reply;
   if (!http::RangeApplies(request, validators, now_s)) return reply;
-  const http::RangeSet ranges = http::ParseRange(*request.Find(http::HeaderId::kRange), object.body_size());
+  const http::RangeSet ranges =
+      http::ParseRange(*request.Find(http::HeaderId::kRange), object.body_size());
   if (ranges.kind == http::RangeSet::Kind::kUnsatisfiable) reply.kind = Reply::Kind::kUnsatisfiable;
   // Several ranges of a cached answer: the whole is correct, and simpler for everyone.
   if (ranges.kind == http::RangeSet::Kind::kPartial && ranges.count == 1) {

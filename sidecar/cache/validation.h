@@ -1,4 +1,4 @@
-// Asking the app whether a stored answer is still good, and answering clients' own conditions from it.
+// Asking the app whether a stored answer is still good; answering clients' conditions from it.
 //
 // Threads: values and immutable objects; any. Owns: nothing. Fails: see each.
 #pragma once
@@ -22,7 +22,8 @@ struct Conditions {
 };
 Conditions ConditionsFor(const Object& stale);
 
-// Fields of the client that a leader keeps to itself, so that the app's answer is whole and for all.
+// Fields of the client that a leader keeps to itself, so that the app's answer is whole and for
+// all.
 bool IsOwnCondition(http::HeaderId id);
 
 // The stored answer with the fields of a 304 (RFC 9111 3.2) and its new age, as a Record to make an
@@ -34,11 +35,11 @@ std::optional<Record> Freshened(const Object& stale, const RequestView& request,
 // How a stored object answers this request: conditions first, then ranges (RFC 9110 13.2.2).
 struct Reply {
   enum class Kind : uint8_t {
-    kWhole,           // object.head(), body.
-    kNotModified,     // object.not_modified_head()
-    kPartial,         // 206: fields(), Content-Range; `range` of the body.
-    kUnsatisfiable,   // 416 with Content-Range: bytes */size.
-    kFailed,          // 412
+    kWhole,          // object.head(), body.
+    kNotModified,    // object.not_modified_head()
+    kPartial,        // 206: fields(), Content-Range; `range` of the body.
+    kUnsatisfiable,  // 416 with Content-Range: bytes */size.
+    kFailed,         // 412
   };
   Kind kind = Kind::kWhole;
   http::ByteRange range;
