@@ -1,5 +1,5 @@
-// The chunked transfer coding, strictly: no extensions, no bare LF, no sizes past 2^63; trailers are
-// checked and dropped. For requests, and for what an HTTP upstream answers.
+// The chunked transfer coding, strictly: no extensions, no bare LF, no sizes past 2^63; trailers
+// are checked and dropped. For requests, and for what an HTTP upstream answers.
 //
 //   kSize -> kSizeLf -> kData -> kDataCr -> kDataLf -> kSize
 //                   \-> kTrailer ... -> kDone
@@ -19,8 +19,8 @@ class ChunkedDecoder {
  public:
   enum class Event : uint8_t {
     kNeedMore,
-    kData,     // `data` is a part of the input.
-    kDone,     // The last byte of the body is consumed.
+    kData,  // `data` is a part of the input.
+    kDone,  // The last byte of the body is consumed.
     kBadChunk,
     kBadTrailer,
     kTrailerTooLarge,

@@ -62,7 +62,8 @@ bool RangeApplies(const RequestHead& request, const Validators& validators, int6
     return tag.has_value() && StrongEquals(*wanted, *tag);
   }
   const std::optional<int64_t> date = ParseHttpDate(value, now_s);
-  // Within the second of its change a file may change again: only then is the date a weak validator.
+  // Within the second of its change a file may change again: only then is the date a weak
+  // validator.
   return date.has_value() && validators.last_modified_s >= 0 &&
          *date == validators.last_modified_s && now_s > validators.last_modified_s;
 }

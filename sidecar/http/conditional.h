@@ -11,8 +11,8 @@ namespace catzilla::http {
 
 // What the selected representation says of itself.
 struct Validators {
-  std::string_view etag;          // W/"x", "x", or empty: none.
-  int64_t last_modified_s = -1;   // Negative: none.
+  std::string_view etag;         // W/"x", "x", or empty: none.
+  int64_t last_modified_s = -1;  // Negative: none.
 };
 
 enum class Precondition : uint8_t {
@@ -26,8 +26,8 @@ enum class Precondition : uint8_t {
 Precondition JudgePreconditions(const RequestHead& request, const Validators& validators,
                                 int64_t now_s);
 
-// Whether a Range is to be looked at, as far as If-Range says: true without it. A tag must be strong
-// and the same; a date must be Last-Modified exactly, and that at least a second old.
+// Whether a Range is to be looked at, as far as If-Range says: true without it. A tag must be
+// strong and the same; a date must be Last-Modified exactly, and that at least a second old.
 bool RangeApplies(const RequestHead& request, const Validators& validators, int64_t now_s);
 
 }  // namespace catzilla::http

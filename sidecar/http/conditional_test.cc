@@ -18,7 +18,8 @@ TEST(EntityTag, IsWeakOrStrongAndNothingElse) {
   EXPECT_TRUE(ParseEntityTag("W/\"a\"")->weak);
   EXPECT_EQ(ParseEntityTag(" W/\"a\" ")->opaque, "\"a\"");
   EXPECT_TRUE(ParseEntityTag("\"\"").has_value());
-  for (const std::string_view text : {"", "a", "\"a", "a\"", "w/\"a\"", "W/a", "\"a b\"", "\"a\" x", "*"}) {
+  for (const std::string_view text :
+       {"", "a", "\"a", "a\"", "w/\"a\"", "W/a", "\"a b\"", "\"a\" x", "*"}) {
     EXPECT_FALSE(ParseEntityTag(text).has_value()) << text;
   }
 }

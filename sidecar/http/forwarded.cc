@@ -12,9 +12,9 @@ namespace {
 struct Chain {
   bool present = false;
   IpAddress client;
-  size_t from_right = 0;      // The hop that named the client; 0 is the last one.
+  size_t from_right = 0;  // The hop that named the client; 0 is the last one.
   size_t hops = 0;
-  std::string_view element;   // Of Forwarded: the whole element that named the client.
+  std::string_view element;  // Of Forwarded: the whole element that named the client.
 };
 
 std::string_view Unquote(std::string_view text) {
@@ -45,7 +45,8 @@ std::string_view ItemAt(const RequestHead& request, HeaderId id, size_t index) {
   return found;
 }
 
-// Walks from the right while hops are trusted. Lists are short and walked by index: nothing is stored.
+// Walks from the right while hops are trusted. Lists are short and walked by index: nothing is
+// stored.
 Chain WalkChain(const RequestHead& request, HeaderId id, const IpAddress& peer,
                 TrustPredicate trusts) {
   Chain chain;
@@ -102,8 +103,8 @@ ClientOrigin FindClientOrigin(const RequestHead& request, const IpAddress& peer,
   if (!trusts(peer)) return origin;
   const Chain standard = WalkChain(request, HeaderId::kForwarded, peer, trusts);
   const Chain common = WalkChain(request, HeaderId::kXForwardedFor, peer, trusts);
-  // A proxy that writes one of them passes the other through as the client sent it. If they differ we
-  // cannot know which one is the client's invention.
+  // A proxy that writes one of them passes the other through as the client sent it. If they differ
+  // we cannot know which one is the client's invention.
   if (standard.present && common.present && standard.client.bytes != common.client.bytes) {
     origin.conflict = true;
     return origin;

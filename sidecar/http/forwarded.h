@@ -1,8 +1,8 @@
 // Who the client is, as told by proxies in front: Forwarded (RFC 7239) or X-Forwarded-*.
 //
-// The lists are walked from the right, from the peer outwards, as long as each hop is trusted; the first
-// one that is not is the client. What untrusted hops wrote is never believed.
-// Pure; any thread; allocates nothing.
+// The lists are walked from the right, from the peer outwards, as long as each hop is trusted; the
+// first one that is not is the client. What untrusted hops wrote is never believed. Pure; any
+// thread; allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +29,11 @@ class TrustPredicate {
 };
 
 struct ClientOrigin {
-  IpAddress client;           // The peer, if nobody trusted says otherwise.
-  bool forwarded = false;     // A trusted proxy spoke.
-  bool conflict = false;      // Forwarded and X-Forwarded-For name different clients: neither counts.
-  std::string_view proto;     // "http" or "https" as sent; empty: the connection's own.
-  std::string_view host;      // As the client asked for it; empty: the request's own.
+  IpAddress client;        // The peer, if nobody trusted says otherwise.
+  bool forwarded = false;  // A trusted proxy spoke.
+  bool conflict = false;   // Forwarded and X-Forwarded-For name different clients: neither counts.
+  std::string_view proto;  // "http" or "https" as sent; empty: the connection's own.
+  std::string_view host;   // As the client asked for it; empty: the request's own.
 };
 
 ClientOrigin FindClientOrigin(const RequestHead& request, const IpAddress& peer,

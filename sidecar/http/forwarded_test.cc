@@ -67,17 +67,16 @@ TEST(Forwarded, ProtoAndHostComeFromTheHopThatNamedTheClient) {
                                  "X-Forwarded-Proto: https, http", "X-Forwarded-Host: shop"});
   EXPECT_EQ(one.proto, "https");
   EXPECT_EQ(one.host, "shop");
-  const ClientOrigin nearest =
-      Find({"X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: http, https"});
+  const ClientOrigin nearest = Find({"X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: http, https"});
   EXPECT_EQ(nearest.proto, "https") << "the client may have sent the first one";
   EXPECT_EQ(Find({"X-Forwarded-Proto: javascript"}).proto, "");
   EXPECT_EQ(Find({"X-Forwarded-Host: a/b"}).host, "");
 }
 
 TEST(Forwarded, TheStandardFieldSaysTheSame) {
-  const ClientOrigin origin =
-      Find({"Forwarded: for=6.6.6.6;proto=http, For=\"[2001:db8::7]:4711\";Proto=https;host=\"shop:80\"",
-            "forwarded: for=10.0.0.2;proto=http"});
+  const ClientOrigin origin = Find(
+      {"Forwarded: for=6.6.6.6;proto=http, For=\"[2001:db8::7]:4711\";Proto=https;host=\"shop:80\"",
+       "forwarded: for=10.0.0.2;proto=http"});
   EXPECT_EQ(origin.client, Ip("[2001:db8::7]:4711"));
   EXPECT_EQ(origin.proto, "https");
   EXPECT_EQ(origin.host, "shop:80");
@@ -124,7 +123,8 @@ TEST(ProxyProtocol, VersionOne) {
 
 TEST(ProxyProtocol, VersionTwo) {
   ProxyHeader header;
-  const std::string v4 = V2(0x21, 0x11, std::string_view("\xc0\0\2\1\x0a\0\0\1\xdc\x04\x01\xbb", 12));
+  const std::string v4 =
+      V2(0x21, 0x11, std::string_view("\xc0\0\2\1\x0a\0\0\1\xdc\x04\x01\xbb", 12));
   EXPECT_EQ(ParseProxyHeader(v4 + "GET", &header).consumed, v4.size());
   EXPECT_EQ(header.source, Ip("192.0.2.1:56324"));
   EXPECT_EQ(header.destination, Ip("10.0.0.1:443"));

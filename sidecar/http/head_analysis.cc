@@ -29,8 +29,9 @@ bool ParseAuthority(std::string_view text, Authority* authority) {
   authority->port = 0;
   const std::string_view rest = text.substr(host_bytes);
   if (rest.empty() || rest == ":") return true;
-  return rest.front() == ':' && rest.size() <= 6 && ParseDecimal(rest.substr(1), &authority->port) &&
-         authority->port > 0 && authority->port <= 65535;
+  return rest.front() == ':' && rest.size() <= 6 &&
+         ParseDecimal(rest.substr(1), &authority->port) && authority->port > 0 &&
+         authority->port <= 65535;
 }
 
 }  // namespace
@@ -135,8 +136,8 @@ ParseError HeadAnalysis::Fields() {
   for (uint32_t i = 0; i < head.field_count_; ++i) {
     HeaderField& field = head.fields_[i];
     const char* const value = head.base_ + field.value_offset;
-    while (field.value_length > 0 && (value[field.value_length - 1] == ' ' ||
-                                      value[field.value_length - 1] == '\t')) {
+    while (field.value_length > 0 &&
+           (value[field.value_length - 1] == ' ' || value[field.value_length - 1] == '\t')) {
       --field.value_length;
     }
     field.id = FindHeaderId(head.name(i));
@@ -204,7 +205,7 @@ ParseError HeadAnalysis::Framing() {
   const bool is_1_1 = head.minor_version_ == 1;
   if (has_coding_ && has_length_) return ParseError::kAmbiguousLength;
   if (has_coding_ && !is_1_1) return ParseError::kTransferEncoding;
-  head.body_kind_ = has_coding_                 ? BodyKind::kChunked
+  head.body_kind_ = has_coding_                ? BodyKind::kChunked
                     : head.content_length_ > 0 ? BodyKind::kLength
                                                : BodyKind::kNone;
   head.keep_alive_ = !close_ && (is_1_1 || stays_);

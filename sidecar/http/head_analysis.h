@@ -1,5 +1,5 @@
-// What a head means, found in one pass over its fields once all of it is there; and all that must be
-// refused although its syntax is right. Private to this room: RequestParser calls it.
+// What a head means, found in one pass over its fields once all of it is there; and all that must
+// be refused although its syntax is right. Private to this room: RequestParser calls it.
 #pragma once
 
 #include <cstdint>

@@ -8,10 +8,9 @@
 namespace catzilla::http {
 namespace {
 
-constexpr std::string_view kNames[] = {
-    "",
+constexpr std::string_view kNames[] = {"",
 #define CATZILLA_HEADER_NAME(identifier, name) name,
-    CATZILLA_HEADER_LIST(CATZILLA_HEADER_NAME)
+                                       CATZILLA_HEADER_LIST(CATZILLA_HEADER_NAME)
 #undef CATZILLA_HEADER_NAME
 };
 constexpr size_t kCount = static_cast<size_t>(HeaderId::kCount);
@@ -20,8 +19,7 @@ constexpr size_t kNameBytesMax = 32;
 
 constexpr uint32_t Slot(uint32_t factor, const char* name, size_t length) {
   // |0x20 folds the letters; what it folds besides is sorted out by the comparison.
-  const uint32_t key = static_cast<uint32_t>(length) |
-                       static_cast<uint32_t>(name[0] | 0x20) << 6 |
+  const uint32_t key = static_cast<uint32_t>(length) | static_cast<uint32_t>(name[0] | 0x20) << 6 |
                        static_cast<uint32_t>(name[length - 1] | 0x20) << 13 |
                        static_cast<uint32_t>(name[length / 2] | 0x20) << 20;
   const uint32_t mixed = (key ^ static_cast<uint32_t>(name[length * 3 / 4] | 0x20) << 9) * factor;

@@ -15,8 +15,8 @@ inline constexpr size_t kHttpDateBytes = 29;
 void WriteHttpDate(int64_t seconds, char* out);
 std::string FormatHttpDate(int64_t seconds);
 
-// Reads IMF-fixdate, RFC 850 and asctime. The day's name must be one, but not the right one. `now_s`
-// decides the century of two-digit years: one more than 50 years ahead is in the past.
+// Reads IMF-fixdate, RFC 850 and asctime. The day's name must be one, but not the right one.
+// `now_s` decides the century of two-digit years: one more than 50 years ahead is in the past.
 std::optional<int64_t> ParseHttpDate(std::string_view text, int64_t now_s);
 
 // Days since 1970-01-01 of a date in the proleptic Gregorian calendar.

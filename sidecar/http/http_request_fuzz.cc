@@ -1,5 +1,5 @@
-// The request parser, fed whole and fed in pieces: both must see the same requests, bodies and refusal,
-// and nobody may look past what was fed (each piece is a heap block of its own).
+// The request parser, fed whole and fed in pieces: both must see the same requests, bodies and
+// refusal, and nobody may look past what was fed (each piece is a heap block of its own).
 
 #include <cstddef>
 #include <cstdint>
@@ -91,7 +91,8 @@ class Feeder {
       CATZILLA_CHECK(IsToken(head.name(i)), "a name that is no token");
       CATZILLA_CHECK(Trim(head.value(i)) == head.value(i), "a value with white space around it");
     }
-    CATZILLA_CHECK(head.minor_version() == 0 || head.Count(HeaderId::kHost) == 1, "1.1 without Host");
+    CATZILLA_CHECK(head.minor_version() == 0 || head.Count(HeaderId::kHost) == 1,
+                   "1.1 without Host");
     CATZILLA_CHECK(!(head.Has(HeaderId::kContentLength) && head.Has(HeaderId::kTransferEncoding)),
                    "two lengths");
     CATZILLA_CHECK(head.bytes().size() <= limits_.head_bytes_max, "a head past its limit");

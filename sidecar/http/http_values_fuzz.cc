@@ -90,9 +90,9 @@ void Proxy(std::string_view text) {
   if (whole.status != ProxyResult::Status::kDone) return;
   // Every shorter piece waits; more bytes change nothing.
   for (size_t i = 0; i < whole.consumed; i += 1 + whole.consumed / 16) {
-    CATZILLA_CHECK(ParseProxyHeader(text.substr(0, i), &header).status ==
-                       ProxyResult::Status::kNeedMore,
-                   "decided too early");
+    CATZILLA_CHECK(
+        ParseProxyHeader(text.substr(0, i), &header).status == ProxyResult::Status::kNeedMore,
+        "decided too early");
   }
 }
 
@@ -135,8 +135,10 @@ void Chunks(std::string_view text) {
   std::string whole;
   std::string bytes;
   const auto event = decode(std::max<size_t>(text.size(), 1), &whole);
-  CATZILLA_CHECK(event == decode(1, &bytes) && whole == bytes, "cut into bytes, it is another body");
-  // Stricter than llhttp, but never otherwise. (Trailers it reads as fields, and may mind what they say.)
+  CATZILLA_CHECK(event == decode(1, &bytes) && whole == bytes,
+                 "cut into bytes, it is another body");
+  // Stricter than llhttp, but never otherwise. (Trailers it reads as fields, and may mind what they
+  // say.)
   std::string theirs;
   if (event == ChunkedDecoder::Event::kDone && DecodeWithLlhttp(text, &theirs)) {
     CATZILLA_CHECK(whole == theirs, "llhttp finds another body");

@@ -1,5 +1,5 @@
-// Comma-separated lists as RFC 9110 section 5.6.1 reads them: empty elements are skipped, a comma in
-// a quoted string does not separate. Pure; any thread; allocates nothing.
+// Comma-separated lists as RFC 9110 section 5.6.1 reads them: empty elements are skipped, a comma
+// in a quoted string does not separate. Pure; any thread; allocates nothing.
 #pragma once
 
 #include <string_view>

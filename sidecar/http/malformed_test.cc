@@ -16,8 +16,8 @@ constexpr char kTable[] = "tests/conformance/malformed.txt";
 constexpr std::string_view kGood = "GET /first?x HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
 
 struct Outcome {
-  int requests = 0;      // Completed.
-  uint16_t status = 0;   // Of the refusal, if any.
+  int requests = 0;     // Completed.
+  uint16_t status = 0;  // Of the refusal, if any.
   ParseError error = ParseError::kNone;
   size_t left = 0;       // Bytes not consumed.
   bool between = false;  // No request under way.

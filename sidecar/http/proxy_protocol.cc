@@ -65,8 +65,7 @@ ProxyResult ParseV1(std::string_view input, ProxyHeader* header) {
     return window.size() == kProxyV1BytesMax ? Malformed() : NeedMore();
   }
   if (window[newline - 1] != '\r') return Malformed();
-  const std::string_view line =
-      window.substr(kV1Prefix.size(), newline - 1 - kV1Prefix.size());
+  const std::string_view line = window.substr(kV1Prefix.size(), newline - 1 - kV1Prefix.size());
   if (line.find('\r') != std::string_view::npos) return Malformed();
   if (!ParseV1Line(line, header)) return Malformed();
   return {Status::kDone, newline + 1};

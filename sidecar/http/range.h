@@ -1,7 +1,7 @@
 // Byte ranges (RFC 9110 section 14). Pure; any thread; allocates nothing.
 //
-// Limits: kRangesMax ranges after joining those that overlap or nearly touch, kRangeSpecsMax before;
-// more, or ranges that sum past the size, get the whole representation.
+// Limits: kRangesMax ranges after joining those that overlap or nearly touch, kRangeSpecsMax
+// before; more, or ranges that sum past the size, get the whole representation.
 #pragma once
 
 #include <array>

@@ -1,8 +1,8 @@
 // A parsed and checked request head: what was asked, of whom, and how its body is framed.
 //
-// All texts are offsets from one base pointer, so that a head can move: it is born as views into the
-// bytes that were just read (nothing is copied) and Pin() takes it into memory of its own when the
-// request outlives that read.
+// All texts are offsets from one base pointer, so that a head can move: it is born as views into
+// the bytes that were just read (nothing is copied) and Pin() takes it into memory of its own when
+// the request outlives that read.
 //
 // Threads: its loop's.
 // Owns:    the bytes only after Pin() or when the head came in several reads. Accessors give views
@@ -33,8 +33,8 @@ struct HeaderField {
 };
 
 enum class BodyKind : uint8_t {
-  kNone,     // No body; also Content-Length: 0.
-  kLength,   // content_length() bytes, at least one.
+  kNone,    // No body; also Content-Length: 0.
+  kLength,  // content_length() bytes, at least one.
   kChunked,
 };
 

@@ -73,9 +73,9 @@ TEST(RequestHead, KnowsWhetherTheConnectionStays) {
     bool stays;
   };
   const Row rows[] = {
-      {1, "", true},       {1, "close", false},           {1, "Keep-Alive, Close", false},
-      {1, "closed", true}, {1, "x, close ,y", false},     {0, "", false},
-      {0, "close", false}, {0, "Keep-Alive", true},       {0, "keep-alive, close", false},
+      {1, "", true},       {1, "close", false},       {1, "Keep-Alive, Close", false},
+      {1, "closed", true}, {1, "x, close ,y", false}, {0, "", false},
+      {0, "close", false}, {0, "Keep-Alive", true},   {0, "keep-alive, close", false},
   };
   for (const Row& row : rows) {
     const std::string text = "GET / HTTP/1." + std::to_string(row.minor) + "\r\nHost: a\r\n" +
@@ -95,8 +95,8 @@ TEST(RequestHead, KnowsItsBody) {
   const auto chunked = ParseLinesForTest("POST /", {"Transfer-Encoding: chunked"});
   EXPECT_EQ(chunked->head().body_kind(), BodyKind::kChunked);
   EXPECT_EQ(chunked->head().content_length(), 0u);
-  const auto old = ParseHeadForTest(
-      "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+  const auto old =
+      ParseHeadForTest("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
   EXPECT_FALSE(old->head().expect_continue()) << "HTTP/1.0 knows no 100";
 }
 
@@ -189,12 +189,14 @@ TEST(RequestParser, HoldsTheBodyToItsLimit) {
   EXPECT_EQ(parse(length, 5), 0);
   EXPECT_EQ(parse(length, 4), 413);
   const std::string_view chunks =
-      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n";
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n";
   EXPECT_EQ(parse(chunks, 5), 0);
   EXPECT_EQ(parse(chunks, 4), 413);
   EXPECT_EQ(parse(chunks, 0), 413);
   // Known by the size line alone: nobody waits for the data.
-  EXPECT_EQ(parse("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n", 100), 413);
+  EXPECT_EQ(parse("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n", 100),
+            413);
 }
 
 TEST(RequestParser, TellsWhetherARequestIsUnderWay) {

@@ -182,8 +182,8 @@ RequestParser::Step RequestParser::Fail(ParseError error, size_t consumed) {
 
 // The head...
 
-// RFC 9112 section 2.2: one empty line before a request line is forgiven, old clients send it after a
-// body. A second one, or a bare CR or LF, is not.
+// RFC 9112 section 2.2: one empty line before a request line is forgiven, old clients send it after
+// a body. A second one, or a bare CR or LF, is not.
 size_t RequestParser::SkipEmptyLine(std::string_view input) {
   size_t skipped = 0;
   while (skipped < input.size()) {
@@ -210,8 +210,8 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
   }
   RequestHead& head = buffer_->head_;
   const HeadLimits& limits = buffer_->limits_;
-  // The usual head is whole in one read, and stays where it is. Else the reads are put together in the
-  // buffer, whose offsets are the same.
+  // The usual head is whole in one read, and stays where it is. Else the reads are put together in
+  // the buffer, whose offsets are the same.
   const bool in_place = head.length_ == 0;
   if (in_place) head.base_ = input.data() + used;
   for (;;) {
@@ -244,7 +244,8 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
       continue;
     }
     const char* const stopped = llhttp_get_error_pos(llhttp);
-    if (code != HPE_PAUSED || !buffer_->complete_) return Fail(ErrorOf(code, stopped, at + piece), used);
+    if (code != HPE_PAUSED || !buffer_->complete_)
+      return Fail(ErrorOf(code, stopped, at + piece), used);
     const auto last = static_cast<size_t>(stopped - at);
     head.length_ += static_cast<uint32_t>(last);
     return Complete(used + last);
@@ -273,8 +274,8 @@ RequestParser::Step RequestParser::Complete(size_t consumed) {
   return {Event::kHead, consumed, {}, 0, ParseError::kNone};
 }
 
-// Judged only by bytes up to where llhttp stopped, so that the answer is the same however the head is
-// cut into reads.
+// Judged only by bytes up to where llhttp stopped, so that the answer is the same however the head
+// is cut into reads.
 ParseError RequestParser::ErrorOf(int code, const char* stopped, const char* end) {
   const RequestHead& head = buffer_->head_;
   const auto seen = static_cast<size_t>(stopped - head.base_);

@@ -1,19 +1,23 @@
 // Requests out of a connection's bytes, one event at a time, strictly.
 //
 //   kBetween --first byte--> kHead --empty line--> kBody / kChunks --last byte--> kEnd --> kBetween
-//                                 \--no body----------------------------------------------> kBetween
+//                                 \--no body---------------------------------------------->
+//                                 kBetween
 //   any --malformed--> kFailed, for good
 //
-// Feed it what was read; take one event; drop `consumed` bytes; ask again. A head without body is the
-// whole request: no kEnd follows it. kEnd needs no input: ask again, even with nothing, while at_end().
+// Feed it what was read; take one event; drop `consumed` bytes; ask again. A head without body is
+// the whole request: no kEnd follows it. kEnd needs no input: ask again, even with nothing, while
+// at_end().
 //
-// Refused with 400 besides what llhttp refuses: folded fields, bare CR or LF, control bytes, fragments
-// and non-ASCII in the target, several Hosts, none in 1.1, a Host that is not the absolute target's,
-// several or listed Content-Lengths, Content-Length with Transfer-Encoding, Transfer-Encoding in 1.0 or
-// not ending in chunked, chunk extensions. Trailers are checked, counted and dropped.
+// Refused with 400 besides what llhttp refuses: folded fields, bare CR or LF, control bytes,
+// fragments and non-ASCII in the target, several Hosts, none in 1.1, a Host that is not the
+// absolute target's, several or listed Content-Lengths, Content-Length with Transfer-Encoding,
+// Transfer-Encoding in 1.0 or not ending in chunked, chunk extensions. Trailers are checked,
+// counted and dropped.
 //
 // Threads: its loop's.
-// Owns:    nothing. The HeadBuffer is lent from Begin() until its request has been answered; while it
+// Owns:    nothing. The HeadBuffer is lent from Begin() until its request has been answered; while
+// it
 //          is between requests or in a body, the parser needs none.
 // Limits:  HeadLimits; LimitBody().
 // Fails:   with a status and a reason; the connection must then be closed.
@@ -37,32 +41,32 @@ struct HeadLimits {
 };
 
 // X(identifier, status, name for logs and metrics)
-#define CATZILLA_PARSE_ERROR_LIST(X)                            \
-  X(kNone, 0, "none")                                           \
-  X(kSyntax, 400, "syntax")                                     \
-  X(kTlsOnPlainPort, 400, "tls_on_plain_port")                  \
-  X(kRequestLine, 400, "request_line")                          \
-  X(kTarget, 400, "target")                                     \
-  X(kField, 400, "field")                                       \
-  X(kHostMissing, 400, "host_missing")                          \
-  X(kHostRepeated, 400, "host_repeated")                        \
-  X(kHostInvalid, 400, "host_invalid")                          \
-  X(kHostMismatch, 400, "host_mismatch")                        \
-  X(kContentLength, 400, "content_length")                      \
-  X(kTransferEncoding, 400, "transfer_encoding")                \
-  X(kAmbiguousLength, 400, "ambiguous_length")                  \
-  X(kChunk, 400, "chunk")                                       \
-  X(kTrailer, 400, "trailer")                                   \
-  X(kBodyTooLarge, 413, "body_too_large")                       \
-  X(kRequestLineTooLong, 414, "request_line_too_long")          \
-  X(kExpectation, 417, "expectation")                           \
-  X(kHeadTooLarge, 431, "head_too_large")                       \
-  X(kTooManyFields, 431, "too_many_fields")                     \
-  X(kTrailerTooLarge, 431, "trailer_too_large")                 \
-  X(kMethodUnknown, 501, "method_unknown")                      \
-  X(kConnectMethod, 501, "connect_method")                      \
-  X(kTransferCodingUnknown, 501, "transfer_coding_unknown")     \
-  X(kVersion, 505, "version")                                   \
+#define CATZILLA_PARSE_ERROR_LIST(X)                        \
+  X(kNone, 0, "none")                                       \
+  X(kSyntax, 400, "syntax")                                 \
+  X(kTlsOnPlainPort, 400, "tls_on_plain_port")              \
+  X(kRequestLine, 400, "request_line")                      \
+  X(kTarget, 400, "target")                                 \
+  X(kField, 400, "field")                                   \
+  X(kHostMissing, 400, "host_missing")                      \
+  X(kHostRepeated, 400, "host_repeated")                    \
+  X(kHostInvalid, 400, "host_invalid")                      \
+  X(kHostMismatch, 400, "host_mismatch")                    \
+  X(kContentLength, 400, "content_length")                  \
+  X(kTransferEncoding, 400, "transfer_encoding")            \
+  X(kAmbiguousLength, 400, "ambiguous_length")              \
+  X(kChunk, 400, "chunk")                                   \
+  X(kTrailer, 400, "trailer")                               \
+  X(kBodyTooLarge, 413, "body_too_large")                   \
+  X(kRequestLineTooLong, 414, "request_line_too_long")      \
+  X(kExpectation, 417, "expectation")                       \
+  X(kHeadTooLarge, 431, "head_too_large")                   \
+  X(kTooManyFields, 431, "too_many_fields")                 \
+  X(kTrailerTooLarge, 431, "trailer_too_large")             \
+  X(kMethodUnknown, 501, "method_unknown")                  \
+  X(kConnectMethod, 501, "connect_method")                  \
+  X(kTransferCodingUnknown, 501, "transfer_coding_unknown") \
+  X(kVersion, 505, "version")                               \
   X(kHttp2Preface, 505, "http2_preface")
 
 enum class ParseError : uint8_t {
@@ -74,7 +78,8 @@ enum class ParseError : uint8_t {
 uint16_t StatusOf(ParseError error);
 std::string_view NameOf(ParseError error);
 
-// One request's head and what parsing it takes. About 3 KiB, and the head's bytes if they were copied.
+// One request's head and what parsing it takes. About 3 KiB, and the head's bytes if they were
+// copied.
 class HeadBuffer {
  public:
   HeadBuffer();
@@ -87,9 +92,9 @@ class HeadBuffer {
 
   RequestHead head_;
   HeadLimits limits_;
-  bool in_value_ = false;     // The last span was a value, not a name.
+  bool in_value_ = false;  // The last span was a value, not a name.
   bool complete_ = false;
-  bool line_done_ = false;    // The request line is known to be within its limit.
+  bool line_done_ = false;                // The request line is known to be within its limit.
   ParseError error_ = ParseError::kNone;  // Found by a callback.
   alignas(8) std::byte llhttp_[128];      // An llhttp_t, in place; its header stays in the .cc.
 };
@@ -131,7 +136,8 @@ class RequestParser {
   Step Next(std::string_view input);
 
   // The most bytes the body may have, known once the request is routed: to be called after kHead.
-  // Passing it is 413. Until then there is no limit but that nothing is read without being asked for.
+  // Passing it is 413. Until then there is no limit but that nothing is read without being asked
+  // for.
   void LimitBody(uint64_t bytes_max);
 
   bool between_requests() const { return state_ == State::kBetween; }
@@ -159,7 +165,7 @@ class RequestParser {
   uint8_t empty_line_ = 0;  // Bytes of a CRLF seen before the request line.
   ParseError error_ = ParseError::kNone;
   HeadBuffer* buffer_ = nullptr;
-  uint64_t body_left_ = 0;      // kBody: of Content-Length.
+  uint64_t body_left_ = 0;           // kBody: of Content-Length.
   uint64_t body_room_ = UINT64_MAX;  // Until the body is too large.
   ChunkedDecoder chunks_;
 };

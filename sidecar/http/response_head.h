@@ -3,7 +3,8 @@
 // Threads: any; each object one at a time.
 // Owns:    nothing: the caller's buffer.
 // Limits:  the buffer. What does not fit is not written and `ok()` becomes false.
-// Fails:   by leaving a field out that could split the response (CR, LF, NUL, other control bytes in
+// Fails:   by leaving a field out that could split the response (CR, LF, NUL, other control bytes
+// in
 //          a value; a name that is no token): Field() returns false, the rest goes on.
 #pragma once
 
@@ -19,7 +20,8 @@ namespace catzilla::http {
 
 class ResponseWriter {
  public:
-  ResponseWriter(char* begin, size_t capacity) : begin_(begin), next_(begin), end_(begin + capacity) {}
+  ResponseWriter(char* begin, size_t capacity)
+      : begin_(begin), next_(begin), end_(begin + capacity) {}
 
   // "HTTP/1.1 200 OK\r\n"; always 1.1, whatever the client speaks (RFC 9110 section 6.2).
   void Status(uint16_t status);
@@ -29,7 +31,8 @@ class ResponseWriter {
   void Lines(std::string_view lines) { Append(lines); }
   // "Date: …\r\n" with `date` as DateCache gives it.
   void Date(std::string_view date);
-  // What the connection will do, as far as the client must be told: close for 1.1, keep-alive for 1.0.
+  // What the connection will do, as far as the client must be told: close for 1.1, keep-alive
+  // for 1.0.
   void Connection(bool keep_alive, int minor_version);
   // The empty line. Returns ok().
   bool End() {

@@ -31,9 +31,9 @@ TEST(ResponseWriter, WritesAHead) {
 TEST(ResponseWriter, LeavesOutFieldsThatCouldSplitTheAnswer) {
   char buffer[256];
   ResponseWriter writer(buffer, sizeof(buffer));
-  for (const std::string_view value : {std::string_view("a\r\nSet-Cookie: x"), std::string_view("a\nb"),
-                                       std::string_view("a\rb"), std::string_view("a\0b", 3),
-                                       std::string_view("\x7f"), std::string_view("\x01")}) {
+  for (const std::string_view value :
+       {std::string_view("a\r\nSet-Cookie: x"), std::string_view("a\nb"), std::string_view("a\rb"),
+        std::string_view("a\0b", 3), std::string_view("\x7f"), std::string_view("\x01")}) {
     EXPECT_FALSE(writer.Field("Location", value));
   }
   for (const std::string_view name : {"", "A B", "A:", "A\r\n", "\xc3\xa9"}) {
@@ -119,9 +119,10 @@ TEST(ErrorPage, IsHtmlForBrowsersAndJsonForTheRest) {
 TEST(ErrorPage, EscapesWhatItIsGiven) {
   std::string json;
   AppendErrorPage(ErrorFormat::kJson, 404, "no \"<b>\"\n", "id-1", json);
-  EXPECT_EQ(json,
-            "{\"error\":{\"status\":404,\"reason\":\"Not Found\",\"detail\":\"no \\\"<b>\\\"\\u000a\","
-            "\"request_id\":\"id-1\"}}\n");
+  EXPECT_EQ(
+      json,
+      "{\"error\":{\"status\":404,\"reason\":\"Not Found\",\"detail\":\"no \\\"<b>\\\"\\u000a\","
+      "\"request_id\":\"id-1\"}}\n");
   std::string html;
   AppendErrorPage(ErrorFormat::kHtml, 404, "<script>", "", html);
   EXPECT_EQ(html.find("<script>"), std::string::npos);

@@ -48,7 +48,7 @@ size_t Utf8Step(std::string_view text, bool* valid) {
   *valid = true;
   if (first < 0x80) return 1;
   size_t length = 0;
-  uint8_t low = 0x80;   // Of the second byte.
+  uint8_t low = 0x80;  // Of the second byte.
   uint8_t high = 0xbf;
   if (first >= 0xc2 && first <= 0xdf) {
     length = 2;

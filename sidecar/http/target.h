@@ -1,5 +1,5 @@
-// Paths and queries of request targets: percent-decoding, once; dot segments; form decoding exactly as
-// Python's urllib does it, so that the app and the sidecar see the same request.
+// Paths and queries of request targets: percent-decoding, once; dot segments; form decoding exactly
+// as Python's urllib does it, so that the app and the sidecar see the same request.
 //
 // Pure; any thread. Results are views into the argument when there was nothing to decode, else into
 // the caller's scratch string. Allocates only when scratch must grow.

@@ -23,8 +23,8 @@ inline std::unique_ptr<HeadBuffer> ParseHeadForTest(std::string_view text) {
 }
 
 // "GET /path" and lines like "If-None-Match: *"; Host is added.
-inline std::unique_ptr<HeadBuffer> ParseLinesForTest(std::string_view method_and_target,
-                                                     std::initializer_list<std::string_view> lines) {
+inline std::unique_ptr<HeadBuffer> ParseLinesForTest(
+    std::string_view method_and_target, std::initializer_list<std::string_view> lines) {
   std::string text(method_and_target);
   text += " HTTP/1.1\r\nHost: test\r\n";
   for (const std::string_view line : lines) text.append(line).append("\r\n");
