@@ -55,7 +55,7 @@ void Acceptor::OnAccept(int fd, const sockaddr_storage&) { Adopt(fd); }
 
 void Acceptor::Adopt(int fd) {
   auto connection = std::make_unique<Greeting>(*this, loop_, registry_);
-  if (!connection->Open(fd, loop_.now().monotonic_us + kHelloUs)) return;
+  if (!connection->Open(fd, loop_.now().monotonic_us + options_.hello_timeout_us)) return;
   Greeting& greeting = *connection;
   connections_.push_back(std::move(connection));
   std::string who;

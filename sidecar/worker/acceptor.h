@@ -6,7 +6,7 @@
 //
 // Threads: the loop's it was made on (loop 0), but for PostControlGoaway().
 // Owns:    the listening socket with its file, connections that have not said HELLO, control connections.
-// Limits:  kConnectionsMax, before HELLO (for kHelloUs each) and control ones together.
+// Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones together.
 // Fails:   Open() with a sentence that names the remedy. A worker's faults are its own: GOAWAY and close.
 #pragma once
 
@@ -31,6 +31,7 @@ struct AcceptorOptions {
   std::string path;
   mode_t mode = 0660;
   std::vector<uid_t> uids;  // Besides our own and root; the token is asked for in any case.
+  int64_t hello_timeout_us = 5'000'000;
 };
 
 struct ControlMessage {
@@ -68,7 +69,6 @@ class Acceptor final : public ControlLinks,
   friend class Greeting;
   static constexpr size_t kConnectionsMax = 1024;
   static constexpr size_t kMailboxMax = 4096;
-  static constexpr int64_t kHelloUs = 5'000'000;
   static constexpr int64_t kTickUs = 500'000;
 
   void OnAccept(int fd, const sockaddr_storage& peer) override;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <cstdlib>
 
@@ -88,6 +89,62 @@ TEST(AcceptorTest, FirstFrameMustBeHelloAndNothingMayFollowIt) {
   }
   EXPECT_EQ(rig.acceptor.connections(), 0u);
   EXPECT_TRUE(rig.pool->Status().workers.empty());
+}
+
+TEST(AcceptorTest, ConnectionThatSaysNothingIsLetGo) {
+  Rig rig;
+  auto silent = rig.Connect("");
+  auto slow = rig.Connect(rig.Begin().Frame(Purpose::kControl, 0).substr(0, 50));
+  ASSERT_TRUE(rig.Until([&] { return silent->closed() && slow->closed(); }));
+  Frame frame;
+  ASSERT_TRUE(slow->Take(FrameType::kGoaway, &frame));
+  EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(GoawayCode::kHelloLate));
+}
+
+TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  char folder[] = "/tmp/catzilla-acceptor-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  ASSERT_EQ(::chmod(folder, 0755), 0);
+  const std::string path = std::string(folder) + "/worker.sock";
+  loop::Loop loop;
+  Registry registry{RegistryOptions{}};
+  loop::Wheel wheel(loop);
+  Dispatcher dispatcher(loop, wheel, registry);
+  config::Pool config;
+  auto pool = registry.Configure(config);
+  HelloText hello;
+  hello.ticket = *registry.BeginGeneration("app", hello.table_hash, 1);
+  Acceptor acceptor(loop, registry, {path, 0666, {4242}});
+  ASSERT_TRUE(acceptor.Open().ok());
+  for (const auto& [uid, taken] : {std::pair<uid_t, bool>{65534, false}, {4242, true}}) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (::setuid(uid) != 0) ::_exit(90);
+      const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      path.copy(address.sun_path, sizeof address.sun_path - 1);
+      if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) ::_exit(91);
+      const std::string frame = hello.Frame(Purpose::kControl, 0);
+      (void)!::send(fd, frame.data(), frame.size(), MSG_NOSIGNAL);  // Perhaps refused already.
+      char answer[kFrameHeaderBytes];
+      if (::recv(fd, answer, sizeof answer, MSG_WAITALL) != sizeof answer) ::_exit(93);
+      ::_exit(answer[4]);  // The type of the first frame.
+    }
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = ::waitpid(child, &status, WNOHANG)) == 0) loop.RunOnce(true);
+    ASSERT_EQ(ended, child);
+    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(taken ? FrameType::kHelloAck
+                                                          : FrameType::kGoaway));
+  }
+  acceptor.Close();
+  dispatcher.Close();
+  wheel.Close();
+  loop.DrainHandles();
+  ::rmdir(folder);
 }
 
 TEST(AcceptorTest, HelloMayComeByteByByte) {

@@ -98,6 +98,7 @@ void Channel::SendBody(Call& call, std::string_view bytes, bool last) {
   send_window_ -= bytes.size();
   call.body_bytes_sent_ += bytes.size();
   if (call.body_bytes_sent_ > 0) call.request_.clear();  // It cannot be sent a second time.
+  dispatcher_.RenewDeadline(call);
   do {
     const std::string_view part = bytes.substr(0, limits_.data_bytes_max);
     bytes.remove_prefix(part.size());

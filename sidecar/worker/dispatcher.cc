@@ -94,6 +94,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   call.queued_us_ = now_us;
   call.soft_due_us_ =
       spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool->request_timeout_us();
+  call.budget_us_ = std::max<int64_t>(1, call.soft_due_us_ - call.started_us_);
   call.body_bytes_sent_ = 0;
   call.body_over_ = false;
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
@@ -218,10 +219,19 @@ void Dispatcher::OnCallDeadline(Call& call) {
   }
 }
 
-// A handler that nobody waits for any more may run until then; it keeps its credit meanwhile.
+// A handler that nobody waits for any more keeps its credit; this is how long it may go on doing so. The time
+// counts from now: a stream of hours that its client leaves has all of it.
 void Dispatcher::ArmHard(Call& call) {
-  const int64_t now_us = loop_.now().monotonic_us;
-  wheel_.Arm(call, std::max(now_us + 1, call.started_us_ + call.pool_->hard_timeout_us()));
+  const int64_t grace_us = call.pool_->hard_timeout_us() - call.pool_->request_timeout_us();
+  wheel_.Arm(call, loop_.now().monotonic_us + std::max<int64_t>(grace_us, loop::Wheel::kTickUs));
+}
+
+// While the body moves, the client or the app is at work on it, and other deadlines watch their pace; the
+// time for the answer begins again.
+void Dispatcher::RenewDeadline(Call& call) {
+  if (call.response_seen_) return;
+  call.soft_due_us_ = loop_.now().monotonic_us + call.budget_us_;
+  wheel_.Arm(call, call.soft_due_us_);
 }
 
 void Dispatcher::CancelCall(Call& call, CancelCode code) {

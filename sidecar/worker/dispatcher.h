@@ -92,6 +92,7 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   void OnCallDeadline(Call& call);
   void ArmQueued(Call& call);
   void ArmHard(Call& call);
+  void RenewDeadline(Call& call);
   int64_t DrainDue() const;
 
   // From Channel: the call has lost its lane. Sends it again if that is allowed, else it fails.

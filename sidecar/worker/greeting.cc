@@ -227,7 +227,7 @@ void Greeting::Goaway(GoawayCode code) {
 void Greeting::Tick() {
   if (state_ == State::kGone || loop_.now().monotonic_us < due_us_) return;
   if (state_ == State::kHello) {
-    return Refuse({GoawayCode::kHelloLate, "no HELLO within five seconds"});
+    return Refuse({GoawayCode::kHelloLate, "HELLO did not come in time"});
   }
   due_us_ = loop_.now().monotonic_us + registry_.options().ping_interval_us;
   if (ping_open_) {

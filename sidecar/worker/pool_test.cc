@@ -208,6 +208,50 @@ TEST(PoolTest, SoftDeadlineIsForTheBeginningOfTheAnswerOnly) {
   EXPECT_TRUE(notes.ended);
 }
 
+TEST(PoolTest, SoftDeadlineWaitsWhileTheBodyMoves) {
+  Notes notes;
+  config::Pool config;
+  config.request_timeout_us = 300'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  Call* call = nullptr;
+  rig.StartOn(*worker.lane, notes, &call, [](RequestSpec& spec) {
+    spec.method = "PUT";
+    spec.body_mode = BodyMode::kStreaming;
+  });
+  // An upload three times as long as the deadline, a byte every turn.
+  const int64_t end_us = base::ReadClock().monotonic_us + 900'000;
+  rig.Until([&] {
+    if (!notes.ended && call->body_window() > 0) call->SendBody("b", false);
+    return notes.ended || base::ReadClock().monotonic_us > end_us;
+  });
+  EXPECT_TRUE(notes.notes.empty());
+  // It stops, and nothing comes: then the time is up.
+  ASSERT_TRUE(rig.Until([&] { return notes.ended; }));
+  EXPECT_EQ(notes.notes, (Lines{"failure timeout"}));
+}
+
+TEST(PoolTest, StreamThatItsClientLeavesHasItsGraceFromThenOn) {
+  Notes notes;
+  config::Pool config;
+  config.request_timeout_us = 20'000;
+  config.hard_timeout_us = 2'000'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  Call* call = nullptr;
+  const uint32_t stream = rig.StartOn(*worker.lane, notes, &call, [](RequestSpec& spec) {
+    spec.accept_us = 1;  // It has streamed since the machine was started.
+    spec.deadline_us = INT64_MAX / 2;
+  });
+  worker.lane->Respond(stream, "", 0);
+  rig.Pump();
+  call->Cancel(CancelCode::kClientGone);
+  const int64_t end_us = base::ReadClock().monotonic_us + 500'000;
+  rig.Until([&] { return base::ReadClock().monotonic_us > end_us; });
+  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kHardTimeout), 0);
+  ASSERT_TRUE(rig.Until([&] { return rig.events.Count(WorkerEvent::Kind::kHardTimeout) == 1; }));
+}
+
 TEST(PoolTest, HardDeadlineRecyclesTheWorkerOnce) {
   Notes notes;
   config::Pool config;

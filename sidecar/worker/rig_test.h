@@ -214,7 +214,7 @@ class Rig {
       : wheel(loop),
         registry(std::move(options)),
         dispatcher(loop, wheel, registry),
-        acceptor(loop, registry, {"/nonexistent", 0600, {}}) {
+        acceptor(loop, registry, {"/nonexistent", 0600, {}, 50'000}) {
     registry.SetEvents(&events);
     config.name = "app";
     pool = registry.Configure(config);
