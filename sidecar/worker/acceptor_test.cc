@@ -117,6 +117,7 @@ TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
   hello.ticket = *registry.BeginGeneration("app", hello.table_hash, 1);
   Acceptor acceptor(loop, registry, {path, 0666, {4242}});
   ASSERT_TRUE(acceptor.Open().ok());
+  bool confined = false;
   for (const auto& [uid, taken] : {std::pair<uid_t, bool>{65534, false}, {4242, true}}) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
@@ -137,6 +138,8 @@ TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
     pid_t ended = 0;
     while ((ended = ::waitpid(child, &status, WNOHANG)) == 0) loop.RunOnce(true);
     ASSERT_EQ(ended, child);
+    confined = WEXITSTATUS(status) == 90;
+    if (confined) break;
     EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(taken ? FrameType::kHelloAck
                                                           : FrameType::kGoaway));
   }
@@ -145,6 +148,7 @@ TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
   wheel.Close();
   loop.DrainHandles();
   ::rmdir(folder);
+  if (confined) GTEST_SKIP() << "this root may not become somebody else (a sandbox)";
 }
 
 TEST(AcceptorTest, HelloMayComeByteByByte) {
