@@ -1,14 +1,41 @@
 #include "sidecar/ops/exposition.h"
 
 #include <charconv>
-#include <utility>
 #include <cmath>
+#include <utility>
 
 namespace catzilla::ops {
 namespace {
 
+// The length of the UTF-8 sequence that `text` begins with, 0 if it is none (RFC 3629).
+size_t SequenceLength(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xf5   ? 0
+                        : first >= 0xf0 ? 4
+                        : first >= 0xe0 ? 3
+                        : first >= 0xc2 ? 2
+                                        : 0;
+  if (length == 0 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool surrogate = first == 0xed && byte(1) > 0x9f;
+  const bool beyond = first == 0xf4 && byte(1) > 0x8f;
+  return overlong || surrogate || beyond ? 0 : length;
+}
+
 void AppendEscaped(std::string& text, std::string_view value, bool quotes) {
-  for (const char c : value) {
+  while (!value.empty()) {
+    const size_t length = SequenceLength(value);
+    if (length == 0) {
+      text += "\xef\xbf\xbd";
+      value.remove_prefix(1);
+      continue;
+    }
+    const char c = value[0];
     if (c == '\\') {
       text += "\\\\";
     } else if (c == '\n') {
@@ -16,8 +43,9 @@ void AppendEscaped(std::string& text, std::string_view value, bool quotes) {
     } else if (c == '"' && quotes) {
       text += "\\\"";
     } else {
-      text += c;
+      text += value.substr(0, length);
     }
+    value.remove_prefix(length);
   }
 }
 
@@ -27,6 +55,51 @@ std::string Number(double value) {
   char buffer[40];
   const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;
   return std::string(buffer, end);
+}
+
+// A bucket's bound is a float for OpenMetrics ("1.0"); written so for both, the series are the same.
+std::string Bound(double value) {
+  std::string text = Number(value);
+  if (text.find_first_not_of("0123456789") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string_view Trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+// Takes what is before the next `separator`.
+std::string_view TakeUntil(std::string_view& rest, char separator) {
+  const size_t at = rest.find(separator);
+  const std::string_view taken = rest.substr(0, at);
+  rest = at == std::string_view::npos ? std::string_view() : rest.substr(at + 1);
+  return Trimmed(taken);
+}
+
+// One element of Accept: its type, and how much it is wanted.
+struct Wanted {
+  std::string_view type;
+  std::string_view version;
+  double quality = 1;
+};
+
+Wanted ParseWanted(std::string_view element) {
+  Wanted wanted;
+  wanted.type = TakeUntil(element, ';');
+  while (!element.empty()) {
+    std::string_view parameter = TakeUntil(element, ';');
+    const std::string_view name = TakeUntil(parameter, '=');
+    const std::string_view value = Trimmed(parameter);
+    if (name == "version") wanted.version = value;
+    if (name == "q") {
+      double quality = 0;
+      const auto parsed = std::from_chars(value.data(), value.data() + value.size(), quality);
+      wanted.quality = parsed.ec == std::errc() ? quality : 0;
+    }
+  }
+  return wanted;
 }
 
 std::string_view TypeName(MetricType type, bool open_metrics) {
@@ -43,34 +116,46 @@ std::string_view TypeName(MetricType type, bool open_metrics) {
   return "unknown";
 }
 
+std::string_view Suffix(MetricType type) {
+  if (type == MetricType::kCounter) return "_total";
+  if (type == MetricType::kInfo) return "_info";
+  return {};
+}
+
 }  // namespace
 
 void Exposition::Family(const MetricFamily& family) {
   family_ = family;
   // Text format: the heading names the sample, suffix included; OpenMetrics: the family.
   std::string name(family.name);
-  if (!open_metrics_ && family.type == MetricType::kCounter) name += "_total";
-  if (!open_metrics_ && family.type == MetricType::kInfo) name += "_info";
+  if (!open_metrics_) name += Suffix(family.type);
   text_ += "# HELP " + name + " ";
-  AppendEscaped(text_, family.help, false);
+  AppendEscaped(text_, family.help, open_metrics_);  // Only OpenMetrics escapes quotes here.
   text_ += "\n# TYPE " + name + " ";
   text_ += TypeName(family.type, open_metrics_);
   text_ += '\n';
 }
 
 void Exposition::Sample(const Labels& labels, double value) {
-  std::string_view suffix;
-  if (family_.type == MetricType::kCounter) suffix = "_total";
-  if (family_.type == MetricType::kInfo) suffix = "_info";
-  Line(suffix, labels, Number(value));
+  Line(Suffix(family_.type), labels, Number(value));
 }
 
+// Exactly: a double has 53 bits.
 void Exposition::Sample(const Labels& labels, uint64_t value) {
-  Sample(labels, static_cast<double>(value));
+  Line(Suffix(family_.type), labels, std::to_string(value));
 }
 
-void Exposition::HistogramSample(std::string_view suffix, const Labels& labels, double value) {
-  Line(suffix, labels, Number(value));
+void Exposition::Histogram(std::pair<std::string_view, std::string_view> label,
+                           std::span<const double> bounds, std::span<const uint64_t> buckets,
+                           double sum) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    count += buckets[i];
+    const std::string bound = i < bounds.size() ? Bound(bounds[i]) : "+Inf";
+    Line("_bucket", {label, {"le", bound}}, std::to_string(count));
+  }
+  Line("_sum", {label}, Number(sum));
+  Line("_count", {label}, std::to_string(count));
 }
 
 void Exposition::Line(std::string_view suffix, const Labels& labels, std::string_view value) {
@@ -101,6 +186,22 @@ std::string Exposition::Finish() && {
 std::string_view Exposition::ContentType(bool open_metrics) {
   return open_metrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                       : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+bool Exposition::PrefersOpenMetrics(std::string_view accept) {
+  double open = 0;
+  double plain = 0;
+  while (!accept.empty()) {
+    const Wanted wanted = ParseWanted(TakeUntil(accept, ','));
+    if (wanted.type == "application/openmetrics-text") {
+      // Version 0.0.1 is the draft before info and exemplars; it is not spoken here.
+      const bool known = wanted.version.empty() || wanted.version == "1.0.0";
+      if (known && wanted.quality > open) open = wanted.quality;
+    } else if (wanted.type == "text/plain" && wanted.quality > plain) {
+      plain = wanted.quality;
+    }
+  }
+  return open > 0 && open >= plain;
 }
 
 }  // namespace catzilla::ops

@@ -6,13 +6,23 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <utility>
 
 #include "sidecar/http/request_parser.h"
 #include "sidecar/http/response_head.h"
 
 namespace catzilla::ops {
+namespace {
 
-// One scraper or prober. Answers in order, one request at a time, from one string.
+constexpr size_t kReadBytes = 8192;
+constexpr int64_t kLingerUs = 1'000'000;
+
+}  // namespace
+
+// One scraper or prober: questions one at a time, each answer from one string.
+//
+//   kServing --answer that ends it--> kLingering --client has read it, or kLingerUs--> closed
 class OpsConnection final : private loop::Poll::Handler, private loop::Deadline {
  public:
   OpsConnection(OpsServer& server, loop::Loop& loop)
@@ -21,75 +31,116 @@ class OpsConnection final : private loop::Poll::Handler, private loop::Deadline 
 
   bool Open(int fd) {
     if (!poll_.Open(fd)) return false;
-    Touch();
+    Wait(server_.limits_.wait_us);
     poll_.Watch(loop::kReadable);
     return true;
   }
   void Close() { poll_.Close(); }
+  bool open() const { return poll_.open(); }
+  int64_t silent_since_us() const { return due_us(); }
 
  private:
-  void OnReady(unsigned ready) override {
-    Touch();
-    if ((ready & loop::kWritable) != 0 && !output_.empty() && !Flush()) return;
-    if ((ready & loop::kReadable) != 0) Read();
+  enum class State : uint8_t { kServing, kLingering };
+
+  void OnReady(unsigned) override {
+    if (state_ == State::kLingering) {
+      Discard();
+      return;
+    }
+    if (!output_.empty() && !Flush()) return;
+    if (output_.empty() && input_.empty() && !Read()) return;
+    if (output_.empty()) Ask();
+    if (output_.empty() || Flush()) WatchForNext();
   }
   void OnClosed() override { server_.OnConnectionClosed(*this); }
   void OnDeadline() override { Close(); }
-  void Touch() { server_.wheel_.Arm(*this, loop_.now().monotonic_us + OpsServer::kIdleUs); }
+  // Bytes that trickle in do not move it: only a whole head, or a whole answer taken, does.
+  void Wait(int64_t us) { server_.wheel_.Arm(*this, loop_.now().monotonic_us + us); }
 
-  void Read() {
-    char buffer[8192];
+  // False: closed, or there is nothing.
+  bool Read() {
+    char buffer[kReadBytes];
     const ssize_t bytes = ::recv(poll_.fd(), buffer, sizeof(buffer), 0);
-    if (bytes <= 0) {
-      if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (bytes > 0) {
+      input_.assign(buffer, static_cast<size_t>(bytes));
+      return true;
+    }
+    if (bytes == 0 || (errno != EAGAIN && errno != EINTR)) {
       Close();
-      return;
+    } else {
+      poll_.Watch(loop::kReadable);
     }
-    std::string_view input(buffer, static_cast<size_t>(bytes));
-    while (!input.empty() && !closing_) Parse(&input);
-    Flush();
+    return false;
   }
 
-  void Parse(std::string_view* input) {
-    if (parser_.between_requests()) parser_.Begin(&head_, {});
-    const http::RequestParser::Step step = parser_.Next(*input);
-    input->remove_prefix(step.consumed);
-    if (step.event == http::RequestParser::Event::kError) {
-      output_ += server_.Answer("", "", false, true);
-      closing_ = true;
-    }
-    if (step.event != http::RequestParser::Event::kHead) return;
-    const http::RequestHead& request = head_.head();
-    // Bodies are not read: after one the connection ends.
-    closing_ = !request.keep_alive() || request.has_body();
-    const auto accept = request.Find(http::HeaderId::kAccept);
-    const bool open_metrics =
-        accept.has_value() && accept->find("application/openmetrics-text") != std::string_view::npos;
-    output_ += server_.Answer(request.method_text(), request.path(), open_metrics, closing_);
-  }
-
-  // False: closed.
-  bool Flush() {
-    while (!output_.empty()) {
-      const ssize_t written = ::send(poll_.fd(), output_.data(), output_.size(), MSG_NOSIGNAL);
-      if (written < 0) {
-        if (errno == EINTR) continue;
-        if (errno != EAGAIN) {
-          Close();
-          return false;
-        }
-        poll_.Watch(loop::kWritable);
-        return true;
+  // Answers the first request in `input_`, if all of its head is there.
+  void Ask() {
+    while (!input_.empty() && output_.empty()) {
+      if (parser_.between_requests()) parser_.Begin(&head_, {});
+      const http::RequestParser::Step step = parser_.Next(input_);
+      if (step.event == http::RequestParser::Event::kHead) {
+        Answer(Question(head_.head()));
+      } else if (step.event == http::RequestParser::Event::kError) {
+        OpsServer::Question question;
+        question.refused = step.status;
+        question.close = true;
+        Answer(question);
       }
-      output_.erase(0, static_cast<size_t>(written));
+      input_.erase(0, step.consumed);
     }
-    if (closing_) {
-      ::shutdown(poll_.fd(), SHUT_WR);
-      Close();
-      return false;
+  }
+
+  static OpsServer::Question Question(const http::RequestHead& request) {
+    OpsServer::Question question;
+    question.method = request.method_text();
+    question.path = request.path();
+    const auto accept = request.Find(http::HeaderId::kAccept);
+    question.open_metrics = accept.has_value() && Exposition::PrefersOpenMetrics(*accept);
+    question.close = !request.keep_alive() || request.has_body();
+    question.minor_version = request.minor_version();
+    return question;
+  }
+
+  void Answer(const OpsServer::Question& question) {
+    output_ = server_.Answer(question);
+    written_ = 0;
+    last_ = question.close;
+    Wait(server_.limits_.wait_us);
+  }
+
+  // True: all of it is written. False: the rest waits for the client, or the connection has gone.
+  bool Flush() {
+    while (written_ < output_.size()) {
+      const ssize_t bytes = ::send(poll_.fd(), output_.data() + written_, output_.size() - written_,
+                                   MSG_NOSIGNAL);
+      if (bytes > 0) {
+        written_ += static_cast<size_t>(bytes);
+      } else if (bytes < 0 && errno == EAGAIN) {
+        poll_.Watch(loop::kWritable);
+        return false;
+      } else if (bytes == 0 || errno != EINTR) {
+        Close();
+        return false;
+      }
     }
+    output_ = std::string();  // An idle connection keeps no memory of a scrape.
+    Wait(server_.limits_.wait_us);
+    if (!last_) return true;
+    // Closing with unread bytes would reset the connection, and the client might lose its answer.
+    state_ = State::kLingering;
+    ::shutdown(poll_.fd(), SHUT_WR);
+    Wait(kLingerUs);
     poll_.Watch(loop::kReadable);
-    return true;
+    return false;
+  }
+
+  // What is here already is asked in the next turn: one client with many requests holds up nobody.
+  void WatchForNext() { poll_.Watch(input_.empty() ? loop::kReadable : loop::kWritable); }
+
+  void Discard() {
+    char buffer[kReadBytes];
+    const ssize_t bytes = ::recv(poll_.fd(), buffer, sizeof(buffer), 0);
+    if (bytes == 0 || (bytes < 0 && errno != EAGAIN && errno != EINTR)) Close();
   }
 
   OpsServer& server_;
@@ -97,20 +148,24 @@ class OpsConnection final : private loop::Poll::Handler, private loop::Deadline 
   loop::Poll poll_;
   http::HeadBuffer head_;
   http::RequestParser parser_;
-  std::string output_;
-  bool closing_ = false;
+  State state_ = State::kServing;
+  bool last_ = false;      // The connection ends with this answer.
+  std::string input_;      // Read and not yet asked; at most kReadBytes.
+  std::string output_;     // The answer that is being written...
+  size_t written_ = 0;     // ...and how much of it is.
 };
 
-OpsServer::OpsServer(HealthSource& health, std::vector<MetricsSource*> sources)
+OpsServer::OpsServer(HealthSource& health, std::vector<MetricsSource*> sources, OpsLimits limits)
     : health_(health),
       sources_(std::move(sources)),
+      limits_(limits),
       wheel_(loop_),
       stop_(loop_, *this),
       listener_(loop_, *this) {}
 
 OpsServer::~OpsServer() {
   Stop();
-  if (!thread_.joinable() && !stopped_) OnWakeup();
+  if (!stopped_) OnWakeup();
   loop_.DrainHandles();
 }
 
@@ -140,12 +195,23 @@ void OpsServer::OnWakeup() {
 }
 
 void OpsServer::OnAccept(int fd, const sockaddr_storage&) {
-  if (connections_.size() >= kConnectionsMax) {
-    ::close(fd);
-    return;
-  }
+  MakeRoom();
   connections_.push_back(std::make_unique<OpsConnection>(*this, loop_));
   if (!connections_.back()->Open(fd)) connections_.pop_back();
+}
+
+// Closed ones stay in the list until the loop has told them.
+void OpsServer::MakeRoom() {
+  size_t open = 0;
+  OpsConnection* silent = nullptr;
+  for (const auto& connection : connections_) {
+    if (!connection->open()) continue;
+    ++open;
+    if (silent == nullptr || connection->silent_since_us() < silent->silent_since_us()) {
+      silent = connection.get();
+    }
+  }
+  if (open >= limits_.connections_max && silent != nullptr) silent->Close();
 }
 
 void OpsServer::OnConnectionClosed(OpsConnection& connection) {
@@ -158,47 +224,51 @@ std::string OpsServer::Scrape(bool open_metrics) {
   return std::move(out).Finish();
 }
 
-std::string OpsServer::Answer(std::string_view method, std::string_view path, bool open_metrics,
-                              bool close) {
-  uint16_t status = 200;
-  std::string body;
-  std::string_view type = "text/plain; charset=utf-8";
-  const auto probe = [&](const Health& health) {
-    status = health.good ? 200 : 503;
-    body = health.text;
+uint16_t OpsServer::StatusAndBody(const Question& question, std::string* body) {
+  const auto probe = [&](Health health) -> uint16_t {
+    *body = std::move(health.text);
+    return health.good ? 200 : 503;
   };
-  if (method.empty()) {
-    status = 400;
-  } else if (method != "GET" && method != "HEAD") {
-    status = 405;
-  } else if (path == "/metrics") {
-    body = Scrape(open_metrics);
-    type = Exposition::ContentType(open_metrics);
-  } else if (path == "/livez") {
-    probe(health_.Live());
-  } else if (path == "/readyz") {
-    probe(health_.Ready());
-  } else if (path == "/startupz") {
-    probe(health_.Started());
-  } else {
-    status = 404;
+  if (question.refused != 0) {
+    *body = "this is not a request that can be answered\n";
+    return question.refused;
   }
-  if (status >= 400 && body.empty()) {
-    body = "there is /metrics, /livez, /readyz and /startupz, for GET\n";
+  const bool metrics = question.path == "/metrics";
+  if (!metrics && question.path != "/livez" && question.path != "/readyz" &&
+      question.path != "/startupz") {
+    *body = "there is /metrics, /livez, /readyz and /startupz\n";
+    return 404;
   }
+  if (question.method != "GET" && question.method != "HEAD") {
+    *body = "only GET and HEAD are answered here\n";
+    return 405;
+  }
+  if (question.path == "/livez") return probe(health_.Live());
+  if (question.path == "/readyz") return probe(health_.Ready());
+  if (question.path == "/startupz") return probe(health_.Started());
+  *body = Scrape(question.open_metrics);
+  return 200;
+}
+
+std::string OpsServer::Answer(const Question& question) {
+  std::string body;
+  const uint16_t status = StatusAndBody(question, &body);
+  const bool scrape = status == 200 && question.path == "/metrics";
   char head[512];
   http::ResponseWriter writer(head, sizeof(head));
-  writer.Status(status);
   http::DateCache date;
+  writer.Status(status);
   writer.Date(date.Get(loop_.now().wall_s()));
-  writer.Field("Content-Type", type);
+  writer.Field("Content-Type", scrape ? Exposition::ContentType(question.open_metrics)
+                                      : "text/plain; charset=utf-8");
   writer.Field("Content-Length", uint64_t{body.size()});
   writer.Field("Cache-Control", "no-store");
+  if (scrape) writer.Field("Vary", "Accept");
   if (status == 405) writer.Field("Allow", "GET, HEAD");
-  writer.Connection(!close, 1);
+  writer.Connection(!question.close, question.minor_version);
   writer.End();
   std::string answer(writer.bytes());
-  if (method != "HEAD") answer += body;
+  if (question.method != "HEAD") answer += body;
   return answer;
 }
 

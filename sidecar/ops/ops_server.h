@@ -3,14 +3,16 @@
 // Threads: constructor, Start() and Stop() by main; the rest on its own thread, which also calls the
 //          sources.
 // Owns:    its loop, listener and connections.
-// Limits:  kConnectionsMax connections, kHeadBytesMax of a head, kIdleUs for whatever a client does. Bodies
-//          are not read.
+// Limits:  OpsLimits; one more connection than that closes the one that has been silent longest, so a
+//          probe always gets through. Bodies are not read: they end the connection. A connection gets
+//          one answer per turn, and its next request is looked at when it has taken that one.
 // Fails:   Start() with a sentence and its remedy.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -26,9 +28,14 @@ namespace catzilla::ops {
 
 class OpsConnection;
 
+struct OpsLimits {
+  size_t connections_max = 64;
+  int64_t wait_us = 30'000'000;  // For a whole head, and then for a client to take the whole answer.
+};
+
 class OpsServer final : private loop::Listener::Handler, private loop::Wakeup::Handler {
  public:
-  OpsServer(HealthSource& health, std::vector<MetricsSource*> sources);
+  OpsServer(HealthSource& health, std::vector<MetricsSource*> sources, OpsLimits limits = {});
   ~OpsServer();  // Stops.
   OpsServer(const OpsServer&) = delete;
   OpsServer& operator=(const OpsServer&) = delete;
@@ -39,18 +46,29 @@ class OpsServer final : private loop::Listener::Handler, private loop::Wakeup::H
 
  private:
   friend class OpsConnection;
-  static constexpr size_t kConnectionsMax = 64;
-  static constexpr int64_t kIdleUs = 30'000'000;
+
+  // What a request asks, as far as anybody here wants to know.
+  struct Question {
+    std::string_view method;
+    std::string_view path;
+    uint16_t refused = 0;  // The status of a head that cannot be read; 0: it could.
+    bool open_metrics = false;
+    bool close = false;
+    int minor_version = 1;
+  };
 
   void OnAccept(int fd, const sockaddr_storage& peer) override;
   void OnWakeup() override;
   void OnConnectionClosed(OpsConnection& connection);
+  void MakeRoom();
   // The whole answer to one request.
-  std::string Answer(std::string_view method, std::string_view path, bool open_metrics, bool close);
+  std::string Answer(const Question& question);
+  uint16_t StatusAndBody(const Question& question, std::string* body);
   std::string Scrape(bool open_metrics);
 
   HealthSource& health_;
   const std::vector<MetricsSource*> sources_;
+  const OpsLimits limits_;
   loop::Loop loop_;
   loop::Wheel wheel_;
   loop::Wakeup stop_;
