@@ -57,10 +57,14 @@ std::string Number(double value) {
   return std::string(buffer, end);
 }
 
-// A bucket's bound is a float for OpenMetrics ("1.0"); written so for both, the series are the same.
+// A bucket's bound, 0.0005 and not 5e-04. OpenMetrics wants a float ("1.0"); written so for both
+// formats, the series are the same.
 std::string Bound(double value) {
-  std::string text = Number(value);
-  if (text.find_first_not_of("0123456789") == std::string::npos) text += ".0";
+  char buffer[40];
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed).ptr;
+  std::string text(buffer, end);
+  if (text.find('.') == std::string::npos) text += ".0";
   return text;
 }
 
