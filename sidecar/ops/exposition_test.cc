@@ -122,7 +122,8 @@ TEST(Exposition, NegotiatesTheFormat) {
       {"text/plain ; q=0.5 ,application/openmetrics-text ; q=0.75", true},
       {"application/openmetrics-text;q=x", false},
       // Prometheus 2.42, and 3.
-      {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+      {"application/openmetrics-text;version=1.0.0,"
+       "application/openmetrics-text;version=0.0.1;q=0.75,"
        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
        true},
       {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"

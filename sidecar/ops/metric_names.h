@@ -17,9 +17,9 @@ namespace catzilla::ops {
   METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                               \
          "Answers by exact status code; 499 is a client that left before its answer.")             \
   METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",       \
-         "From the first byte of a request to the last byte of its answer given to the kernel.")   \
+         "From a request's head until its answer was made; not the time the client takes.")        \
   METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                            \
-         "Client connections open now: active (with a request under way) or idle.")                \
+         "Client connections open now: active (an answer is being made) or idle (all others).")    \
   METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",              \
          "Client connections accepted.")                                                           \
   METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",            \
@@ -42,16 +42,12 @@ namespace catzilla::ops {
          "Lookups in the file cache: hit (no system call) or miss (the file is opened).")          \
   METRIC(StaticEvictions, "catzilla_static_evictions", kCounter, "mount",                          \
          "Entries that left the file cache to make room.")                                         \
-  METRIC(StaticSendfiles, "catzilla_static_sendfiles", kCounter, "mount",                          \
-         "Answers sent by the kernel from the file, without being read into memory.")              \
   METRIC(StaticOpenErrors, "catzilla_static_open_errors", kCounter, "mount",                       \
          "Files that could not be opened for another reason than not being there.")                \
   METRIC(StaticRevalidations, "catzilla_static_revalidations", kCounter, "mount",                  \
          "Entries checked against the file system while they were still served.")                  \
   METRIC(StaticChanged, "catzilla_static_changed", kCounter, "mount",                              \
          "Checks that found another file than the entry holds.")                                   \
-  METRIC(StaticTruncated, "catzilla_static_truncated", kCounter, "mount",                          \
-         "Answers broken off because the file shrank while it was sent.")                          \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                                \
          "Entries of the mount in the file cache now.")                                            \
   METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                           \

@@ -173,7 +173,9 @@ base::Result<base::Unit, std::string> OpsServer::Start(const loop::TcpAddress& a
   auto sockets = loop::ListenTcp(address, 128, 1);
   if (!sockets.ok()) return base::Fail("ops: " + sockets.error().message);
   port_ = loop::LocalPort((*sockets)[0]);
-  if (!listener_.Open((*sockets)[0])) return base::Fail(std::string("ops: cannot watch the socket"));
+  if (!listener_.Open((*sockets)[0])) {
+    return base::Fail(std::string("ops: the listening socket cannot be watched"));
+  }
   thread_ = std::thread([this] { loop_.Run(); });
   pthread_setname_np(thread_.native_handle(), "ops");
   return base::Unit{};

@@ -1,11 +1,11 @@
 // The ops listener: a small HTTP server for probes and scrapes, on its own thread.
 //
-// Threads: constructor, Start() and Stop() by main; the rest on its own thread, which also calls the
-//          sources.
+// Threads: constructor, Start() and Stop() by main; the rest on its own thread, which also calls
+//          the sources.
 // Owns:    its loop, listener and connections.
-// Limits:  OpsLimits; one more connection than that closes the one that has been silent longest, so a
-//          probe always gets through. Bodies are not read: they end the connection. A connection gets
-//          one answer per turn, and its next request is looked at when it has taken that one.
+// Limits:  OpsLimits; one more connection than that closes the one that has been silent longest, so
+//          a probe always gets through. Bodies are not read: they end the connection. A connection
+//          gets one answer per turn, and its next request waits until it has taken that one.
 // Fails:   Start() with a sentence and its remedy.
 #pragma once
 
@@ -30,7 +30,7 @@ class OpsConnection;
 
 struct OpsLimits {
   size_t connections_max = 64;
-  int64_t wait_us = 30'000'000;  // For a whole head, and then for a client to take the whole answer.
+  int64_t wait_us = 30'000'000;  // For a whole head; then for the client to take all of the answer.
 };
 
 class OpsServer final : private loop::Listener::Handler, private loop::Wakeup::Handler {

@@ -124,7 +124,7 @@ TEST_F(OpsServerTest, AnswersByPathAndMethod) {
       {"GET /livez HTTP/1.1\r\nHost: x", "200 OK", "Content-Length: 3", "ok\n"},
       {"GET /readyz?verbose HTTP/1.1\r\nHost: x", "200 OK", "Cache-Control: no-store", "ok\n"},
       {"GET /startupz HTTP/1.1\r\nHost: x", "200 OK", "Content-Type: text/plain", "ok\n"},
-      {"GET / HTTP/1.1\r\nHost: x", "404 ", "", "there is /metrics, /livez, /readyz and /startupz\n"},
+      {"GET / HTTP/1.1\r\nHost: x", "404 ", "", "is /metrics, /livez, /readyz and /startupz\n"},
       {"POST /elsewhere HTTP/1.1\r\nHost: x", "404 ", "", "/startupz\n"},
       {"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0", "405 ", "Allow: GET, HEAD",
        "only GET and HEAD are answered here\n"},

@@ -207,11 +207,9 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   };
   each(metric::kStaticBodyBytes, Counter::kBytes);
   each(metric::kStaticEvictions, Counter::kEvictions);
-  each(metric::kStaticSendfiles, Counter::kSendfiles);
   each(metric::kStaticOpenErrors, Counter::kOpenErrors);
   each(metric::kStaticRevalidations, Counter::kRevalidations);
   each(metric::kStaticChanged, Counter::kChanged);
-  each(metric::kStaticTruncated, Counter::kTruncated);
   each(metric::kStaticEntries, Counter::kEntries);
   each(metric::kStaticHeldBytes, Counter::kBytesHeld);
 }
@@ -323,7 +321,8 @@ void Metrics::CollectLoops(ops::Exposition& out, const std::vector<LoopView>& lo
     }
   };
   each(metric::kLoopTurns, [](const LoopView& view) { return view.loop->turns(); });
-  each(metric::kLoopBusySeconds, [](const LoopView& view) { return Seconds(view.loop->busy_us()); });
+  each(metric::kLoopBusySeconds,
+       [](const LoopView& view) { return Seconds(view.loop->busy_us()); });
   each(metric::kLoopTurnAge,
        [&](const LoopView& view) { return Seconds(static_cast<uint64_t>(age_us(view))); });
   each(metric::kLoopStalled, [&](const LoopView& view) {
