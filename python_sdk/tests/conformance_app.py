@@ -52,7 +52,7 @@ app = Catzilla(title="Conformance", lifespan=lifespan)
 class Item(BaseModel):
     name: str = Field(min_length=2)
     price: float
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
 
 
 class Oops(Exception):

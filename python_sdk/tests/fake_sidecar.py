@@ -28,7 +28,7 @@ from urllib.parse import unquote_to_bytes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from catzilla._worker import _frames as frames  # noqa: E402
+from catzilla._worker import _frames as frames
 
 Fields = list[tuple[bytes, bytes]]
 

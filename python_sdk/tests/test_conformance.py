@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import HERE, Run, fetch, free_port, real_sidecar, until
+from sdk_harness import HERE, Run, fetch, free_port, real_sidecar, until
 
 MULTIPART = (
     b'--B\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'

@@ -313,8 +313,7 @@ def test_a_broken_rule_closes_the_lane_with_goaway(what: str, data: list[bytes])
         peer.open(1)
         lane, reader = peer.lane, peer.reader
     with pytest.raises(LinkError):
-        for piece in data:
-            lane.feed(piece)
+        [lane.feed(piece) for piece in data]
     assert lane.phase is Phase.CLOSED
     kind, _, _, code, sentence = reader.feed(lane.take())[-1]
     assert kind == f.GOAWAY

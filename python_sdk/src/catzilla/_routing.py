@@ -333,7 +333,8 @@ def _stays_because(app: FastAPI, index: int, prefix: str, table: Table) -> str:
         inside = entry.literal_prefix == prefix or entry.literal_prefix.startswith(prefix + "/")
         if entry.declaration_index < index:
             # A more specific route wins in the sidecar too; a vaguer one wins only in the app.
-            if (entry.kind == "catch_all" or not inside) and _may_overlap(entry.literal_prefix, prefix + "/"):
+            vaguer = not inside and "{" in entry.template and f"{prefix}/".startswith(entry.literal_prefix)
+            if vaguer or (entry.kind == "catch_all" and _may_overlap(entry.literal_prefix, f"{prefix}/")):
                 return f"{entry.template}, declared before it, may answer below it"
         elif inside and not _is_static(entry):
             return f"{entry.template} is declared behind it and would never be reached by FastAPI: declare it before"

@@ -13,7 +13,7 @@ from anyio import to_thread
 from starlette.datastructures import URL
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from catzilla._exceptions import ConfigurationError
 
@@ -66,11 +66,14 @@ class StaticMount(StaticFiles):
         self.root = root
         self.options = options
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.options.ranges and scope["type"] == "http":
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
+        await super().__call__(scope, receive, send)
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         options = self.options
         path = "" if path == "." else path
-        if not options.ranges:
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
         if self._refused(path):
             path = ""  # A directory is 404 here: the same answer as for a missing file.
         elif options.index_file and await self._is_directory(path):

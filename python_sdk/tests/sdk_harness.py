@@ -1,0 +1,127 @@
+"""What several test files share: `catzilla run` with the fake or the real sidecar, and a plain HTTP client."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fake_sidecar import free_port
+
+HERE = Path(__file__).resolve().parent
+FAKE = HERE / "fake_sidecar.py"
+PATIENCE = 30.0
+
+
+def real_sidecar() -> str | None:
+    folder = os.environ.get("CATZILLA_BIN_DIR")
+    path = os.path.join(folder, "catzilla-sidecar") if folder else shutil.which("catzilla-sidecar")
+    return path if path and os.access(path, os.X_OK) else None
+
+
+def until(condition: Any, what: str, timeout: float = PATIENCE) -> Any:
+    """Waits for a state of another process; the value that was true."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(0.02)
+
+
+class Run:
+    """`catzilla run` as a child, with what it says."""
+
+    def __init__(self, directory: Path, target: str, *arguments: str, sidecar: str | None = None, env: Any = None):
+        self.directory = directory
+        self.port = free_port()
+        self.output = directory / f"output-{self.port}.txt"
+        self.record = directory / f"registrations-{self.port}.jsonl"
+        command = [sys.executable, "-m", "catzilla", "run", target, "--app-dir", str(directory)]
+        if "--attach" not in arguments:
+            wrapper = sidecar or str(directory / "fake")
+            if sidecar is None:
+                Path(wrapper).write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
+                os.chmod(wrapper, 0o755)
+            command += ["--port", str(self.port), "--ops-port", str(free_port()), "--sidecar", wrapper]
+        environment = {**os.environ, "FAKE_SIDECAR_RECORD": str(self.record), **(env or {})}
+        environment.pop("CATZILLA_RUNTIME_DIR", None)
+        with open(self.output, "w") as output:
+            self.process = subprocess.Popen(
+                [*command, *arguments], stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=directory
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def said(self, text: str, timeout: float = PATIENCE) -> None:
+        until(lambda: text in self.text or self.process.poll() is not None, f"{text!r} in:\n{self.text}", timeout)
+        assert text in self.text, self.text
+
+    def ready(self) -> Run:
+        self.said("serving ")
+        return self
+
+    def get(self, path: str, method: str = "GET", body: bytes | None = None, headers: Any = None) -> Any:
+        return fetch(self.port, path, method, body, headers)
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+    def children(self) -> dict[int, str]:
+        """Of the master: pid -> command line."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError, IndexError):
+                    if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == self.process.pid:
+                        found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+
+class Reply:
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reply) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{self.status} {self.headers} {self.body[:400]!r}"
+
+
+# A server's own, not the app's.
+_SERVER_FIELDS = {"date", "server", "connection", "transfer-encoding", "keep-alive"}
+
+
+def fetch(port: int, path: str, method: str = "GET", body: bytes | None = None, headers: Any = None) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", "testserver")
+        for name, value in headers or []:
+            connection.putheader(name, value)
+        if body is not None and not any(n.lower() == "transfer-encoding" for n, _ in headers or []):
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        if body:
+            connection.send(body)
+        response = connection.getresponse()
+        fields = [(n.lower(), v) for n, v in response.getheaders() if n.lower() not in _SERVER_FIELDS]
+        return Reply(response.status, fields, response.read())
+    finally:
+        connection.close()
