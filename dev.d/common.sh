@@ -5,16 +5,35 @@ CATZILLA_TOP=$(pwd)
 export CATZILLA_TOP
 VENV=$CATZILLA_TOP/.venv
 DEPS=$CATZILLA_TOP/.deps
-LLHTTP_SDIST=httptools==0.9.0
-LLHTTP_SHA256=d484ebb7e3a3f3597b0f645fbd1b85633674ca808c1f5ba11c2caf7c66f5c8b6
-export CCACHE_DIR="${CCACHE_DIR:-$HOME/.cache/catzilla/ccache}"
+export CCACHE_DIR="${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/catzilla/ccache}"
 export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-8G}"
+# The system's own tools first: a version manager's python3 or gcc would build something else.
+export PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 
-say() { printf '\033[1m== %s\033[0m\n' "$*"; }
+if [ -t 1 ]; then BOLD='\033[1m' PLAIN='\033[0m'; else BOLD='' PLAIN=''; fi
+
+say() { printf "${BOLD}== %s${PLAIN}\n" "$*"; }
+
+# fail WHAT [REMEDY]
 fail() {
-  printf '\n%s\n' "dev: $1" >&2
+  printf '\ndev: %s\n' "$1" >&2
   [ -z "${2:-}" ] || printf '     %s\n' "$2" >&2
   exit 1
+}
+
+# step WHAT LOG REMEDY COMMAND...: runs it with its output in LOG; on failure shows the log's end.
+step() {
+  step_what=$1 step_log=$2 step_remedy=$3
+  shift 3
+  step_begin=$(date +%s)
+  printf '   %s ... ' "$step_what"
+  if "$@" >"$step_log" 2>&1; then
+    printf '%d s\n' $(($(date +%s) - step_begin))
+  else
+    printf 'failed\n\n'
+    tail -n 30 "$step_log" >&2
+    fail "$step_what: failed (all of it in $step_log)" "$step_remedy"
+  fi
 }
 
 # Runs as root, with sudo if need be.
@@ -24,8 +43,32 @@ as_root() {
   elif command -v sudo >/dev/null 2>&1; then
     sudo "$@"
   else
-    fail "packages are missing and need root" "run once as root: $*"
+    echo "needs root, and there is no sudo: run ./dev setup once as root" >&2
+    return 1
   fi
 }
 
-jobs_count() { nproc 2>/dev/null || echo 2; }
+jobs_count() { echo "${CATZILLA_JOBS:-$(nproc 2>/dev/null || echo 2)}"; }
+
+# under_lock ARGS...: runs ./dev ARGS again while holding the lock; returns at once if it is held already.
+# The lock is not inherited (-o), or a daemon that a build leaves behind would hold it.
+under_lock() {
+  [ -z "${CATZILLA_DEV_LOCKED:-}" ] || return 0
+  flock -n -o "$DEPS/dev.lock" true || echo "dev: another ./dev is at work here, waiting for it" >&2
+  CATZILLA_DEV_LOCKED=1 exec flock -o "$DEPS/dev.lock" ./dev "$@"
+}
+
+# The commit to compare with: CATZILLA_BASE, else what landed on origin/main, else the one before.
+base_commit() {
+  head=$(git rev-parse HEAD)
+  if [ -n "${CATZILLA_BASE:-}" ]; then
+    git rev-parse --verify --quiet "$CATZILLA_BASE^{commit}" || fail "there is no commit $CATZILLA_BASE (CATZILLA_BASE)"
+    return
+  fi
+  base=$(git merge-base HEAD origin/main 2>/dev/null || true)
+  if [ -n "$base" ] && [ "$base" != "$head" ]; then
+    echo "$base"
+  else
+    git rev-parse --verify --quiet HEAD~1 || true
+  fi
+}

@@ -1,22 +1,68 @@
-# ./dev run: the sidecar with docs/ as its site, in the foreground; Ctrl-C ends it.
+# ./dev run: the example behind the sidecar, in the foreground; Ctrl-C drains and ends it.
 # shellcheck shell=sh
 
-dev_run() {
-  port=${CATZILLA_PORT:-8080} ops=${CATZILLA_OPS_PORT:-9901}
-  runtime=${CATZILLA_RUNTIME_DIR:-$CATZILLA_TOP/build/run}
-  bin=$CATZILLA_TOP/build/release/bin
-  mkdir -p "$runtime"
-  say "starting the sidecar on port $port"
+# Indented by four, each line is a command: ./dev cleanroom runs them all, as a reader would.
+run_show() {
   cat <<TEXT
 
-  Try, in another terminal:
-    curl -i http://127.0.0.1:$port/index.md                         a static file
-    curl -i -H 'Range: bytes=0-15' http://127.0.0.1:$port/index.md  a part of it
-    curl -i http://127.0.0.1:$port/nothing                          what is missing
-    curl -s http://127.0.0.1:$ops/readyz                            is it ready?
+  The shop is at $url/ (and its API's manual at $url/docs).
+  Try, in another terminal, in $CATZILLA_TOP:
 
-  Ctrl-C drains and ends it.
+  # a static file, from the sidecar's memory
+    curl -sI $url/shop.css
+  # an answer from Python and SQLite
+    curl -s '$url/api/products?category=naps&size=2'
+  # a slow report: the second time from the cache
+    curl -sI -X GET $url/api/report; curl -sI -X GET $url/api/report | grep -i cache-status
+  # forget that report
+    $ctl cache purge --tag report
+  # a new mount, without a restart
+    $ctl mount add /manual docs && curl -s $url/manual/tour.md | head -n 3
+  # what it has counted
+    curl -s http://$host:$ops/metrics | grep '^catzilla_cache_requests_total'
+
+  docs/tour.md explains them. Ctrl-C drains and ends it.
 
 TEXT
-  exec "$bin/catzilla-sidecar" --root "$CATZILLA_TOP/docs" --port "$port" --ops-port "$ops" --runtime-dir "$runtime" "$@"
+}
+
+run_wait() {
+  deadline=$(($(date +%s) + 60))
+  until curl -sf -o /dev/null --max-time 5 "$url/api/products"; do
+    kill -0 "$run_child" 2>/dev/null || return 1
+    [ "$(date +%s)" -lt "$deadline" ] || return 1
+    sleep 0.2
+  done
+}
+
+dev_run() {
+  host=${CATZILLA_HOST:-127.0.0.1} port=${CATZILLA_PORT:-8080} ops=${CATZILLA_OPS_PORT:-9901}
+  url=http://$host:$port
+  bin=build/release/bin
+  # A socket's path has 108 bytes at most.
+  if [ ${#CATZILLA_TOP} -lt 80 ]; then sockets=build/run; else sockets=$(mktemp -d); fi
+  mkdir -p "$sockets"
+  chmod 700 "$sockets"
+  sockets_full=$(cd "$sockets" && pwd)
+  ctl="$bin/catzillactl --address unix:$sockets/control.sock"
+
+  say "starting the shop on $url"
+  (cd python_sdk/examples/shop && PATH="$CATZILLA_TOP/$bin:$PATH" exec "$VENV/bin/python" -m catzilla run shop:app \
+    --workers 2 --host "$host" --port "$port" --ops-port "$ops" --runtime-dir "$sockets_full" "$@") &
+  run_child=$!
+  trap 'kill -TERM "$run_child" 2>/dev/null || true' INT TERM
+  run_wait || {
+    kill -TERM "$run_child" 2>/dev/null || true
+    wait "$run_child" || true
+    fail "the shop did not come up" "the reason is above; is port $port or $ops taken? CATZILLA_PORT and CATZILLA_OPS_PORT choose others"
+  }
+  run_show
+  # A signal ends the first wait; the second one waits for the drain.
+  code=0
+  wait "$run_child" || code=$?
+  if kill -0 "$run_child" 2>/dev/null; then
+    code=0
+    wait "$run_child" || code=$?
+  fi
+  exit "$code"
 }

@@ -1,85 +1,106 @@
 # ./dev setup: installs what is missing, and nothing twice.
 # shellcheck shell=sh
 
-packages_wanted() { grep -v '^#' "$CATZILLA_TOP/dev.d/apt-packages"; }
+LLHTTP_SDIST=httptools==0.9.0
+LLHTTP_SHA256=d484ebb7e3a3f3597b0f645fbd1b85633674ca808c1f5ba11c2caf7c66f5c8b6
 
-packages_missing() {
-  for package in $(packages_wanted); do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
-  done
+# packages_wanted build|all
+packages_wanted() {
+  awk -v upto="$1" '/^# -- all/ && upto == "build" {exit} !/^#/ {print}' dev.d/apt-packages
   # Any npm will do, also one that is not Debian's.
   command -v npm >/dev/null 2>&1 || echo npm
 }
 
+packages_missing() {
+  # shellcheck disable=SC2046
+  packages_wanted "$1" | sort >"$DEPS/packages.wanted"
+  # shellcheck disable=SC2046
+  dpkg-query -W -f='${db:Status-Status} ${Package}\n' $(cat "$DEPS/packages.wanted") 2>/dev/null |
+    sed -n 's/^installed //p' | sort -u >"$DEPS/packages.there"
+  grep -vxFf "$DEPS/packages.there" "$DEPS/packages.wanted" || true
+}
+
 setup_packages() {
-  missing=$(packages_missing)
+  missing=$(packages_missing "$1")
   [ -n "$missing" ] || return 0
-  command -v apt-get >/dev/null 2>&1 || fail "this is not Debian" "install by hand: $missing"
-  say "installing $(echo "$missing" | wc -l) Debian packages"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null ||
-    fail "apt-get update failed" "check /etc/apt/sources.list and the network"
+  command -v apt-get >/dev/null 2>&1 || fail "this is not Debian" "install by hand: $(echo "$missing" | tr '\n' ' ')"
+  say "Debian packages: $(echo "$missing" | wc -l) are missing, with what they need"
+  step "apt-get update" "$DEPS/apt.log" "is the network there, and /etc/apt/sources.list right?" \
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
   # shellcheck disable=SC2086
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >"$DEPS/apt.log" 2>&1 ||
-    fail "apt-get install failed" "see .deps/apt.log"
+  step "apt-get install" "$DEPS/apt.log" "try it by hand: apt-get install --no-install-recommends $(echo "$missing" | tr '\n' ' ')" \
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 }
 
 # The stamp of what a step was made from: the step runs again when its inputs change.
 fresh() { [ -f "$DEPS/$1.stamp" ] && [ "$(cat "$DEPS/$1.stamp")" = "$2" ]; }
 stamp() { printf '%s' "$2" >"$DEPS/$1.stamp"; }
+sum_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 setup_python() {
-  sum=$(sha256sum "$CATZILLA_TOP/dev.d/requirements.lock" | cut -d' ' -f1)
-  fresh python "$sum" && [ -x "$VENV/bin/python" ] && return 0
-  say "Python packages into .venv, from the hash-pinned lock"
-  rm -rf "$VENV"
-  /usr/bin/python3 -m venv "$VENV" || fail "no virtual environment could be made" "is python3-venv installed?"
-  "$VENV/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$CATZILLA_TOP/dev.d/requirements.lock" ||
-    fail "pip install failed" "check the network and the package index"
+  sum=$(sum_of dev.d/requirements.lock)
+  fresh python "$sum" && "$VENV/bin/python" -c '' 2>/dev/null && return 0
+  say "Python packages into .venv, each file checked against the lock's hash"
+  "$VENV/bin/python" -c '' 2>/dev/null || {
+    rm -rf "$VENV"
+    step "a virtual environment" "$DEPS/venv.log" "is python3-venv installed?" /usr/bin/python3 -m venv "$VENV"
+  }
+  step "pip install" "$DEPS/pip.log" "is the package index reachable? pip's own settings (pip config list) are used" \
+    "$VENV/bin/pip" install --disable-pip-version-check --require-hashes -r dev.d/requirements.lock
   stamp python "$sum"
+  rm -f "$DEPS/sdk.stamp"
 }
 
+# The generated C of llhttp: in no package of Debian 12, but in the source of a Python package.
 setup_llhttp() {
   fresh llhttp "$LLHTTP_SHA256" && [ -f "$DEPS/llhttp/src/llhttp.c" ] && return 0
-  say "llhttp's generated C, from the pinned $LLHTTP_SDIST"
   work=$(mktemp -d)
   printf '%s --hash=sha256:%s\n' "$LLHTTP_SDIST" "$LLHTTP_SHA256" >"$work/requirements.txt"
-  "$VENV/bin/pip" download -q --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
-    --require-hashes -d "$work" -r "$work/requirements.txt" || fail "llhttp could not be fetched" "check the package index"
-  tar -xf "$work"/httptools-*.tar.gz -C "$work" || fail "the sdist could not be unpacked"
+  step "llhttp 9.4.3, from the pinned source of $LLHTTP_SDIST" "$DEPS/llhttp.log" "is the package index reachable?" \
+    "$VENV/bin/pip" download --disable-pip-version-check --no-deps --no-binary :all: --require-hashes \
+    -d "$work" -r "$work/requirements.txt"
+  tar -xf "$work"/httptools-*.tar.gz -C "$work" || fail "the source of $LLHTTP_SDIST could not be unpacked"
   rm -rf "$DEPS/llhttp"
-  mv "$work"/httptools-*/vendor/llhttp "$DEPS/llhttp" || fail "the sdist has no llhttp"
+  mv "$work"/httptools-*/vendor/llhttp "$DEPS/llhttp" || fail "the source of $LLHTTP_SDIST has no llhttp"
   rm -rf "$work"
   stamp llhttp "$LLHTTP_SHA256"
 }
 
-# google/rpc/*.proto: in no Debian package, but in the pinned wheel.
+# google/rpc/*.proto: in no Debian package, but in a pinned wheel.
 setup_googleapis() {
-  source=$("$VENV/bin/python" -c 'import google.rpc, os; print(os.path.dirname(google.rpc.__path__[0]))')
-  [ -f "$DEPS/googleapis/google/rpc/error_details.proto" ] && return 0
+  sum=$(sum_of dev.d/requirements.lock)
+  fresh googleapis "$sum" && [ -f "$DEPS/googleapis/google/rpc/error_details.proto" ] && return 0
+  from=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/google/rpc
+  rm -rf "$DEPS/googleapis"
   mkdir -p "$DEPS/googleapis/google/rpc"
-  cp "$source"/rpc/*.proto "$DEPS/googleapis/google/rpc/" || fail "googleapis-common-protos has no google/rpc"
+  cp "$from"/*.proto "$DEPS/googleapis/google/rpc/" || fail "googleapis-common-protos has no google/rpc"
+  stamp googleapis "$sum"
 }
 
+# The SDK's generated code, and the SDK itself on the path: what is edited is what runs.
 setup_sdk() {
-  [ -f "$CATZILLA_TOP/python_sdk/scripts/generate" ] || return 0
-  sum=$(cat "$CATZILLA_TOP"/proto/catzilla/*/v1/*.proto "$CATZILLA_TOP/python_sdk/scripts/generate" "$CATZILLA_TOP/python_sdk/pyproject.toml" | sha256sum | cut -d' ' -f1)
+  sum=$(sum_of proto/catzilla/*/v1/*.proto python_sdk/scripts/* python_sdk/pyproject.toml dev.d/requirements.lock)
   fresh sdk "$sum" && return 0
-  say "the Python package's generated code"
-  "$VENV/bin/python" "$CATZILLA_TOP/python_sdk/scripts/generate" || fail "the protobuf code could not be generated"
-  # The sources themselves on the path: what is edited is what runs.
+  step "the SDK's protobuf code" "$DEPS/sdk.log" "is proto/ sound? try: ./dev test lint" \
+    "$VENV/bin/python" python_sdk/scripts/generate
   site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   printf '%s\n' "$CATZILLA_TOP/python_sdk/src" >"$site/catzilla-source.pth"
+  printf '#!%s\nfrom catzilla._cli import main\n\nraise SystemExit(main())\n' "$VENV/bin/python" >"$VENV/bin/catzilla"
+  chmod +x "$VENV/bin/catzilla"
   stamp sdk "$sum"
 }
 
 setup_assets() {
-  [ -x "$CATZILLA_TOP/python_sdk/examples/shop/install-assets" ] || return 0
-  "$CATZILLA_TOP/python_sdk/examples/shop/install-assets" || fail "the example's assets could not be installed" "check the npm registry"
+  sum=$(sum_of python_sdk/examples/shop/assets.manifest python_sdk/examples/shop/package-lock.json)
+  fresh assets "$sum" && [ -d python_sdk/examples/shop/assets ] && return 0
+  step "the example's front-end assets" "$DEPS/assets.log" "is the npm registry reachable? npm's own settings are used" \
+    python_sdk/examples/shop/install-assets
+  stamp assets "$sum"
 }
 
+# dev_setup build|all
 dev_setup() {
-  mkdir -p "$DEPS"
-  setup_packages
+  setup_packages "$1"
   setup_python
   setup_llhttp
   setup_googleapis

@@ -1,65 +1,90 @@
-# The stages of ./dev test. Each is one function and fails loudly; ./dev test NAME… runs some of them.
-# shellcheck shell=sh disable=SC2046,SC2086
+# The stages of ./dev test. Each is one function and fails loudly; ./dev test NAME... runs some of them.
+# Cheap and telling ones first. dev.d/checks.sh has lint and analyse.
+# shellcheck shell=sh disable=SC2086
 
-STAGES="lint unit integration release tsan fuzz bazel"
+STAGES="lint unit integration release browser packaging tsan fuzz bazel analyse"
 
 pytest_run() { "$VENV/bin/python" -m pytest -q -p no:cacheprovider "$@"; }
 
-stage_lint() {
-  "$VENV/bin/clang-format" --dry-run --Werror $(git ls-files '*.cc' '*.h') || return 1
-  "$VENV/bin/ruff" check . && "$VENV/bin/ruff" format --check . || return 1
-  (cd proto && "$VENV/bin/buf" lint) || return 1
-  shellcheck -x dev dev.d/*.sh || return 1
-  pytest_run tests/tidy
+# pytest with the programs of one preset.
+pytest_with() {
+  with=$1
+  shift
+  CATZILLA_BIN_DIR="$CATZILLA_TOP/build/$with/bin" pytest_run "$@"
 }
 
-# Unit tests of every room under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Unit tests of every room under AddressSanitizer and UndefinedBehaviorSanitizer, and the SDK's own.
 stage_unit() {
-  dev_build asan && ctest --preset asan -j "$(jobs_count)" --no-tests=error && pytest_run python_sdk/tests
+  dev_build asan &&
+    ctest --preset asan -j "$(jobs_count)" --no-tests=error &&
+    (cd python_sdk && pytest_with asan -n "$(jobs_count)")
 }
 
 # The real programs from outside, with the sanitizers watching.
 stage_integration() {
-  dev_build asan catzilla-sidecar catzillactl && CATZILLA_BIN_DIR="$CATZILLA_TOP/build/asan/bin" pytest_run tests/integration
+  dev_build asan catzilla-sidecar catzillactl && pytest_with asan tests/integration tests/conformance
 }
 
-# What only an optimised build without sanitizers can show: allocations, memory, jemalloc.
+# What only an optimised build without sanitizers can show: allocations, memory, jemalloc, the wire.
 stage_release() {
-  dev_build release && ctest --preset release -j "$(jobs_count)" --no-tests=error &&
-    CATZILLA_BIN_DIR="$CATZILLA_TOP/build/release/bin" pytest_run tests/integration
+  dev_build release &&
+    ctest --preset release -j "$(jobs_count)" --no-tests=error &&
+    pytest_with release tests/integration tests/conformance
 }
+
+# The example in a real browser.
+stage_browser() { dev_build release catzilla-sidecar catzillactl && pytest_with release tests/browser; }
+
+# The chart and the image.
+stage_packaging() { dev_build release catzilla-sidecar catzillactl && pytest_with release tests/packaging; }
 
 # The gRPC-free core under ThreadSanitizer.
 stage_tsan() { dev_build tsan && ctest --preset tsan -j "$(jobs_count)" --no-tests=error; }
 
-# Every fuzzer: its corpus, then twenty seconds of its own ideas.
+# One fuzzer: its corpus, then so many seconds of its own ideas. A finding stays in build/fuzz/findings.
+fuzz_one() {
+  program=$1
+  name=$(basename "$program")
+  stem=${name#fuzz_}
+  corpus=tests/fuzz/${stem%_fuzz}
+  [ -d "$corpus" ] || { echo "$name has no seeds in $corpus" >&2; return 1; }
+  work=$(mktemp -d)
+  findings=build/fuzz/findings
+  mkdir -p "$findings"
+  code=0
+  "$program" -max_total_time="${CATZILLA_FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$findings/$name-" "$work" "$corpus" >"$findings/$name.log" 2>&1 || code=1
+  rm -rf "$work"
+  if [ "$code" != 0 ]; then
+    tail -n 40 "$findings/$name.log" >&2
+    echo "$name found something: $findings/$name-*; repeat with: $program FILE" >&2
+    return 1
+  fi
+  printf '   %-28s %s runs\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$findings/$name.log")"
+}
+
 stage_fuzz() {
   dev_build fuzz || return 1
   found=0
-  for program in build/fuzz/bin/fuzz_*; do
-    [ -x "$program" ] || continue
-    found=1
-    name=$(basename "$program")
-    corpus=tests/fuzz/$(echo "$name" | sed 's/^fuzz_//; s/_fuzz$//')
-    [ -d "$corpus" ] || { echo "no corpus for $name in $corpus" >&2; return 1; }
-    work=$(mktemp -d)
-    "$program" -max_total_time="${CATZILLA_FUZZ_SECONDS:-20}" -timeout=10 -print_final_stats=1 "$work" "$corpus" >"$work.log" 2>&1 || {
-      tail -40 "$work.log" >&2
-      return 1
-    }
-    printf '%s: %s\n' "$name" "$(grep -o 'stat::number_of_executed_units.*' "$work.log")"
-    rm -rf "$work" "$work.log"
+  for source in sidecar/*/*_fuzz.cc; do
+    fuzz_one "build/fuzz/bin/fuzz_$(basename "$source" .cc)" || return 1
+    found=$((found + 1))
   done
-  [ "$found" = 1 ]
+  [ "$found" -gt 0 ] || { echo "there are no fuzzers" >&2; return 1; }
 }
 
-stage_bazel() { bazel test --noshow_progress //... ; }
+# Offline: everything it needs is from Debian or in .deps/ (WORKSPACE).
+stage_bazel() {
+  bazel build --jobs="$(jobs_count)" //... && bazel test --jobs="$(jobs_count)" //...
+}
 
 dev_test() {
   [ $# -gt 0 ] || set -- $STAGES
-  passed=0 failed=0 summary=""
   for stage in "$@"; do
     case " $STAGES " in *" $stage "*) ;; *) fail "there is no stage $stage" "stages: $STAGES" ;; esac
+  done
+  passed=0 failed=0 summary=""
+  for stage in "$@"; do
     say "test: $stage"
     begin=$(date +%s)
     if (stage_"$stage"); then
@@ -67,9 +92,14 @@ dev_test() {
     else
       failed=$((failed + 1)) word=FAILED
     fi
-    summary="$summary$(printf '%-12s %-7s %5d s' "$stage" "$word" $(($(date +%s) - begin)))
+    seconds=$(($(date +%s) - begin))
+    say "test: $stage $word in $seconds s"
+    summary="$summary$(printf '  %-12s %-7s %5d s' "$stage" "$word" "$seconds")
 "
   done
-  printf '\n%s%d passed, %d failed\n' "$summary" "$passed" "$failed"
-  [ "$failed" = 0 ] || fail "some stages failed" "run one again with: ./dev test STAGE"
+  printf '\n%s\n%d passed, %d failed\n' "$summary" "$passed" "$failed"
+  if [ "$failed" != 0 ]; then
+    echo "dev: run a failed stage again with: ./dev test STAGE" >&2
+    exit 1
+  fi
 }

@@ -7,6 +7,9 @@ It makes of the package it is called in
   <name>_bench    every *_bench.cc, one google-benchmark program
 """
 
+# The same as in CMakeLists.txt; tests/tidy compares them.
+VERSION = "0.1.0"
+
 LIBRARY_NOT = ["*_test.cc", "*_fuzz.cc", "*_bench.cc", "main.cc"]
 
 def _labels(names):
