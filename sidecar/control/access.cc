@@ -14,7 +14,7 @@ namespace {
 
 // Of the socket behind a descriptor; 0: it is closed, or something else by now.
 uint64_t SocketInode(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return 0;
   return status.st_ino;
 }
@@ -52,7 +52,9 @@ bool Access::Add(int fd, Credentials credentials) {
   base::MutexLock lock(mutex_);
   if (connections_.size() >= kConnectionsMax) {
     // gRPC does not tell when it closes a descriptor; its socket tells.
-    std::erase_if(connections_, [](const auto& entry) { return SocketInode(entry.first) != entry.second.socket_inode; });
+    std::erase_if(connections_, [](const auto& entry) {
+      return SocketInode(entry.first) != entry.second.socket_inode;
+    });
     if (connections_.size() >= kConnectionsMax) return false;
   }
   connections_[fd] = {std::move(credentials), inode};
@@ -62,10 +64,11 @@ bool Access::Add(int fd, Credentials credentials) {
 Role Access::RoleOf(const Credentials& credentials) const {
   if (credentials.uid == 0 || credentials.uid == options_.own_uid) return config::v1::ROLE_ADMIN;
   const auto in_group = [&](gid_t gid) {
-    return credentials.gid == gid ||
-           std::find(credentials.groups.begin(), credentials.groups.end(), gid) != credentials.groups.end();
+    return credentials.gid == gid || std::find(credentials.groups.begin(), credentials.groups.end(),
+                                               gid) != credentials.groups.end();
   };
-  Role role = in_group(options_.socket_group) ? config::v1::ROLE_REGISTER : config::v1::ROLE_UNSPECIFIED;
+  Role role =
+      in_group(options_.socket_group) ? config::v1::ROLE_REGISTER : config::v1::ROLE_UNSPECIFIED;
   for (const auto& binding : options_.roles) {
     if (binding.has_uid() && binding.uid() != credentials.uid) continue;
     if (binding.has_gid() && !in_group(binding.gid())) continue;
@@ -106,18 +109,21 @@ base::Result<std::string, std::string> ReadSecret(const std::string& reference) 
   if (reference.starts_with("${env:") && reference.ends_with('}')) {
     const std::string name = reference.substr(6, reference.size() - 7);
     const char* value = std::getenv(name.c_str());
-    if (value == nullptr) return base::Fail("control.token: the environment has no " + name + " (set it)");
+    if (value == nullptr)
+      return base::Fail("control.token: the environment has no " + name + " (set it)");
     secret = value;
   } else if (reference.starts_with("${file:") && reference.ends_with('}')) {
     const std::string path = reference.substr(7, reference.size() - 8);
     if (!schema::ReadWholeFile(path, 64 * 1024, &secret)) {
-      return base::Fail("control.token: " + path + ": " + std::strerror(errno) + " (let the sidecar's user read it)");
+      return base::Fail("control.token: " + path + ": " + std::strerror(errno) +
+                        " (let the sidecar's user read it)");
     }
   } else {
     return base::Fail(std::string("control.token: is no reference (write ${file:…} or ${env:…})"));
   }
   while (secret.ends_with('\n') || secret.ends_with('\r')) secret.pop_back();
-  if (secret.size() < 16) return base::Fail(std::string("control.token: has fewer than 16 bytes (make a longer one)"));
+  if (secret.size() < 16)
+    return base::Fail(std::string("control.token: has fewer than 16 bytes (make a longer one)"));
   return secret;
 }
 

@@ -1,8 +1,8 @@
 // Who may do what: the role of a peer, from its uid and groups, or from TLS or a token over TCP.
 //
-// Threads: any. Owns: the credentials of every open connection of the control socket, by descriptor.
-// Limits:  kConnectionsMax connections; one more is closed.
-// Fails:   closed: who is not known has no role.
+// Threads: any. Owns: the credentials of every open connection of the control socket, by
+// descriptor. Limits:  kConnectionsMax connections; one more is closed. Fails:   closed: who is not
+// known has no role.
 #pragma once
 
 #include <sys/types.h>
@@ -59,7 +59,8 @@ class Access {
   std::map<int, Connection> connections_ CATZILLA_GUARDED_BY(mutex_);
 };
 
-// Resolves "${file:…}" or "${env:…}"; a trailing newline is not part of the secret. At least 16 bytes.
+// Resolves "${file:…}" or "${env:…}"; a trailing newline is not part of the secret. At least 16
+// bytes.
 base::Result<std::string, std::string> ReadSecret(const std::string& reference);
 
 std::string_view RoleText(Role role);

@@ -1,6 +1,7 @@
 // What the control plane asks of the rest of the sidecar.
 //
-// Threads: called on gRPC's and the registrar's threads, several at a time; may block briefly (locks,
+// Threads: called on gRPC's and the registrar's threads, several at a time; may block briefly
+// (locks,
 //          a message to the loops and back), never for long.
 // Shape:   the generated messages without their services are the plain structs here.
 #pragma once
@@ -47,13 +48,15 @@ class Backend {
 
   virtual Answer Purge(const v1::PurgeRequest& request, v1::PurgeResponse* out) = 0;
   virtual Answer Lookup(const v1::LookupRequest& request, v1::LookupResponse* out) = 0;
-  virtual Answer CacheStats(const v1::CacheServiceStatsRequest& request, v1::CacheServiceStatsResponse* out) = 0;
+  virtual Answer CacheStats(const v1::CacheServiceStatsRequest& request,
+                            v1::CacheServiceStatsResponse* out) = 0;
   virtual void Stats(v1::Stats* out) = 0;
   // All pools with their attached workers. The control room adds what the apps' supervisors report.
   virtual void Pools(v1::PoolServiceListResponse* out) = 0;
 
   // The pool is in the configuration by then. `table_hash` as registered.
-  virtual base::Result<Ticket, std::string> BeginGeneration(const std::string& pool, const std::string& table_hash,
+  virtual base::Result<Ticket, std::string> BeginGeneration(const std::string& pool,
+                                                            const std::string& table_hash,
                                                             uint32_t min_ready) = 0;
   // The lease of a generation has ended, or goes on. False: there is no such generation any more.
   virtual bool Orphan(const std::string& pool, const GenerationId& generation) = 0;

@@ -71,14 +71,17 @@ void MergeInto(config::v1::Config* layer, const config::v1::Config& given) {
 // Sends the newest version and refusal; a slow reader skips what lies between.
 class WatchReactor final : public grpc::ServerWriteReactor<v1::ConfigServiceWatchResponse> {
  public:
-  WatchReactor(schema::ConfigStore& store, bool with_config) : store_(store), with_config_(with_config) {
-    subscription_ = store_.Subscribe([this](const schema::ConfigStore::Event& event) { OnEvent(event); });
+  WatchReactor(schema::ConfigStore& store, bool with_config)
+      : store_(store), with_config_(with_config) {
+    subscription_ =
+        store_.Subscribe([this](const schema::ConfigStore::Event& event) { OnEvent(event); });
     base::MutexLock lock(mutex_);
     if (version_ == nullptr) version_ = store_.Current();
     if (rejection_ == nullptr) rejection_ = store_.LastRejected();
     Next();
   }
-  explicit WatchReactor(schema::ConfigStore& store, const grpc::Status& status) : store_(store), with_config_(false) {
+  explicit WatchReactor(schema::ConfigStore& store, const grpc::Status& status)
+      : store_(store), with_config_(false) {
     Finish(status);
   }
 
@@ -145,9 +148,11 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::ConfigServiceWatc
 
 class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
  public:
-  ConfigServiceImpl(const Guard& guard, schema::ConfigStore& store) : guard_(guard), store_(store) {}
+  ConfigServiceImpl(const Guard& guard, schema::ConfigStore& store)
+      : guard_(guard), store_(store) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const v1::ConfigServiceGetRequest* request,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const v1::ConfigServiceGetRequest* request,
                                 v1::ConfigServiceGetResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       const auto version = store_.Current();
@@ -156,20 +161,23 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
       if (const auto rejection = store_.LastRejected()) {
         FillRejection(*rejection, response->mutable_last_rejected());
       }
-      for (const auto& one : version->diagnostics) schema::ToProto(one, response->add_diagnostics());
+      for (const auto& one : version->diagnostics)
+        schema::ToProto(one, response->add_diagnostics());
       FillConfig(*version, request->layer(), response);
       return grpc::Status::OK;
     });
   }
 
-  grpc::ServerUnaryReactor* Validate(grpc::CallbackServerContext* context, const v1::ValidateRequest* request,
+  grpc::ServerUnaryReactor* Validate(grpc::CallbackServerContext* context,
+                                     const v1::ValidateRequest* request,
                                      v1::ValidateResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       if (request->has_config() && request->has_text()) return BothGiven();
       Given given = Read(*request);
-      const config::Layer layer = request->layer() == v1::LAYER_API ? config::Layer::kApi : config::Layer::kFile;
-      schema::Diagnostics found =
-          store_.Check(std::move(given.config), std::move(given.lines), std::move(given.findings), layer);
+      const config::Layer layer =
+          request->layer() == v1::LAYER_API ? config::Layer::kApi : config::Layer::kFile;
+      schema::Diagnostics found = store_.Check(std::move(given.config), std::move(given.lines),
+                                               std::move(given.findings), layer);
       for (auto& diagnostic : found) {
         if (diagnostic.line > 0 && diagnostic.file.empty()) diagnostic.file = request->file();
         schema::ToProto(diagnostic, response->add_diagnostics());
@@ -179,7 +187,8 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context, const v1::ApplyRequest* request,
+  grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context,
+                                  const v1::ApplyRequest* request,
                                   v1::ApplyResponse* response) override {
     return guard_.Unary(context, ROLE_ADMIN, [&](const Peer& peer) {
       if (request->has_config() && request->has_text()) return BothGiven();
@@ -197,10 +206,12 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
 
  private:
   static grpc::Status BothGiven() {
-    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "config and text are both given (send one of them)");
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                        "config and text are both given (send one of them)");
   }
 
-  static void FillConfig(const schema::Version& version, v1::Layer layer, v1::ConfigServiceGetResponse* response) {
+  static void FillConfig(const schema::Version& version, v1::Layer layer,
+                         v1::ConfigServiceGetResponse* response) {
     config::v1::Config* config = response->mutable_config();
     switch (layer) {
       case v1::LAYER_FILE:
@@ -208,7 +219,8 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
         return;
       case v1::LAYER_API:
         *config = version.layers.api->config;
-        for (const std::string& path : version.layers.api->tombstones) response->add_tombstones(path);
+        for (const std::string& path : version.layers.api->tombstones)
+          response->add_tombstones(path);
         return;
       case v1::LAYER_APP:
         for (const auto& [name, app] : version.layers.apps) {
@@ -230,7 +242,8 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
     for (const std::string& path : paths) FillInfo(version, path, response->add_resources());
   }
 
-  grpc::Status ApplyAs(const Peer& peer, const v1::ApplyRequest& request, v1::ApplyResponse* response) {
+  grpc::Status ApplyAs(const Peer& peer, const v1::ApplyRequest& request,
+                       v1::ApplyResponse* response) {
     Given given = Read(request);
     schema::ChangeOptions options;
     if (request.has_if_version()) options.if_version = request.if_version();
@@ -259,18 +272,21 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
       if (diagnostic.line > 0 && diagnostic.file.empty()) diagnostic.file = request.file();
       schema::ToProto(diagnostic, response->add_diagnostics());
     }
-    if (outcome.applied == schema::Applied::kConflict) return Conflict(request.if_version(), outcome.version);
+    if (outcome.applied == schema::Applied::kConflict)
+      return Conflict(request.if_version(), outcome.version);
     if (outcome.applied == schema::Applied::kRefused) {
-      return MakeStatus(grpc::StatusCode::INVALID_ARGUMENT, "the configuration is refused; what was served still is",
+      return MakeStatus(grpc::StatusCode::INVALID_ARGUMENT,
+                        "the configuration is refused; what was served still is",
                         outcome.diagnostics);
     }
     return grpc::Status::OK;
   }
 
   static grpc::Status Conflict(uint64_t wanted, uint64_t current) {
-    return grpc::Status(grpc::StatusCode::ABORTED, "if_version is " + std::to_string(wanted) + ", and the current version is " +
-                                                       std::to_string(current) +
-                                                       " (get it again, and apply your change to it)");
+    return grpc::Status(grpc::StatusCode::ABORTED,
+                        "if_version is " + std::to_string(wanted) +
+                            ", and the current version is " + std::to_string(current) +
+                            " (get it again, and apply your change to it)");
   }
 
   const Guard& guard_;

@@ -11,7 +11,8 @@ using config::v1::ROLE_READ;
 std::string NameOf(const std::string& prefix) {
   std::string name;
   for (const char c : prefix) {
-    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_';
+    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '.' || c == '_';
     if (ok) {
       name += c;
     } else if (!name.empty() && name.back() != '-') {
@@ -60,7 +61,8 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
  public:
   MountServiceImpl(const Guard& guard, schema::ConfigStore& store) : guard_(guard), store_(store) {}
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::MountServiceCreateRequest* request,
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const v1::MountServiceCreateRequest* request,
                                    v1::MountServiceCreateResponse* response) override {
     return guard_.Unary(context, ROLE_OPERATE, [&](const Peer& peer) {
       config::v1::Mount mount = request->mount();
@@ -68,26 +70,32 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
       const auto check = [&](const schema::Version& version) {
         if (Find(version, mount.name()) == nullptr) return grpc::Status::OK;
         return grpc::Status(grpc::StatusCode::ALREADY_EXISTS,
-                            "a mount named \"" + mount.name() + "\" is served already (update it, or choose another name)");
+                            "a mount named \"" + mount.name() +
+                                "\" is served already (update it, or choose another name)");
       };
-      return Change(peer, *request, mount.name(), check,
-                    [&](schema::ApiLayer* layer) { Put(mount, layer); }, response);
+      return Change(
+          peer, *request, mount.name(), check, [&](schema::ApiLayer* layer) { Put(mount, layer); },
+          response);
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const v1::MountServiceUpdateRequest* request,
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const v1::MountServiceUpdateRequest* request,
                                    v1::MountServiceUpdateResponse* response) override {
     return guard_.Unary(context, ROLE_OPERATE, [&](const Peer& peer) {
       const auto check = [&](const schema::Version& version) {
-        return Find(version, request->mount().name()) == nullptr ? Missing(version, request->mount().name())
-                                                                 : grpc::Status::OK;
+        return Find(version, request->mount().name()) == nullptr
+                   ? Missing(version, request->mount().name())
+                   : grpc::Status::OK;
       };
-      return Change(peer, *request, request->mount().name(), check,
-                    [&](schema::ApiLayer* layer) { Put(request->mount(), layer); }, response);
+      return Change(
+          peer, *request, request->mount().name(), check,
+          [&](schema::ApiLayer* layer) { Put(request->mount(), layer); }, response);
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const v1::MountServiceDeleteRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const v1::MountServiceDeleteRequest* request,
                                    v1::MountServiceDeleteResponse* response) override {
     return guard_.Unary(context, ROLE_OPERATE, [&](const Peer& peer) {
       const std::string path = schema::ResourcePath("mounts", request->name());
@@ -96,12 +104,14 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
         const auto source = version.merged.sources.find(path);
         if (Find(version, request->name()) == nullptr) return Missing(version, request->name());
         if (source->second.layer == config::Layer::kApp) {
-          return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
-                              "\"" + request->name() + "\" belongs to " + source->second.origin +
-                                  " (remove it there; an operator's mount of that name or prefix would hide it)");
+          return grpc::Status(
+              grpc::StatusCode::FAILED_PRECONDITION,
+              "\"" + request->name() + "\" belongs to " + source->second.origin +
+                  " (remove it there; an operator's mount of that name or prefix would hide it)");
         }
         of_file = false;
-        for (const auto& mount : version.layers.file->config.mounts()) of_file |= mount.name() == request->name();
+        for (const auto& mount : version.layers.file->config.mounts())
+          of_file |= mount.name() == request->name();
         return grpc::Status::OK;
       };
       const auto edit = [&](schema::ApiLayer* layer) {
@@ -115,7 +125,8 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const v1::MountServiceGetRequest* request,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const v1::MountServiceGetRequest* request,
                                 v1::MountServiceGetResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       const auto version = store_.Current();
@@ -124,7 +135,8 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const v1::MountServiceListRequest*,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const v1::MountServiceListRequest*,
                                  v1::MountServiceListResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       const auto version = store_.Current();
@@ -139,8 +151,8 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
  private:
   // Checks and edits one version; if another change came between, looks again.
   template <typename Request, typename Check, typename Edit, typename Response>
-  grpc::Status Change(const Peer& peer, const Request& request, const std::string& name, const Check& check,
-                      const Edit& edit, Response* response) {
+  grpc::Status Change(const Peer& peer, const Request& request, const std::string& name,
+                      const Check& check, const Edit& edit, Response* response) {
     for (;;) {
       const auto version = store_.Current();
       const bool stale = request.has_if_version() && request.if_version() != version->number;
@@ -161,18 +173,21 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
           options);
       if (outcome.applied == schema::Applied::kConflict) {
         if (!request.has_if_version()) continue;
-        return grpc::Status(grpc::StatusCode::ABORTED, "if_version is " + std::to_string(request.if_version()) +
-                                                           ", and the current version is " +
-                                                           std::to_string(outcome.version) + " (get it again)");
+        return grpc::Status(grpc::StatusCode::ABORTED,
+                            "if_version is " + std::to_string(request.if_version()) +
+                                ", and the current version is " + std::to_string(outcome.version) +
+                                " (get it again)");
       }
       response->set_version(outcome.version);
       for (const auto& one : outcome.diagnostics) schema::ToProto(one, response->add_diagnostics());
       if (outcome.applied == schema::Applied::kRefused) {
         std::string why;
         for (const auto& one : outcome.diagnostics) {
-          if (one.severity == schema::Severity::kError && why.empty()) why = ": " + schema::Format(one);
+          if (one.severity == schema::Severity::kError && why.empty())
+            why = ": " + schema::Format(one);
         }
-        return MakeStatus(grpc::StatusCode::INVALID_ARGUMENT, "the change is refused" + why, outcome.diagnostics);
+        return MakeStatus(grpc::StatusCode::INVALID_ARGUMENT, "the change is refused" + why,
+                          outcome.diagnostics);
       }
       if constexpr (requires { response->mutable_mount(); }) {
         if (!request.dry_run()) FillState(*store_.Current(), name, response->mutable_mount());

@@ -15,11 +15,6 @@ void SetGeneration(const GenerationId& from, v1::Generation* to) {
   to->set_number(from.number);
 }
 
-void SetTime(int64_t us, google::protobuf::Timestamp* to) {
-  to->set_seconds(us / 1'000'000);
-  to->set_nanos(static_cast<int32_t>(us % 1'000'000) * 1000);
-}
-
 // The code of a refusal: what the operator forbids is not the app's mistake.
 Failure Refused(const std::string& app, const schema::Diagnostics& diagnostics) {
   Failure failure;
@@ -37,15 +32,19 @@ Failure Refused(const std::string& app, const schema::Diagnostics& diagnostics) 
 }
 
 bool SameTable(const v1::Registration& a, const v1::Registration& b) {
-  return a.code_hash() == b.code_hash() && a.has_table() == b.has_table() && a.table().hash() == b.table().hash();
+  return a.code_hash() == b.code_hash() && a.has_table() == b.has_table() &&
+         a.table().hash() == b.table().hash();
 }
 
 }  // namespace
 
-Registrar::Registrar(schema::ConfigStore& store, Backend& backend, std::function<int64_t()> wall_clock_us,
-                     std::function<int64_t()> monotonic_us)
-    : store_(store), backend_(backend), wall_clock_us_(std::move(wall_clock_us)),
-      monotonic_us_(std::move(monotonic_us)), thread_([this] { Run(); }) {}
+Registrar::Registrar(schema::ConfigStore& store, Backend& backend,
+                     std::function<int64_t()> wall_clock_us, std::function<int64_t()> monotonic_us)
+    : store_(store),
+      backend_(backend),
+      wall_clock_us_(std::move(wall_clock_us)),
+      monotonic_us_(std::move(monotonic_us)),
+      thread_([this] { Run(); }) {}
 
 Registrar::~Registrar() {
   {
@@ -58,22 +57,28 @@ Registrar::~Registrar() {
 
 // A stream says something...
 
-std::optional<Failure> Registrar::OnMessage(Session& session, const Peer& peer, const v1::RegisterRequest& request) {
+std::optional<Failure> Registrar::OnMessage(Session& session, const Peer& peer,
+                                            const v1::RegisterRequest& request) {
   base::MutexLock lock(mutex_);
   if (request.has_registration()) return Register(session, peer, request.registration());
   const auto seat = seats_.find(&session);
   if (seat == seats_.end()) {
-    return Failure{Failure::Code::kFailedPrecondition, "the first message of the stream must be a registration", {}};
+    return Failure{Failure::Code::kFailedPrecondition,
+                   "the first message of the stream must be a registration",
+                   {}};
   }
   if (request.has_report()) apps_[seat->second].report = request.report();
   return std::nullopt;
 }
 
-std::optional<Failure> Registrar::Register(Session& session, const Peer& peer, const v1::Registration& registration) {
+std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
+                                           const v1::Registration& registration) {
   const std::string& name = registration.app();
   if (!schema::IsName(name)) {
-    return Failure{Failure::Code::kInvalidArgument,
-                   "\"" + name + "\" is no name for an app (use 1 to 64 letters, digits, '.', '_' or '-')", {}};
+    return Failure{
+        Failure::Code::kInvalidArgument,
+        "\"" + name + "\" is no name for an app (use 1 to 64 letters, digits, '.', '_' or '-')",
+        {}};
   }
   if (registration.instance_id().empty() || registration.instance_id().size() > 128) {
     return Failure{Failure::Code::kInvalidArgument, "instance_id needs 1 to 128 bytes", {}};
@@ -85,8 +90,8 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer, c
   }
 
   App& app = apps_[name];
-  const bool resumes = app.registration.instance_id() == registration.instance_id() && registration.has_table() &&
-                       app.ticket.generation.number != 0 &&
+  const bool resumes = app.registration.instance_id() == registration.instance_id() &&
+                       registration.has_table() && app.ticket.generation.number != 0 &&
                        SameTable(app.pending ? *app.pending : app.registration, registration) &&
                        backend_.Resume(name, app.ticket.generation);
   if (app.session != &session) app.since_us = wall_clock_us_();
@@ -143,14 +148,17 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
   const std::string& name = registration.app();
   const auto seat = seats_.find(&session);
   if (seat != seats_.end() && seat->second != name) {
-    return Failure{Failure::Code::kInvalidArgument,
-                   "this stream is the lease of " + seat->second + " (open another one for " + name + ")", {}};
+    return Failure{
+        Failure::Code::kInvalidArgument,
+        "this stream is the lease of " + seat->second + " (open another one for " + name + ")",
+        {}};
   }
   const auto found = apps_.find(name);
   if (found == apps_.end()) {
     if (apps_.size() < kAppsMax) return std::nullopt;
     return Failure{Failure::Code::kResourceExhausted,
-                   "there are " + std::to_string(kAppsMax) + " apps already (remove orphaned ones)", {}};
+                   "there are " + std::to_string(kAppsMax) + " apps already (remove orphaned ones)",
+                   {}};
   }
   App& app = found->second;
   if (app.session == nullptr || app.session == &session) return std::nullopt;
@@ -167,22 +175,27 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
     event.mutable_superseded()->set_by_instance_id(registration.instance_id());
     app.session->Send(std::move(event));
   }
-  app.session->End({Failure::Code::kAborted,
-                    same ? "a newer stream of this instance goes on" : "another instance has taken over", {}});
+  app.session->End(
+      {Failure::Code::kAborted,
+       same ? "a newer stream of this instance goes on" : "another instance has taken over",
+       {}});
   seats_.erase(app.session);
   app.session = nullptr;
   return std::nullopt;
 }
 
-std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration& registration, bool trusted) {
+std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration& registration,
+                                                bool trusted) {
   const std::string& name = registration.app();
-  // The pool must exist before its generation; with nothing to replace the whole table goes in at once.
+  // The pool must exist before its generation; with nothing to replace the whole table goes in at
+  // once.
   const bool first = app.generation.number == 0;
   if (first) {
     schema::Outcome outcome = Configure(name, registration, trusted, false);
     if (!outcome.ok()) return Refused(name, outcome.diagnostics);
   }
-  auto ticket = backend_.BeginGeneration(name, registration.table().hash(), registration.workers_min_ready());
+  auto ticket =
+      backend_.BeginGeneration(name, registration.table().hash(), registration.workers_min_ready());
   if (!ticket) {
     if (first) store_.SetApp(name, nullptr, {});
     return Failure{Failure::Code::kInvalidArgument, ticket.error(), {}};
@@ -203,8 +216,8 @@ std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration
   return std::nullopt;
 }
 
-schema::Outcome Registrar::Configure(const std::string& name, const v1::Registration& registration, bool trusted,
-                                     bool dry_run) {
+schema::Outcome Registrar::Configure(const std::string& name, const v1::Registration& registration,
+                                     bool trusted, bool dry_run) {
   auto layer = std::make_shared<schema::AppLayer>();
   layer->registration = registration;
   layer->trusted = trusted;
@@ -280,12 +293,13 @@ void Registrar::Work(const PoolEvent& event) {
   switch (event.kind) {
     case PoolEvent::Kind::kSwitched:
       if (newest && app.pending) {
-        // Validated when it came. What an operator changed since then may refuse it now: the old table
-        // stays, the app is told.
+        // Validated when it came. What an operator changed since then may refuse it now: the old
+        // table stays, the app is told.
         schema::Outcome outcome = Configure(event.pool, *app.pending, app.trusted, false);
         if (!outcome.ok() && app.session != nullptr) {
           v1::RegisterResponse notice;
-          for (const auto& one : outcome.diagnostics) schema::ToProto(one, notice.mutable_notice()->add_diagnostics());
+          for (const auto& one : outcome.diagnostics)
+            schema::ToProto(one, notice.mutable_notice()->add_diagnostics());
           app.session->Send(std::move(notice));
         }
         app.registration = *app.pending;
@@ -308,9 +322,10 @@ void Registrar::Work(const PoolEvent& event) {
       response.mutable_recycle()->set_hard(event.hard);
       break;
     case PoolEvent::Kind::kRefused:
-      schema::ToProto({schema::Code::kBadRegistration, schema::Severity::kWarning, "pools[" + event.pool + "]", 0,
-                       "worker " + std::to_string(event.pid) + " could not attach: " + event.detail, "", ""},
-                      response.mutable_notice()->add_diagnostics());
+      schema::ToProto(
+          {schema::Code::kBadRegistration, schema::Severity::kWarning, "pools[" + event.pool + "]",
+           0, "worker " + std::to_string(event.pid) + " could not attach: " + event.detail, "", ""},
+          response.mutable_notice()->add_diagnostics());
       break;
   }
   if (app.session != nullptr) app.session->Send(std::move(response));
@@ -339,9 +354,12 @@ void Registrar::EndLingering() {
 std::optional<Failure> Registrar::Remove(const std::string& name) {
   base::MutexLock lock(mutex_);
   const auto found = apps_.find(name);
-  if (found == apps_.end()) return Failure{Failure::Code::kNotFound, "no app is named \"" + name + "\"", {}};
+  if (found == apps_.end())
+    return Failure{Failure::Code::kNotFound, "no app is named \"" + name + "\"", {}};
   if (found->second.session != nullptr) {
-    return Failure{Failure::Code::kFailedPrecondition, name + " is live (stop it first; its routes then stay until removed)", {}};
+    return Failure{Failure::Code::kFailedPrecondition,
+                   name + " is live (stop it first; its routes then stay until removed)",
+                   {}};
   }
   schema::ChangeOptions options;
   options.origin = "removal of app " + name;
@@ -359,106 +377,6 @@ void Registrar::AnnounceDrain(const std::string& reason, int64_t timeout_us) {
     event.mutable_drain()->set_reason(reason);
     event.mutable_drain()->set_timeout_ms(static_cast<uint64_t>(timeout_us / 1000));
     app.session->Send(std::move(event));
-  }
-}
-
-void Registrar::List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* out) const {
-  base::MutexLock lock(mutex_);
-  for (const auto& [name, app] : apps_) {
-    v1::RegistrationState* state = out->Add();
-    state->set_app(name);
-    state->set_instance_id(app.registration.instance_id());
-    state->set_code_hash(app.registration.code_hash());
-    SetGeneration(app.generation, state->mutable_generation());
-    SetTime(app.since_us, state->mutable_since());
-    if (app.orphaned_at_us != 0) SetTime(app.orphaned_at_us, state->mutable_orphaned_at());
-    state->set_workers_expected(app.registration.workers_expected());
-    state->set_workers_ready(app.ready);
-    state->set_last_error(app.report.last_error());
-    *state->mutable_sdk() = app.registration.sdk();
-  }
-}
-
-void Registrar::Complete(v1::PoolServiceListResponse* pools) const {
-  google::protobuf::RepeatedPtrField<v1::RegistrationState> states;
-  List(&states);
-  base::MutexLock lock(mutex_);
-  for (const auto& state : states) {
-    const auto found = apps_.find(state.app());
-    if (found == apps_.end()) continue;
-    const v1::WorkerReport& report = found->second.report;
-    v1::PoolState* pool = nullptr;
-    for (auto& one : *pools->mutable_pools()) {
-      if (one.name() == state.app()) pool = &one;
-    }
-    if (pool == nullptr) {
-      pool = pools->add_pools();
-      pool->set_name(state.app());
-    }
-    *pool->mutable_registration() = state;
-    pool->set_last_error(report.last_error());
-    for (const v1::WorkerProcess& process : report.workers()) {
-      v1::WorkerInfo* worker = nullptr;
-      for (auto& one : *pool->mutable_workers()) {
-        if (one.pid() == process.pid()) worker = &one;
-      }
-      if (worker == nullptr) {
-        worker = pool->add_workers();
-        worker->set_pid(process.pid());
-        worker->set_state(process.state() == v1::WORKER_STATE_READY ? v1::WORKER_STATE_STARTING : process.state());
-        *worker->mutable_generation() = process.generation();
-      }
-      if (!worker->has_started() && process.has_started()) *worker->mutable_started() = process.started();
-      worker->set_restarts(process.restarts());
-      worker->set_last_error(process.last_error());
-    }
-  }
-}
-
-void Registrar::Routes(const std::string& pool, const schema::Version& version,
-                       v1::RouteServiceListResponse* out) const {
-  for (const auto& route : version.snapshot->routes) {
-    if (!pool.empty() && route->pool != pool) continue;
-    v1::RouteState* state = out->add_routes();
-    state->set_name(route->name);
-    state->set_host(route->host);
-    for (const std::string& method : route->methods) state->add_methods(method);
-    state->set_path(route->path);
-    state->set_pool(route->pool);
-    state->set_cache(route->cache);
-    state->set_id(route->id);
-    v1::ResourceInfo* info = state->mutable_info();
-    info->set_path("routes[" + route->name + "]");
-    info->set_layer(static_cast<v1::Layer>(static_cast<int>(route->source) + 1));
-    if (route->source != config::Layer::kApp) {
-      const auto source = version.merged.sources.find(info->path());
-      if (source != version.merged.sources.end()) info->set_origin(source->second.origin);
-      const auto stamp = version.stamps.find(info->path());
-      if (stamp != version.stamps.end()) {
-        info->set_version(stamp->second.version);
-        SetTime(stamp->second.time_us, info->mutable_time());
-      }
-      continue;
-    }
-    info->set_origin("app " + route->pool);
-  }
-  // What the Snapshot does not carry, because no loop needs it.
-  std::map<std::string, const v1::AppRoute*> registered;
-  for (const auto& [name, app] : version.layers.apps) {
-    for (const auto& route : app->registration.table().routes()) {
-      registered[schema::AppRouteName(name, route)] = &route;
-    }
-  }
-  for (auto& state : *out->mutable_routes()) {
-    const auto found = registered.find(state.name());
-    if (found == registered.end()) continue;
-    const v1::AppRoute& route = *found->second;
-    state.set_kind(route.kind());
-    state.set_path(route.template_());
-    state.set_lane(route.lane());
-    *state.mutable_lane_reasons() = route.lane_reasons();
-    state.set_endpoint(route.endpoint());
-    state.set_id(route.id());
   }
 }
 

@@ -3,14 +3,14 @@
 //   (none) --Registration--> live --stream ends--> orphaned --Registration--> live
 //                                                     \--Remove, linger--> (none)
 //
-// A new table replaces the old one in the configuration when its generation has switched; the first one,
-// with nothing to replace, at once.
+// A new table replaces the old one in the configuration when its generation has switched; the first
+// one, with nothing to replace, at once.
 //
 // Threads: any; OnPoolEvent() only queues, its work is done on a thread of its own (which also ends
-//          lingering orphans). mutex_ is taken before the store's locks; sessions are called under it and
-//          must not call back.
-// Owns:    the registrations. Limits: kAppsMax apps; kEventsMax queued events, the oldest are dropped.
-// Fails:   per message, with the status to end the stream with.
+//          lingering orphans). mutex_ is taken before the store's locks; sessions are called under
+//          it and must not call back.
+// Owns:    the registrations. Limits: kAppsMax apps; kEventsMax queued events, the oldest are
+// dropped. Fails:   per message, with the status to end the stream with.
 #pragma once
 
 #include <atomic>
@@ -70,7 +70,8 @@ class Registrar {
   Registrar& operator=(const Registrar&) = delete;
 
   // Of one stream; answers go through the session.
-  std::optional<Failure> OnMessage(Session& session, const Peer& peer, const v1::RegisterRequest& request);
+  std::optional<Failure> OnMessage(Session& session, const Peer& peer,
+                                   const v1::RegisterRequest& request);
   void OnClosed(Session& session);  // It is not called any more once this has returned.
 
   void OnPoolEvent(PoolEvent event);  // Never blocks.
@@ -79,35 +80,38 @@ class Registrar {
   void AnnounceDrain(const std::string& reason, int64_t timeout_us);
 
   void List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* out) const;
-  // Adds to the pools what only supervisors know: processes that are not attached, errors, restarts.
+  // Adds to the pools what only supervisors know: processes that are not attached, errors,
+  // restarts.
   void Complete(v1::PoolServiceListResponse* pools) const;
   // Routes with lane, endpoint and reasons; empty `pool`: all apps'.
-  void Routes(const std::string& pool, const schema::Version& version, v1::RouteServiceListResponse* out) const;
+  void Routes(const std::string& pool, const schema::Version& version,
+              v1::RouteServiceListResponse* out) const;
 
   void WaitUntilIdle();  // Tests: every queued event has been worked off.
 
  private:
   struct App {
-    v1::Registration registration;       // The last one that was accepted.
+    v1::Registration registration;  // The last one that was accepted.
     bool trusted = false;
-    Session* session = nullptr;          // Null: orphaned.
-    GenerationId generation;             // Whose table is in the configuration; number 0: none.
-    Ticket ticket;                       // Of the newest generation.
+    Session* session = nullptr;  // Null: orphaned.
+    GenerationId generation;     // Whose table is in the configuration; number 0: none.
+    Ticket ticket;               // Of the newest generation.
     std::optional<v1::Registration> pending;  // Of the newest generation, until it has switched.
     v1::WorkerReport report;
     uint32_t ready = 0;
     int64_t since_us = 0;
-    int64_t orphaned_at_us = 0;          // Wall clock; 0: live.
-    int64_t orphaned_since_us = 0;       // Monotonic.
+    int64_t orphaned_at_us = 0;     // Wall clock; 0: live.
+    int64_t orphaned_since_us = 0;  // Monotonic.
   };
 
-  std::optional<Failure> Register(Session& session, const Peer& peer, const v1::Registration& registration)
+  std::optional<Failure> Register(Session& session, const Peer& peer,
+                                  const v1::Registration& registration) CATZILLA_REQUIRES(mutex_);
+  std::optional<Failure> TakeSeat(Session& session, const v1::Registration& registration)
       CATZILLA_REQUIRES(mutex_);
-  std::optional<Failure> TakeSeat(Session& session, const v1::Registration& registration) CATZILLA_REQUIRES(mutex_);
   std::optional<Failure> NewGeneration(App& app, const v1::Registration& registration, bool trusted)
       CATZILLA_REQUIRES(mutex_);
-  schema::Outcome Configure(const std::string& name, const v1::Registration& registration, bool trusted, bool dry_run)
-      CATZILLA_REQUIRES(mutex_);
+  schema::Outcome Configure(const std::string& name, const v1::Registration& registration,
+                            bool trusted, bool dry_run) CATZILLA_REQUIRES(mutex_);
   void Work(const PoolEvent& event) CATZILLA_REQUIRES(mutex_);
   void EndLingering() CATZILLA_REQUIRES(mutex_);
   void Run();

@@ -1,5 +1,5 @@
-// RouteService: the registration stream is the lease. The decisions are the registrar's; this file moves
-// messages.
+// RouteService: the registration stream is the lease. The decisions are the registrar's; this file
+// moves messages.
 #include <deque>
 
 #include "catzilla/control/v1/route_service.grpc.pb.h"
@@ -13,10 +13,11 @@ using config::v1::ROLE_OPERATE;
 using config::v1::ROLE_READ;
 using config::v1::ROLE_REGISTER;
 
-// Lock order: the registrar's mutex, then this one (Send and End are called under the registrar's); so
-// the registrar is never called with mutex_ held.
-class RegisterReactor final : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse>,
-                              public Session {
+// Lock order: the registrar's mutex, then this one (Send and End are called under the registrar's);
+// so the registrar is never called with mutex_ held.
+class RegisterReactor final
+    : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse>,
+      public Session {
  public:
   RegisterReactor(grpc::CallbackServerContext* context, Registrar& registrar, Peer peer)
       : context_(context), registrar_(registrar), peer_(std::move(peer)) {
@@ -99,13 +100,15 @@ class RegisterReactor final : public grpc::ServerBidiReactor<v1::RegisterRequest
   const Peer peer_;
   v1::RegisterRequest request_;  // Of the one read in flight.
   base::Mutex mutex_;
-  std::deque<v1::RegisterResponse> events_ CATZILLA_GUARDED_BY(mutex_);  // The first is being written.
+  std::deque<v1::RegisterResponse> events_
+      CATZILLA_GUARDED_BY(mutex_);  // The first is being written.
   grpc::Status status_ CATZILLA_GUARDED_BY(mutex_);
   bool ended_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool finished_ CATZILLA_GUARDED_BY(mutex_) = false;
 };
 
-class RefusedReactor final : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse> {
+class RefusedReactor final
+    : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse> {
  public:
   explicit RefusedReactor(const grpc::Status& status) { Finish(status); }
   void OnDone() override { delete this; }
@@ -124,7 +127,8 @@ class RouteServiceImpl final : public v1::RouteService::CallbackService {
     return new RegisterReactor(context, registrar_, std::move(peer));
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const v1::RouteServiceListRequest* request,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const v1::RouteServiceListRequest* request,
                                  v1::RouteServiceListResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       const auto version = store_.Current();
@@ -135,7 +139,8 @@ class RouteServiceImpl final : public v1::RouteService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context, const v1::RemoveRequest* request,
+  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context,
+                                   const v1::RemoveRequest* request,
                                    v1::RemoveResponse* response) override {
     return guard_.Unary(context, ROLE_OPERATE, [&](const Peer&) {
       if (auto failure = registrar_.Remove(request->app())) return MakeStatus(*failure);

@@ -5,7 +5,8 @@
 
 namespace catzilla::control {
 
-grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, const schema::Diagnostics& diagnostics) {
+grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message,
+                        const schema::Diagnostics& diagnostics) {
   if (diagnostics.empty()) return grpc::Status(code, message);
   google::rpc::Status details;
   details.set_code(static_cast<int>(code));
@@ -30,7 +31,8 @@ grpc::Status MakeStatus(grpc::StatusCode code, const std::string& message, const
 }
 
 grpc::Status MakeStatus(const Failure& failure) {
-  return MakeStatus(static_cast<grpc::StatusCode>(failure.code), failure.message, failure.diagnostics);
+  return MakeStatus(static_cast<grpc::StatusCode>(failure.code), failure.message,
+                    failure.diagnostics);
 }
 
 grpc::Status MakeStatus(const Answer& answer) {
@@ -59,8 +61,9 @@ grpc::Status Guard::Check(const grpc::ServerContextBase& context, Role needed, P
                         "who asks is not known (over TCP send \"authorization: Bearer <token>\")");
   }
   return grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
-                      peer->name + " has the role " + std::string(RoleText(peer->role)) + ", and this needs " +
-                          std::string(RoleText(needed)) + " (grant it under control.roles)");
+                      peer->name + " has the role " + std::string(RoleText(peer->role)) +
+                          ", and this needs " + std::string(RoleText(needed)) +
+                          " (grant it under control.roles)");
 }
 
 void SetTime(int64_t wall_us, google::protobuf::Timestamp* out) {
@@ -68,13 +71,16 @@ void SetTime(int64_t wall_us, google::protobuf::Timestamp* out) {
   out->set_nanos(static_cast<int32_t>(wall_us % 1'000'000) * 1000);
 }
 
-v1::Layer LayerOf(config::Layer layer) { return static_cast<v1::Layer>(static_cast<int>(layer) + 1); }
+v1::Layer LayerOf(config::Layer layer) {
+  return static_cast<v1::Layer>(static_cast<int>(layer) + 1);
+}
 
 void FillRejection(const schema::Rejection& from, v1::Rejection* to) {
   SetTime(from.time_us, to->mutable_time());
   to->set_layer(LayerOf(from.layer));
   to->set_origin(from.origin);
-  for (const schema::Diagnostic& diagnostic : from.diagnostics) schema::ToProto(diagnostic, to->add_diagnostics());
+  for (const schema::Diagnostic& diagnostic : from.diagnostics)
+    schema::ToProto(diagnostic, to->add_diagnostics());
 }
 
 void FillInfo(const schema::Version& version, const std::string& path, v1::ResourceInfo* out) {

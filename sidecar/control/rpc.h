@@ -29,7 +29,8 @@ class Guard {
 
   // Runs `answer(peer)`, which returns a Status, if the caller has the role.
   template <typename F>
-  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, Role needed, F answer) const {
+  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, Role needed,
+                                  F answer) const {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     Peer peer;
     grpc::Status status = Check(*context, needed, &peer);

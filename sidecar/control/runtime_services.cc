@@ -21,7 +21,8 @@ class CacheServiceImpl final : public v1::CacheService::CallbackService {
  public:
   CacheServiceImpl(const Guard& guard, Backend& backend) : guard_(guard), backend_(backend) {}
 
-  grpc::ServerUnaryReactor* Purge(grpc::CallbackServerContext* context, const v1::PurgeRequest* request,
+  grpc::ServerUnaryReactor* Purge(grpc::CallbackServerContext* context,
+                                  const v1::PurgeRequest* request,
                                   v1::PurgeResponse* response) override {
     return guard_.Unary(context, ROLE_PURGE, [&](const Peer&) {
       const bool none = request->selector_case() == v1::PurgeRequest::SELECTOR_NOT_SET ||
@@ -34,16 +35,20 @@ class CacheServiceImpl final : public v1::CacheService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Lookup(grpc::CallbackServerContext* context, const v1::LookupRequest* request,
+  grpc::ServerUnaryReactor* Lookup(grpc::CallbackServerContext* context,
+                                   const v1::LookupRequest* request,
                                    v1::LookupResponse* response) override {
-    return guard_.Unary(context, ROLE_READ,
-                        [&](const Peer&) { return MakeStatus(backend_.Lookup(*request, response)); });
+    return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
+      return MakeStatus(backend_.Lookup(*request, response));
+    });
   }
 
-  grpc::ServerUnaryReactor* Stats(grpc::CallbackServerContext* context, const v1::CacheServiceStatsRequest* request,
+  grpc::ServerUnaryReactor* Stats(grpc::CallbackServerContext* context,
+                                  const v1::CacheServiceStatsRequest* request,
                                   v1::CacheServiceStatsResponse* response) override {
-    return guard_.Unary(context, ROLE_READ,
-                        [&](const Peer&) { return MakeStatus(backend_.CacheStats(*request, response)); });
+    return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
+      return MakeStatus(backend_.CacheStats(*request, response));
+    });
   }
 
  private:
@@ -56,7 +61,8 @@ class PoolServiceImpl final : public v1::PoolService::CallbackService {
   PoolServiceImpl(const Guard& guard, Registrar& registrar, Backend& backend)
       : guard_(guard), registrar_(registrar), backend_(backend) {}
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const v1::PoolServiceListRequest* request,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const v1::PoolServiceListRequest* request,
                                  v1::PoolServiceListResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       backend_.Pools(response);
@@ -67,7 +73,8 @@ class PoolServiceImpl final : public v1::PoolService::CallbackService {
         if (pools->Get(i).name() != request->pool()) pools->DeleteSubrange(i, 1);
       }
       if (!pools->empty()) return grpc::Status::OK;
-      return grpc::Status(grpc::StatusCode::NOT_FOUND, "no pool is named \"" + request->pool() + "\"");
+      return grpc::Status(grpc::StatusCode::NOT_FOUND,
+                          "no pool is named \"" + request->pool() + "\"");
     });
   }
 
@@ -80,7 +87,10 @@ class PoolServiceImpl final : public v1::PoolService::CallbackService {
 // One Stats at once, then one per interval; an interval that falls into a slow write is skipped.
 class StatsWatch final : public grpc::ServerWriteReactor<v1::StatsServiceWatchResponse> {
  public:
-  StatsWatch(Backend& backend, std::chrono::milliseconds interval) : backend_(backend), interval_(interval) { Write(); }
+  StatsWatch(Backend& backend, std::chrono::milliseconds interval)
+      : backend_(backend), interval_(interval) {
+    Write();
+  }
   StatsWatch(Backend& backend, const grpc::Status& status) : backend_(backend), interval_(0) {
     done_ = true;
     Finish(status);
@@ -131,7 +141,8 @@ class StatsServiceImpl final : public v1::StatsService::CallbackService {
  public:
   StatsServiceImpl(const Guard& guard, Backend& backend) : guard_(guard), backend_(backend) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const v1::StatsServiceGetRequest*,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const v1::StatsServiceGetRequest*,
                                 v1::StatsServiceGetResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       backend_.Stats(response->mutable_stats());
@@ -147,7 +158,8 @@ class StatsServiceImpl final : public v1::StatsService::CallbackService {
     if (status.ok() && request->has_interval()) {
       interval_ms = request->interval().seconds() * 1000 + request->interval().nanos() / 1'000'000;
       if (interval_ms < 100 || interval_ms > 3'600'000) {
-        status = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the interval must be from 100ms to 1h");
+        status = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                              "the interval must be from 100ms to 1h");
       }
     }
     if (!status.ok()) return new StatsWatch(backend_, status);
@@ -161,7 +173,8 @@ class StatsServiceImpl final : public v1::StatsService::CallbackService {
 
 class SidecarServiceImpl final : public v1::SidecarService::CallbackService {
  public:
-  SidecarServiceImpl(const Guard& guard, schema::ConfigStore& store, Registrar& registrar, Backend& backend)
+  SidecarServiceImpl(const Guard& guard, schema::ConfigStore& store, Registrar& registrar,
+                     Backend& backend)
       : guard_(guard), store_(store), registrar_(registrar), backend_(backend) {}
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const v1::StatusRequest*,
@@ -175,19 +188,23 @@ class SidecarServiceImpl final : public v1::SidecarService::CallbackService {
       response->set_mounts(static_cast<uint32_t>(version->snapshot->mounts.size()));
       response->set_routes(static_cast<uint32_t>(version->snapshot->routes.size()));
       for (const auto& one : version->diagnostics) {
-        if (one.severity >= schema::Severity::kWarning) schema::ToProto(one, response->add_diagnostics());
+        if (one.severity >= schema::Severity::kWarning)
+          schema::ToProto(one, response->add_diagnostics());
       }
       if (const auto rejection = store_.LastRejected()) {
         FillRejection(*rejection, response->mutable_last_rejected());
-        response->add_problems("the last change of the configuration (" + rejection->origin + ") was refused");
-        if (response->state() == v1::SIDECAR_STATE_SERVING) response->set_state(v1::SIDECAR_STATE_DEGRADED);
+        response->add_problems("the last change of the configuration (" + rejection->origin +
+                               ") was refused");
+        if (response->state() == v1::SIDECAR_STATE_SERVING)
+          response->set_state(v1::SIDECAR_STATE_DEGRADED);
       }
       registrar_.List(response->mutable_registrations());
       return grpc::Status::OK;
     });
   }
 
-  grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context, const v1::ExplainRequest* request,
+  grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context,
+                                    const v1::ExplainRequest* request,
                                     v1::ExplainResponse* response) override {
     return guard_.Unary(context, ROLE_READ, [&](const Peer&) {
       response->set_config_version(store_.Current()->number);
@@ -203,10 +220,12 @@ class SidecarServiceImpl final : public v1::SidecarService::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context, const v1::DrainRequest* request,
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const v1::DrainRequest* request,
                                   v1::DrainResponse* response) override {
     return guard_.Unary(context, ROLE_OPERATE, [&](const Peer& peer) {
-      const std::string reason = request->reason().empty() ? "asked for by " + peer.name : request->reason();
+      const std::string reason =
+          request->reason().empty() ? "asked for by " + peer.name : request->reason();
       response->set_requests_active(backend_.Drain(reason));
       return grpc::Status::OK;
     });
@@ -221,8 +240,10 @@ class SidecarServiceImpl final : public v1::SidecarService::CallbackService {
 
 }  // namespace
 
-std::vector<std::unique_ptr<grpc::Service>> MakeRuntimeServices(const Guard& guard, schema::ConfigStore& store,
-                                                                Registrar& registrar, Backend& backend) {
+std::vector<std::unique_ptr<grpc::Service>> MakeRuntimeServices(const Guard& guard,
+                                                                schema::ConfigStore& store,
+                                                                Registrar& registrar,
+                                                                Backend& backend) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(std::make_unique<CacheServiceImpl>(guard, backend));
   services.push_back(std::make_unique<PoolServiceImpl>(guard, registrar, backend));

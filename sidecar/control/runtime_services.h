@@ -12,7 +12,9 @@ std::unique_ptr<grpc::Service> MakeRouteService(const Guard& guard, schema::Conf
                                                 Registrar& registrar);
 
 // Cache, Pool, Stats and Sidecar.
-std::vector<std::unique_ptr<grpc::Service>> MakeRuntimeServices(const Guard& guard, schema::ConfigStore& store,
-                                                                Registrar& registrar, Backend& backend);
+std::vector<std::unique_ptr<grpc::Service>> MakeRuntimeServices(const Guard& guard,
+                                                                schema::ConfigStore& store,
+                                                                Registrar& registrar,
+                                                                Backend& backend);
 
 }  // namespace catzilla::control

@@ -31,7 +31,8 @@ constexpr std::chrono::seconds kStopGrace{1};
 base::Result<std::string, std::string> ReadPem(const std::string& path) {
   std::string text;
   if (!schema::ReadWholeFile(path, 1 << 20, &text)) {
-    return base::Fail("control.tls: " + path + ": " + std::strerror(errno) + " (let the sidecar's user read it)");
+    return base::Fail("control.tls: " + path + ": " + std::strerror(errno) +
+                      " (let the sidecar's user read it)");
   }
   return text;
 }
@@ -58,7 +59,9 @@ base::Result<std::shared_ptr<grpc::ServerCredentials>, std::string> MakeCredenti
 
 struct ControlServer::Parts {
   Parts(ServerOptions given, schema::ConfigStore& given_store, Backend& given_backend)
-      : options(std::move(given)), store(given_store), backend(given_backend),
+      : options(std::move(given)),
+        store(given_store),
+        backend(given_backend),
         registrar(store, backend, options.wall_clock_us, options.monotonic_us) {}
 
   Started Build() {
@@ -85,11 +88,13 @@ struct ControlServer::Parts {
     grpc::ServerBuilder builder;
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // Else a second daemon shares the port.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
+                               0);  // Else a second daemon shares the port.
     for (const auto& service : services) builder.RegisterService(service.get());
     if (!settings.tcp_address.empty()) {
       const bool open = settings.token.empty() && settings.tls_client_ca_file.empty();
-      if (open) return base::Fail(std::string("control.tcp_address: needs tls.client_ca_file or token"));
+      if (open)
+        return base::Fail(std::string("control.tcp_address: needs tls.client_ca_file or token"));
       auto credentials = MakeCredentials(settings);
       if (!credentials) return base::Fail(credentials.error());
       builder.AddListeningPort(settings.tcp_address, *credentials, &tcp_port);
@@ -130,18 +135,22 @@ ControlServer::~ControlServer() { Stop(); }
 Started ControlServer::Start() {
   const schema::ControlSettings& settings = parts_->options.settings;
   // The socket first: its lock says whether there is another daemon, before anything else is taken.
-  Started opened = parts_->socket.Open({settings.socket, settings.socket_mode, settings.socket_group});
+  Started opened =
+      parts_->socket.Open({settings.socket, settings.socket_mode, settings.socket_group});
   if (!opened) return opened;
   Started built = parts_->Build();
   if (!built) {
     parts_->socket.Close();
     return built;
   }
-  parts_->socket.Start([this](int fd, Credentials credentials) { parts_->Accept(fd, std::move(credentials)); });
+  parts_->socket.Start(
+      [this](int fd, Credentials credentials) { parts_->Accept(fd, std::move(credentials)); });
   return base::Unit{};
 }
 
-void ControlServer::OnPoolEvent(PoolEvent event) { parts_->registrar.OnPoolEvent(std::move(event)); }
+void ControlServer::OnPoolEvent(PoolEvent event) {
+  parts_->registrar.OnPoolEvent(std::move(event));
+}
 
 void ControlServer::AnnounceDrain(const std::string& reason, int64_t timeout_us) {
   if (parts_->server != nullptr) parts_->server->GetHealthCheckService()->SetServingStatus(false);

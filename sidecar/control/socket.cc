@@ -50,7 +50,8 @@ Opened ControlSocket::Open(const SocketOptions& options) {
   group_ = getegid();
   if (!options_.group.empty()) {
     const struct group* entry = getgrnam(options_.group.c_str());
-    if (entry == nullptr) return base::Fail("no group is named \"" + options_.group + "\" (create it)");
+    if (entry == nullptr)
+      return base::Fail("no group is named \"" + options_.group + "\" (create it)");
     group_ = entry->gr_gid;
   }
   Opened locked = Lock();
@@ -64,7 +65,9 @@ Opened ControlSocket::Open(const SocketOptions& options) {
 Opened ControlSocket::Lock() {
   const std::string path = options_.path + ".lock";
   lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_ < 0) return base::Fail(Wrong(path, "let the sidecar's user write to the folder, or set control.runtime_dir"));
+  if (lock_ < 0)
+    return base::Fail(
+        Wrong(path, "let the sidecar's user write to the folder, or set control.runtime_dir"));
   if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     char pid[32] = {};
     const ssize_t n = pread(lock_, pid, sizeof(pid) - 1, 0);
@@ -72,7 +75,8 @@ Opened ControlSocket::Lock() {
     close(lock_);
     lock_ = -1;
     return base::Fail(options_.path + ": another catzilla-sidecar" + holder +
-                      " already serves this control socket (stop it, or start this one with another --runtime-dir)");
+                      " already serves this control socket (stop it, or start this one with "
+                      "another --runtime-dir)");
   }
   char pid[32];
   const int length = std::snprintf(pid, sizeof(pid), "%d\n", static_cast<int>(getpid()));
@@ -87,31 +91,38 @@ Opened ControlSocket::Bind() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (options_.path.size() >= sizeof(address.sun_path)) {
-    return base::Fail(options_.path + ": is longer than the " + std::to_string(sizeof(address.sun_path) - 1) +
-                      " bytes a socket path can have (set control.runtime_dir to a shorter folder)");
+    return base::Fail(
+        options_.path + ": is longer than the " + std::to_string(sizeof(address.sun_path) - 1) +
+        " bytes a socket path can have (set control.runtime_dir to a shorter folder)");
   }
   std::memcpy(address.sun_path, options_.path.c_str(), options_.path.size() + 1);
-  struct stat status {};
+  struct stat status{};
   if (lstat(options_.path.c_str(), &status) == 0) {
     if (!S_ISSOCK(status.st_mode)) {
-      return base::Fail(options_.path + ": is there and is no socket (remove it, or set control.socket)");
+      return base::Fail(options_.path +
+                        ": is there and is no socket (remove it, or set control.socket)");
     }
     unlink(options_.path.c_str());
   }
   listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener_ < 0) return base::Fail(Wrong("socket", "raise the limit of open files"));
-  // Nobody but us until mode and group are right. The mode of a socket is that of its descriptor before
-  // bind(); umask is not touched, it belongs to every thread.
+  // Nobody but us until mode and group are right. The mode of a socket is that of its descriptor
+  // before bind(); umask is not touched, it belongs to every thread.
   fchmod(listener_, 0600);
   if (bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return base::Fail(Wrong(options_.path, "let the sidecar's user write to the folder, or set control.runtime_dir"));
+    return base::Fail(Wrong(
+        options_.path, "let the sidecar's user write to the folder, or set control.runtime_dir"));
   }
   bound_ = true;
-  if (!options_.group.empty() && chown(options_.path.c_str(), static_cast<uid_t>(-1), group_) != 0) {
-    return base::Fail(Wrong(options_.path, "the sidecar's user must be a member of the group " + options_.group));
+  if (!options_.group.empty() &&
+      chown(options_.path.c_str(), static_cast<uid_t>(-1), group_) != 0) {
+    return base::Fail(
+        Wrong(options_.path, "the sidecar's user must be a member of the group " + options_.group));
   }
-  if (chmod(options_.path.c_str(), options_.mode) != 0) return base::Fail(Wrong(options_.path, "check the folder's owner"));
-  if (listen(listener_, kBacklog) != 0) return base::Fail(Wrong(options_.path, "is the path on a file system with sockets?"));
+  if (chmod(options_.path.c_str(), options_.mode) != 0)
+    return base::Fail(Wrong(options_.path, "check the folder's owner"));
+  if (listen(listener_, kBacklog) != 0)
+    return base::Fail(Wrong(options_.path, "is the path on a file system with sockets?"));
   return base::Unit{};
 }
 

@@ -1,11 +1,13 @@
-// The control plane's Unix socket: ours alone, with the right mode and group, and each peer's identity.
+// The control plane's Unix socket: ours alone, with the right mode and group, and each peer's
+// identity.
 //
-// gRPC's own listening would let a second daemon steal the path and leaves mode 0755, so we bind, accept
-// and hand the descriptor over.
+// gRPC's own listening would let a second daemon steal the path and leaves mode 0755, so we bind,
+// accept and hand the descriptor over.
 //
 // Threads: Open() and Close() on one; accepting has a thread of its own, which calls `accepted`.
 // Owns:    the lock file, the socket and its path; accepted descriptors belong to `accepted`.
-// Limits:  kBacklog waiting. Descriptors are numbered round robin through the upper half of the table, so
+// Limits:  kBacklog waiting. Descriptors are numbered round robin through the upper half of the
+// table, so
 //          the number of a connection that has just ended does not soon name another peer.
 // Fails:   Open() with a sentence and its remedy; a second daemon on the same path is told so.
 #pragma once
@@ -30,9 +32,9 @@ struct Credentials {
 };
 
 struct SocketOptions {
-  std::string path;       // Absolute.
+  std::string path;  // Absolute.
   uint32_t mode = 0660;
-  std::string group;      // Empty: the process's own.
+  std::string group;  // Empty: the process's own.
 };
 
 class ControlSocket {

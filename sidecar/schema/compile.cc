@@ -13,8 +13,13 @@ namespace {
 
 class Compiler {
  public:
-  Compiler(const Layers& layers, const Merged& merged, uint64_t memory_limit_bytes, const config::Snapshot* previous)
-      : layers_(layers), merged_(merged), config_(merged.config), memory_(memory_limit_bytes), previous_(previous) {}
+  Compiler(const Layers& layers, const Merged& merged, uint64_t memory_limit_bytes,
+           const config::Snapshot* previous)
+      : layers_(layers),
+        merged_(merged),
+        config_(merged.config),
+        memory_(memory_limit_bytes),
+        previous_(previous) {}
 
   std::shared_ptr<const config::Snapshot> Run(uint64_t version) {
     auto snapshot = std::make_shared<config::Snapshot>();
@@ -23,11 +28,16 @@ class Compiler {
     snapshot->development = config_.development();
     snapshot->drain = {Time(config_.drain().delay()), Time(config_.drain().timeout())};
     snapshot->telemetry = MakeTelemetry();
-    for (const auto& one : config_.listeners()) snapshot->listeners.push_back(Share(MakeListener(one), old_listeners_));
-    for (const auto& one : config_.mounts()) snapshot->mounts.push_back(Share(MakeMount(one), old_mounts_));
-    for (const auto& one : config_.caches()) snapshot->caches.push_back(Share(MakeCache(one), old_caches_));
-    for (const auto& one : config_.pools()) snapshot->pools.push_back(Share(MakePool(one), old_pools_));
-    for (const auto& one : config_.routes()) snapshot->routes.push_back(Share(MakeRoute(one), old_routes_));
+    for (const auto& one : config_.listeners())
+      snapshot->listeners.push_back(Share(MakeListener(one), old_listeners_));
+    for (const auto& one : config_.mounts())
+      snapshot->mounts.push_back(Share(MakeMount(one), old_mounts_));
+    for (const auto& one : config_.caches())
+      snapshot->caches.push_back(Share(MakeCache(one), old_caches_));
+    for (const auto& one : config_.pools())
+      snapshot->pools.push_back(Share(MakePool(one), old_pools_));
+    for (const auto& one : config_.routes())
+      snapshot->routes.push_back(Share(MakeRoute(one), old_routes_));
     for (const auto& [name, app] : layers_.apps) AddAppRoutes(name, *app, snapshot.get());
     const config::Limits limits = MakeLimits();
     snapshot->limits = previous_ != nullptr && *previous_->limits == limits
@@ -68,7 +78,8 @@ class Compiler {
     const auto found = merged_.sources.find(ResourcePath(section, name));
     return found == merged_.sources.end() ? config::Layer::kFile : found->second.layer;
   }
-  static std::vector<std::string> Texts(const google::protobuf::RepeatedPtrField<std::string>& texts) {
+  static std::vector<std::string> Texts(
+      const google::protobuf::RepeatedPtrField<std::string>& texts) {
     return {texts.begin(), texts.end()};
   }
 
@@ -149,8 +160,9 @@ class Compiler {
     const auto app = layers_.apps.find(from.name());
     if (app != layers_.apps.end()) {
       const auto& table = app->second->registration.table();
-      to.unmatched = table.unmatched() == control::v1::UNMATCHED_SIDECAR ? config::Unmatched::kSidecar
-                                                                         : config::Unmatched::kApp;
+      to.unmatched = table.unmatched() == control::v1::UNMATCHED_SIDECAR
+                         ? config::Unmatched::kSidecar
+                         : config::Unmatched::kApp;
       to.redirect_slashes = table.redirect_slashes();
     }
     return to;
@@ -174,13 +186,15 @@ class Compiler {
     return to;
   }
 
-  void AddAppRoutes(const std::string& name, const AppLayer& app, config::Snapshot* snapshot) const {
+  void AddAppRoutes(const std::string& name, const AppLayer& app,
+                    config::Snapshot* snapshot) const {
     std::vector<const control::v1::AppRoute*> ordered;
     for (const auto& route : app.registration.table().routes()) ordered.push_back(&route);
     std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
       return a->declaration_index() < b->declaration_index();
     });
-    for (const auto* route : ordered) snapshot->routes.push_back(Share(MakeAppRoute(name, *route), old_routes_));
+    for (const auto* route : ordered)
+      snapshot->routes.push_back(Share(MakeAppRoute(name, *route), old_routes_));
   }
 
   static config::RouteKind KindOf(control::v1::RouteKind kind) {
@@ -284,7 +298,8 @@ class Compiler {
   const config::v1::Config& config_;
   const uint64_t memory_;
   const config::Snapshot* const previous_;
-  const Index<config::Listener> old_listeners_ = ByName(previous_ ? &previous_->listeners : nullptr);
+  const Index<config::Listener> old_listeners_ =
+      ByName(previous_ ? &previous_->listeners : nullptr);
   const Index<config::Mount> old_mounts_ = ByName(previous_ ? &previous_->mounts : nullptr);
   const Index<config::Cache> old_caches_ = ByName(previous_ ? &previous_->caches : nullptr);
   const Index<config::Pool> old_pools_ = ByName(previous_ ? &previous_->pools : nullptr);
@@ -293,8 +308,8 @@ class Compiler {
 
 }  // namespace
 
-std::shared_ptr<const config::Snapshot> Compile(const Layers& layers, const Merged& merged, uint64_t version,
-                                                uint64_t memory_limit_bytes,
+std::shared_ptr<const config::Snapshot> Compile(const Layers& layers, const Merged& merged,
+                                                uint64_t version, uint64_t memory_limit_bytes,
                                                 const config::Snapshot* previous) {
   return Compiler(layers, merged, memory_limit_bytes, previous).Run(version);
 }

@@ -66,7 +66,8 @@ std::string Format(const Diagnostic& diagnostic) {
   } else if (diagnostic.line > 0) {
     out += "line " + std::to_string(diagnostic.line) + ": ";
   }
-  out += std::string(SeverityText(diagnostic.severity)) + " " + std::string(CodeText(diagnostic.code)) + ": ";
+  out += std::string(SeverityText(diagnostic.severity)) + " " +
+         std::string(CodeText(diagnostic.code)) + ": ";
   if (!diagnostic.path.empty()) out += diagnostic.path + ": ";
   out += diagnostic.message;
   if (!diagnostic.hint.empty()) out += " (" + diagnostic.hint + ")";
@@ -92,7 +93,8 @@ std::string_view Closest(std::string_view word, const std::vector<std::string_vi
     size_t distance = Distance(word, candidate, limit);
     // "max_body" for "max_body_size", "ttl" for "cache_ttl".
     if (distance > limit && word.size() >= 3 &&
-        (candidate.find(word) != std::string_view::npos || word.find(candidate) != std::string_view::npos)) {
+        (candidate.find(word) != std::string_view::npos ||
+         word.find(candidate) != std::string_view::npos)) {
       distance = limit;
     }
     if (distance < best_distance) {
@@ -105,8 +107,10 @@ std::string_view Closest(std::string_view word, const std::vector<std::string_vi
 
 std::string DiagnosticsReference() {
   std::string out =
-      "# Diagnostics\n\nEvery finding about a configuration has one of these codes, in the API, on the command\n"
-      "line and in the log. Printed by `catzilla-sidecar --print-diagnostics-reference`; do not edit.\n\n"
+      "# Diagnostics\n\nEvery finding about a configuration has one of these codes, in the API, on "
+      "the command\n"
+      "line and in the log. Printed by `catzilla-sidecar --print-diagnostics-reference`; do not "
+      "edit.\n\n"
       "| code | meaning |\n|---|---|\n";
   for (const Entry& entry : kEntries) {
     out += "| `" + std::string(entry.code) + "` | " + std::string(entry.meaning) + " |\n";

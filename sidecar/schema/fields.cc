@@ -22,119 +22,200 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kTiB = 1ull << 40;
 
 constexpr Field kFields[] = {
-    {"server_name", Kind::kText, "catzilla", kLive, 0, 0, "The `Server` field of every answer; empty: none is sent."},
-    {"development", Kind::kBool, "false", kLive, 0, 0, "Answers may show causes (paths, errors). Never in production."},
+    {"server_name", Kind::kText, "catzilla", kLive, 0, 0,
+     "The `Server` field of every answer; empty: none is sent."},
+    {"development", Kind::kBool, "false", kLive, 0, 0,
+     "Answers may show causes (paths, errors). Never in production."},
 
-    {"listeners", Kind::kBlock, "", kRestart, 0, 0, "Addresses that serve HTTP. Without any: one on port 8080."},
+    {"listeners", Kind::kBlock, "", kRestart, 0, 0,
+     "Addresses that serve HTTP. Without any: one on port 8080."},
     {"listeners[].name", Kind::kText, "", kRestart, 0, 0, "Stable name; a label of the metrics."},
     {"listeners[].address", Kind::kText, "0.0.0.0", kRestart, 0, 0, "An IPv4 or IPv6 address."},
-    {"listeners[].port", Kind::kCount, "8080", kRestart, 0, 65535, "0 lets the kernel choose (tests)."},
-    {"listeners[].backlog", Kind::kCount, "1024", kRestart, 1, 65535, "Connections the kernel keeps before they are accepted."},
-    {"listeners[].proxy_protocol", Kind::kBool, "false", kRestart, 0, 0, "Every connection must open with a PROXY protocol header, version 1 or 2."},
-    {"listeners[].trusted_proxies", Kind::kTexts, "", kRestart, 0, 0, "Address ranges (CIDR) whose `Forwarded` and `X-Forwarded-*` fields are believed."},
+    {"listeners[].port", Kind::kCount, "8080", kRestart, 0, 65535,
+     "0 lets the kernel choose (tests)."},
+    {"listeners[].backlog", Kind::kCount, "1024", kRestart, 1, 65535,
+     "Connections the kernel keeps before they are accepted."},
+    {"listeners[].proxy_protocol", Kind::kBool, "false", kRestart, 0, 0,
+     "Every connection must open with a PROXY protocol header, version 1 or 2."},
+    {"listeners[].trusted_proxies", Kind::kTexts, "", kRestart, 0, 0,
+     "Address ranges (CIDR) whose `Forwarded` and `X-Forwarded-*` fields are believed."},
 
-    {"mounts", Kind::kBlock, "", kLive, 0, 0, "Directories served under a prefix; the longest prefix wins."},
+    {"mounts", Kind::kBlock, "", kLive, 0, 0,
+     "Directories served under a prefix; the longest prefix wins."},
     {"mounts[].name", Kind::kText, "", kLive, 0, 0, "Stable name; a label of the metrics."},
-    {"mounts[].host", Kind::kText, "", kLive, 0, 0, "Only for this host (without port); unset: for every host."},
-    {"mounts[].prefix", Kind::kText, "", kLive, 0, 0, "Begins with `/`; claims whole segments: `/static` has `/static/x`, not `/staticx`."},
-    {"mounts[].root", Kind::kText, "", kLive, 0, 0, "An existing directory; relative paths count from the file's own directory."},
-    {"mounts[].index_file", Kind::kText, "index.html", kLive, 0, 0, "Served for a directory; empty: none."},
+    {"mounts[].host", Kind::kText, "", kLive, 0, 0,
+     "Only for this host (without port); unset: for every host."},
+    {"mounts[].prefix", Kind::kText, "", kLive, 0, 0,
+     "Begins with `/`; claims whole segments: `/static` has `/static/x`, not `/staticx`."},
+    {"mounts[].root", Kind::kText, "", kLive, 0, 0,
+     "An existing directory; relative paths count from the file's own directory."},
+    {"mounts[].index_file", Kind::kText, "index.html", kLive, 0, 0,
+     "Served for a directory; empty: none."},
     {"mounts[].etags", Kind::kBool, "true", kLive, 0, 0, "Send `ETag` and answer `If-None-Match`."},
-    {"mounts[].last_modified", Kind::kBool, "true", kLive, 0, 0, "Send `Last-Modified` and answer `If-Modified-Since`."},
+    {"mounts[].last_modified", Kind::kBool, "true", kLive, 0, 0,
+     "Send `Last-Modified` and answer `If-Modified-Since`."},
     {"mounts[].ranges", Kind::kBool, "true", kLive, 0, 0, "Answer `Range` with 206."},
-    {"mounts[].hidden_files", Kind::kBool, "false", kLive, 0, 0, "Serve names that begin with a dot (`.well-known` always is)."},
-    {"mounts[].symlinks", Kind::kEnum, "inside", kLive, 0, 0, "`never`, `inside` (followed while they stay below the root) or `anywhere`."},
-    {"mounts[].cache_control", Kind::kText, "", kLive, 0, 0, "The `Cache-Control` field of 200, 206 and 304; unset: none is sent."},
-    {"mounts[].max_cached_file", Kind::kSize, "1MiB", kLive, 0, 256 * kMiB, "Files up to this size are kept in memory; larger ones leave with sendfile."},
-    {"mounts[].revalidate", Kind::kDuration, "1s", kLive, 0, kDay, "A change on disk is visible after this time at the latest."},
+    {"mounts[].hidden_files", Kind::kBool, "false", kLive, 0, 0,
+     "Serve names that begin with a dot (`.well-known` always is)."},
+    {"mounts[].symlinks", Kind::kEnum, "inside", kLive, 0, 0,
+     "`never`, `inside` (followed while they stay below the root) or `anywhere`."},
+    {"mounts[].cache_control", Kind::kText, "", kLive, 0, 0,
+     "The `Cache-Control` field of 200, 206 and 304; unset: none is sent."},
+    {"mounts[].max_cached_file", Kind::kSize, "1MiB", kLive, 0, 256 * kMiB,
+     "Files up to this size are kept in memory; larger ones leave with sendfile."},
+    {"mounts[].revalidate", Kind::kDuration, "1s", kLive, 0, kDay,
+     "A change on disk is visible after this time at the latest."},
     {"mounts[].headers", Kind::kTextMap, "", kLive, 0, 0, "Added to every 200, 206 and 304."},
-    {"mounts[].mime_types", Kind::kTextMap, "", kLive, 0, 0, "Extension without the dot -> media type."},
+    {"mounts[].mime_types", Kind::kTextMap, "", kLive, 0, 0,
+     "Extension without the dot -> media type."},
 
-    {"routes", Kind::kBlock, "", kLive, 0, 0, "Paths that a pool answers; the most specific wins, and wins over the app's own."},
+    {"routes", Kind::kBlock, "", kLive, 0, 0,
+     "Paths that a pool answers; the most specific wins, and wins over the app's own."},
     {"routes[].name", Kind::kText, "", kLive, 0, 0, "Stable name."},
     {"routes[].host", Kind::kText, "", kLive, 0, 0, "Only for this host; unset: for every host."},
-    {"routes[].methods", Kind::kTexts, "", kLive, 0, 0, "Empty: every method. `HEAD` follows `GET`."},
-    {"routes[].path", Kind::kText, "", kLive, 0, 0, "`/items/{id:int}`; parameters are `{name}` or `{name:int|float|uuid|path}`."},
+    {"routes[].methods", Kind::kTexts, "", kLive, 0, 0,
+     "Empty: every method. `HEAD` follows `GET`."},
+    {"routes[].path", Kind::kText, "", kLive, 0, 0,
+     "`/items/{id:int}`; parameters are `{name}` or `{name:int|float|uuid|path}`."},
     {"routes[].pool", Kind::kText, "app", kLive, 0, 0, "Name of the pool that answers."},
-    {"routes[].cache", Kind::kText, "", kLive, 0, 0, "Name of the cache that may keep the answers; unset: they are never stored."},
-    {"routes[].cache_ttl", Kind::kDuration, "", kLive, 0, 3650 * kDay, "Freshness of answers that do not name their own."},
-    {"routes[].cache_tags", Kind::kTexts, "", kLive, 0, 0, "Tags put on every stored answer, for purging."},
-    {"routes[].max_body_size", Kind::kSize, "", kLive, 1, kTiB, "Larger request bodies are 413; unset: `limits.max_body_size`."},
-    {"routes[].request_timeout", Kind::kDuration, "", kLive, kMs, kDay, "504 when queue and handler together take longer; unset: the pool's."},
-    {"routes[].idempotent", Kind::kBool, "false", kLive, 0, 0, "May be sent again after a worker crash although the method is not idempotent."},
+    {"routes[].cache", Kind::kText, "", kLive, 0, 0,
+     "Name of the cache that may keep the answers; unset: they are never stored."},
+    {"routes[].cache_ttl", Kind::kDuration, "", kLive, 0, 3650 * kDay,
+     "Freshness of answers that do not name their own."},
+    {"routes[].cache_tags", Kind::kTexts, "", kLive, 0, 0,
+     "Tags put on every stored answer, for purging."},
+    {"routes[].max_body_size", Kind::kSize, "", kLive, 1, kTiB,
+     "Larger request bodies are 413; unset: `limits.max_body_size`."},
+    {"routes[].request_timeout", Kind::kDuration, "", kLive, kMs, kDay,
+     "504 when queue and handler together take longer; unset: the pool's."},
+    {"routes[].idempotent", Kind::kBool, "false", kLive, 0, 0,
+     "May be sent again after a worker crash although the method is not idempotent."},
 
-    {"caches", Kind::kBlock, "", kLive, 0, 0, "Edge caches. One named `default` exists when a route asks for it."},
+    {"caches", Kind::kBlock, "", kLive, 0, 0,
+     "Edge caches. One named `default` exists when a route asks for it."},
     {"caches[].name", Kind::kText, "", kLive, 0, 0, "Stable name; a label of the metrics."},
-    {"caches[].memory", Kind::kSize, "64MiB", kLive, 64 * kKiB, kTiB, "Most bytes of stored answers; the least useful leave first."},
-    {"caches[].max_object", Kind::kSize, "4MiB", kLive, kKiB, 1024 * kMiB, "Larger answers are not stored."},
-    {"caches[].max_tags_per_object", Kind::kCount, "64", kLive, 0, 1024, "An answer with more tags is not stored."},
-    {"caches[].default_ttl", Kind::kDuration, "0s", kLive, 0, 365 * kDay, "Freshness of answers that say nothing and may be cached by heuristic; `0s`: they are not kept."},
-    {"caches[].fill_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay, "How long a request waits for another client's identical miss."},
-    {"caches[].ignore_query", Kind::kBool, "false", kLive, 0, 0, "The query string is no part of the key."},
-    {"caches[].query_allow", Kind::kTexts, "", kLive, 0, 0, "If not empty: only these parameters are in the key."},
-    {"caches[].query_deny", Kind::kTexts, "", kLive, 0, 0, "Parameters that are never in the key (`utm_source`)."},
+    {"caches[].memory", Kind::kSize, "64MiB", kLive, 64 * kKiB, kTiB,
+     "Most bytes of stored answers; the least useful leave first."},
+    {"caches[].max_object", Kind::kSize, "4MiB", kLive, kKiB, 1024 * kMiB,
+     "Larger answers are not stored."},
+    {"caches[].max_tags_per_object", Kind::kCount, "64", kLive, 0, 1024,
+     "An answer with more tags is not stored."},
+    {"caches[].default_ttl", Kind::kDuration, "0s", kLive, 0, 365 * kDay,
+     "Freshness of answers that say nothing and may be cached by heuristic; `0s`: they are not "
+     "kept."},
+    {"caches[].fill_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay,
+     "How long a request waits for another client's identical miss."},
+    {"caches[].ignore_query", Kind::kBool, "false", kLive, 0, 0,
+     "The query string is no part of the key."},
+    {"caches[].query_allow", Kind::kTexts, "", kLive, 0, 0,
+     "If not empty: only these parameters are in the key."},
+    {"caches[].query_deny", Kind::kTexts, "", kLive, 0, 0,
+     "Parameters that are never in the key (`utm_source`)."},
 
-    {"pools", Kind::kBlock, "", kLive, 0, 0, "The workers of an app, and the queue in front of them. `app` always exists."},
+    {"pools", Kind::kBlock, "", kLive, 0, 0,
+     "The workers of an app, and the queue in front of them. `app` always exists."},
     {"pools[].name", Kind::kText, "", kLive, 0, 0, "Stable name; the app registers under it."},
-    {"pools[].max_queue", Kind::kCount, "1024", kLive, 0, 1'000'000, "Requests that may wait for a worker; one more is 503 with `Retry-After`."},
-    {"pools[].queue_timeout", Kind::kDuration, "5s", kLive, kMs, kDay, "A request that waited this long is 503 with `Retry-After`."},
-    {"pools[].request_timeout", Kind::kDuration, "60s", kLive, kMs, kDay, "Queue and handler together: 504, and the worker is told to cancel."},
-    {"pools[].hard_timeout", Kind::kDuration, "", kLive, kMs, 2 * kDay, "A worker that still runs the request then is recycled; unset: twice `request_timeout`."},
-    {"pools[].credits_per_worker", Kind::kCount, "64", kLive, 1, 65535, "Most requests in flight to one worker."},
-    {"pools[].retry_after", Kind::kDuration, "1s", kLive, kSecond, kDay, "The `Retry-After` of a 503, in whole seconds."},
+    {"pools[].max_queue", Kind::kCount, "1024", kLive, 0, 1'000'000,
+     "Requests that may wait for a worker; one more is 503 with `Retry-After`."},
+    {"pools[].queue_timeout", Kind::kDuration, "5s", kLive, kMs, kDay,
+     "A request that waited this long is 503 with `Retry-After`."},
+    {"pools[].request_timeout", Kind::kDuration, "60s", kLive, kMs, kDay,
+     "Queue and handler together: 504, and the worker is told to cancel."},
+    {"pools[].hard_timeout", Kind::kDuration, "", kLive, kMs, 2 * kDay,
+     "A worker that still runs the request then is recycled; unset: twice `request_timeout`."},
+    {"pools[].credits_per_worker", Kind::kCount, "64", kLive, 1, 65535,
+     "Most requests in flight to one worker."},
+    {"pools[].retry_after", Kind::kDuration, "1s", kLive, kSecond, kDay,
+     "The `Retry-After` of a 503, in whole seconds."},
 
-    {"limits", Kind::kBlock, "", kLive, 0, 0, "What one client may ask; each limit has its own answer."},
+    {"limits", Kind::kBlock, "", kLive, 0, 0,
+     "What one client may ask; each limit has its own answer."},
     {"limits.max_request_line", Kind::kSize, "8KiB", kLive, 256, 1024 * kKiB, "414"},
     {"limits.max_header_bytes", Kind::kSize, "32KiB", kLive, 1024, 1024 * kKiB, "431"},
     {"limits.max_headers", Kind::kCount, "100", kLive, 4, 10'000, "431"},
-    {"limits.max_body_size", Kind::kSize, "64MiB", kLive, 0, kTiB, "413; a route may say otherwise."},
-    {"limits.max_connections", Kind::kCount, "16384", kLive, 1, 10'000'000, "One more connection is answered 503 and closed."},
-    {"limits.max_connections_per_client", Kind::kCount, "0", kLive, 0, 10'000'000, "Per client address; 0: no cap."},
-    {"limits.max_pipeline", Kind::kCount, "64", kLive, 1, 1024, "Pipelined requests of one connection answered in one turn."},
-    {"limits.header_timeout", Kind::kDuration, "10s", kLive, 10 * kMs, kDay, "From the first byte of a head to its end: 408."},
-    {"limits.body_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay, "Between two reads of a body: 408."},
-    {"limits.min_body_rate", Kind::kSize, "256B", kLive, 0, 1024 * kMiB, "Bytes per second a body must average after `body_timeout`: 408. `0B`: off."},
-    {"limits.write_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay, "An answer that makes no progress for this long is cut."},
-    {"limits.idle_timeout", Kind::kDuration, "75s", kLive, 10 * kMs, kDay, "A connection without a request is closed."},
-    {"limits.max_requests_per_connection", Kind::kCount, "0", kLive, 0, 1'000'000'000, "0: no cap. The last answer says `Connection: close`."},
-    {"limits.file_cache_memory", Kind::kSize, "64MiB", kLive, 64 * kKiB, kTiB, "Memory for the files of all mounts together."},
+    {"limits.max_body_size", Kind::kSize, "64MiB", kLive, 0, kTiB,
+     "413; a route may say otherwise."},
+    {"limits.max_connections", Kind::kCount, "16384", kLive, 1, 10'000'000,
+     "One more connection is answered 503 and closed."},
+    {"limits.max_connections_per_client", Kind::kCount, "0", kLive, 0, 10'000'000,
+     "Per client address; 0: no cap."},
+    {"limits.max_pipeline", Kind::kCount, "64", kLive, 1, 1024,
+     "Pipelined requests of one connection answered in one turn."},
+    {"limits.header_timeout", Kind::kDuration, "10s", kLive, 10 * kMs, kDay,
+     "From the first byte of a head to its end: 408."},
+    {"limits.body_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay,
+     "Between two reads of a body: 408."},
+    {"limits.min_body_rate", Kind::kSize, "256B", kLive, 0, 1024 * kMiB,
+     "Bytes per second a body must average after `body_timeout`: 408. `0B`: off."},
+    {"limits.write_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay,
+     "An answer that makes no progress for this long is cut."},
+    {"limits.idle_timeout", Kind::kDuration, "75s", kLive, 10 * kMs, kDay,
+     "A connection without a request is closed."},
+    {"limits.max_requests_per_connection", Kind::kCount, "0", kLive, 0, 1'000'000'000,
+     "0: no cap. The last answer says `Connection: close`."},
+    {"limits.file_cache_memory", Kind::kSize, "64MiB", kLive, 64 * kKiB, kTiB,
+     "Memory for the files of all mounts together."},
 
     {"drain", Kind::kBlock, "", kLive, 0, 0, "How the sidecar leaves."},
-    {"drain.delay", Kind::kDuration, "0s", kLive, 0, kDay, "`/readyz` already says 503, still accepting."},
-    {"drain.timeout", Kind::kDuration, "30s", kLive, 0, kDay, "Then what is still in flight is cut."},
+    {"drain.delay", Kind::kDuration, "0s", kLive, 0, kDay,
+     "`/readyz` already says 503, still accepting."},
+    {"drain.timeout", Kind::kDuration, "30s", kLive, 0, kDay,
+     "Then what is still in flight is cut."},
 
     {"telemetry", Kind::kBlock, "", kLive, 0, 0, "What the sidecar tells about itself."},
     {"telemetry.access_log", Kind::kBool, "true", kLive, 0, 0, "One JSON line per request."},
-    {"telemetry.access_log_path", Kind::kText, "-", kRestart, 0, 0, "A file, or `-` for standard output."},
-    {"telemetry.access_log_buffer", Kind::kSize, "4MiB", kRestart, 64 * kKiB, 1024 * kMiB, "Of each loop; when it is full, lines are dropped and counted."},
-    {"telemetry.log_level", Kind::kText, "info", kLive, 0, 0, "`debug`, `info`, `warning` or `error`."},
-    {"telemetry.max_series", Kind::kCount, "10000", kLive, 100, 10'000'000, "Most metric series; the rest is counted under `route=\"<other>\"`."},
-    {"telemetry.ops_address", Kind::kText, "0.0.0.0", kRestart, 0, 0, "Address of `/metrics`, `/livez`, `/readyz` and `/startupz`."},
-    {"telemetry.ops_port", Kind::kCount, "9901", kRestart, 0, 65535, "Their port; 0 lets the kernel choose (tests)."},
+    {"telemetry.access_log_path", Kind::kText, "-", kRestart, 0, 0,
+     "A file, or `-` for standard output."},
+    {"telemetry.access_log_buffer", Kind::kSize, "4MiB", kRestart, 64 * kKiB, 1024 * kMiB,
+     "Of each loop; when it is full, lines are dropped and counted."},
+    {"telemetry.log_level", Kind::kText, "info", kLive, 0, 0,
+     "`debug`, `info`, `warning` or `error`."},
+    {"telemetry.max_series", Kind::kCount, "10000", kLive, 100, 10'000'000,
+     "Most metric series; the rest is counted under `route=\"<other>\"`."},
+    {"telemetry.ops_address", Kind::kText, "0.0.0.0", kRestart, 0, 0,
+     "Address of `/metrics`, `/livez`, `/readyz` and `/startupz`."},
+    {"telemetry.ops_port", Kind::kCount, "9901", kRestart, 0, 65535,
+     "Their port; 0 lets the kernel choose (tests)."},
 
     {"control", Kind::kBlock, "", kRestart, 0, 0, "The control plane itself."},
-    {"control.runtime_dir", Kind::kText, "", kRestart, 0, 0, "Folder of the two sockets; unset: `/run/catzilla`, or `$XDG_RUNTIME_DIR/catzilla` if not root."},
-    {"control.socket", Kind::kText, "", kRestart, 0, 0, "The gRPC socket; unset: `control.sock` in `runtime_dir`."},
-    {"control.worker_socket", Kind::kText, "", kRestart, 0, 0, "Where workers attach; unset: `worker.sock` in `runtime_dir`."},
-    {"control.socket_mode", Kind::kText, "0660", kRestart, 0, 0, "Octal permission bits of both sockets."},
-    {"control.socket_group", Kind::kText, "", kRestart, 0, 0, "Group that owns both sockets; unset: the process's own."},
-    {"control.roles", Kind::kBlock, "", kRestart, 0, 0, "Beside the defaults: own uid and root are `admin`, the socket's group is `register`."},
+    {"control.runtime_dir", Kind::kText, "", kRestart, 0, 0,
+     "Folder of the two sockets; unset: `/run/catzilla`, or `$XDG_RUNTIME_DIR/catzilla` if not "
+     "root."},
+    {"control.socket", Kind::kText, "", kRestart, 0, 0,
+     "The gRPC socket; unset: `control.sock` in `runtime_dir`."},
+    {"control.worker_socket", Kind::kText, "", kRestart, 0, 0,
+     "Where workers attach; unset: `worker.sock` in `runtime_dir`."},
+    {"control.socket_mode", Kind::kText, "0660", kRestart, 0, 0,
+     "Octal permission bits of both sockets."},
+    {"control.socket_group", Kind::kText, "", kRestart, 0, 0,
+     "Group that owns both sockets; unset: the process's own."},
+    {"control.roles", Kind::kBlock, "", kRestart, 0, 0,
+     "Beside the defaults: own uid and root are `admin`, the socket's group is `register`."},
     {"control.roles[].uid", Kind::kCount, "", kRestart, 0, 0, "Whoever runs as this user,"},
-    {"control.roles[].gid", Kind::kCount, "", kRestart, 0, 0, "or this group (if both are given: both),"},
-    {"control.roles[].role", Kind::kEnum, "", kRestart, 0, 0, "has this role: `read`, `register`, `purge`, `operate` or `admin`."},
-    {"control.tcp_address", Kind::kText, "", kRestart, 0, 0, "Also listen on TCP (`10.0.0.5:9902`). Needs `tls` with a client CA, or `token`."},
+    {"control.roles[].gid", Kind::kCount, "", kRestart, 0, 0,
+     "or this group (if both are given: both),"},
+    {"control.roles[].role", Kind::kEnum, "", kRestart, 0, 0,
+     "has this role: `read`, `register`, `purge`, `operate` or `admin`."},
+    {"control.tcp_address", Kind::kText, "", kRestart, 0, 0,
+     "Also listen on TCP (`10.0.0.5:9902`). Needs `tls` with a client CA, or `token`."},
     {"control.tls", Kind::kBlock, "", kRestart, 0, 0, "TLS for TCP."},
     {"control.tls.cert_file", Kind::kText, "", kRestart, 0, 0, "Certificate chain, PEM."},
     {"control.tls.key_file", Kind::kText, "", kRestart, 0, 0, "Its key, PEM."},
-    {"control.tls.client_ca_file", Kind::kText, "", kRestart, 0, 0, "Clients must show a certificate of this CA, PEM."},
-    {"control.token", Kind::kText, "", kRestart, 0, 0, "Bearer token for TCP, as `${file:/run/secrets/token}` or `${env:NAME}`."},
+    {"control.tls.client_ca_file", Kind::kText, "", kRestart, 0, 0,
+     "Clients must show a certificate of this CA, PEM."},
+    {"control.token", Kind::kText, "", kRestart, 0, 0,
+     "Bearer token for TCP, as `${file:/run/secrets/token}` or `${env:NAME}`."},
     {"control.tcp_role", Kind::kEnum, "read", kRestart, 0, 0, "Role of whoever comes over TCP."},
-    {"control.state_dir", Kind::kText, "", kRestart, 0, 0, "What is changed through the API is kept here; unset: until the sidecar ends."},
+    {"control.state_dir", Kind::kText, "", kRestart, 0, 0,
+     "What is changed through the API is kept here; unset: until the sidecar ends."},
 
     {"app", Kind::kBlock, "", kLive, 0, 0, "What the app may add by registering."},
-    {"app.prefixes", Kind::kTexts, "", kLive, 0, 0, "Prefixes below which it may add routes and mounts; empty: everywhere."},
-    {"app.mount_roots", Kind::kTexts, "", kLive, 0, 0, "Directories below which an app of another user may mount files."},
-    {"app.linger", Kind::kDuration, "", kLive, 0, 3650 * kDay, "How long an orphaned registration stays; unset: until replaced or removed."},
+    {"app.prefixes", Kind::kTexts, "", kLive, 0, 0,
+     "Prefixes below which it may add routes and mounts; empty: everywhere."},
+    {"app.mount_roots", Kind::kTexts, "", kLive, 0, 0,
+     "Directories below which an app of another user may mount files."},
+    {"app.linger", Kind::kDuration, "", kLive, 0, 3650 * kDay,
+     "How long an orphaned registration stays; unset: until replaced or removed."},
 };
 
 void Fill(Message* message, const std::string& generic_path) {
@@ -176,8 +257,9 @@ std::string Bounds(const Field& field) {
   return text(field.min) + " to " + text(field.max);
 }
 
-constexpr std::string_view kKindNames[] = {"text",    "duration",      "size",             "number", "true or false",
-                                           "keyword", "list of texts", "map text -> text", "block"};
+constexpr std::string_view kKindNames[] = {"text",          "duration",         "size",
+                                           "number",        "true or false",    "keyword",
+                                           "list of texts", "map text -> text", "block"};
 
 }  // namespace
 
@@ -208,10 +290,14 @@ void FillDefaults(config::v1::Config* config) { Fill(config, ""); }
 
 std::string ConfigurationReference() {
   std::string out =
-      "# Configuration\n\nOne schema for the YAML or JSON file, the control plane's `Apply` and the chart's `config:`.\n"
-      "Resources (listeners, mounts, routes, caches, pools) have a `name` and merge whole; the other blocks merge\n"
-      "field by field; api wins over file, file over app. Durations (`250ms`, `30s`, `1m30s`) and sizes (`64KiB`,\n"
-      "`1GB`, `25%` of the container's memory limit) need a unit. An unknown field is an error. Fields marked\n"
+      "# Configuration\n\nOne schema for the YAML or JSON file, the control plane's `Apply` and "
+      "the chart's `config:`.\n"
+      "Resources (listeners, mounts, routes, caches, pools) have a `name` and merge whole; the "
+      "other blocks merge\n"
+      "field by field; api wins over file, file over app. Durations (`250ms`, `30s`, `1m30s`) and "
+      "sizes (`64KiB`,\n"
+      "`1GB`, `25%` of the container's memory limit) need a unit. An unknown field is an error. "
+      "Fields marked\n"
       "*restart* are refused by a running sidecar.\n\n"
       "Printed by `catzilla-sidecar --print-config-reference`; do not edit.\n";
   std::string section;
@@ -220,14 +306,16 @@ std::string ConfigurationReference() {
     const bool opens = field.kind == Kind::kBlock && field.path == top;
     if (opens || section.empty()) {
       section = top;
-      out += "\n## " + (opens ? "`" + top + "`\n\n" + std::string(field.description) : std::string("Top level")) +
+      out += "\n## " +
+             (opens ? "`" + top + "`\n\n" + std::string(field.description)
+                    : std::string("Top level")) +
              "\n\n| field | kind | default | bounds | change | |\n|---|---|---|---|---|---|\n";
       if (opens) continue;
     }
     out += "| `" + std::string(field.path) + "` | " +
            std::string(kKindNames[static_cast<size_t>(field.kind)]) + " | " +
-           (field.fallback.empty() ? "" : "`" + std::string(field.fallback) + "`") + " | " + Bounds(field) +
-           " | " + (field.change == Change::kLive ? "live" : "*restart*") + " | " +
+           (field.fallback.empty() ? "" : "`" + std::string(field.fallback) + "`") + " | " +
+           Bounds(field) + " | " + (field.change == Change::kLive ? "live" : "*restart*") + " | " +
            std::string(field.description) + " |\n";
   }
   return out;

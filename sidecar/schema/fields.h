@@ -1,7 +1,8 @@
-// What is known of every configuration field: its kind, default, bounds and whether it changes live.
+// What is known of every configuration field: its kind, default, bounds and whether it changes
+// live.
 //
-// One table; defaults are filled from it, values are checked by it, docs/configuration.md is printed
-// from it, and a test holds it against config.proto field by field. Pure; any thread.
+// One table; defaults are filled from it, values are checked by it, docs/configuration.md is
+// printed from it, and a test holds it against config.proto field by field. Pure; any thread.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@ enum class Kind : uint8_t {
   kCount,     // a whole number
   kBool,
   kEnum,
-  kTexts,     // a list of texts
+  kTexts,  // a list of texts
   kTextMap,
-  kBlock,     // a message of its own
+  kBlock,  // a message of its own
 };
 
 enum class Change : uint8_t {
@@ -31,11 +32,11 @@ enum class Change : uint8_t {
 };
 
 struct Field {
-  std::string_view path;      // "limits.max_headers", "mounts[].root"
+  std::string_view path;  // "limits.max_headers", "mounts[].root"
   Kind kind = Kind::kText;
   std::string_view fallback;  // As one would write it; empty: unset stays unset.
   Change change = Change::kLive;
-  uint64_t min = 0;           // Of a number; 0 and 0: any.
+  uint64_t min = 0;  // Of a number; 0 and 0: any.
   uint64_t max = 0;
   std::string_view description;
 };

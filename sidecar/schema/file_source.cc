@@ -20,7 +20,8 @@ constexpr int kSettleMs = 50;
 
 void Resolve(const std::string& folder, std::string* path) {
   if (path->empty() || (*path)[0] == '/') return;
-  *path = *path == "." ? folder : folder + "/" + (path->starts_with("./") ? path->substr(2) : *path);
+  *path =
+      *path == "." ? folder : folder + "/" + (path->starts_with("./") ? path->substr(2) : *path);
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ FileSource::~FileSource() { Stop(); }
 Outcome FileSource::Reload() {
   base::MutexLock lock(mutex_);
   std::string text;
-  const bool readable = options_.path.empty() || ReadWholeFile(options_.path, kDocumentBytesMax, &text);
+  const bool readable =
+      options_.path.empty() || ReadWholeFile(options_.path, kDocumentBytesMax, &text);
   return Give(text, readable, readable ? 0 : errno);
 }
 
@@ -82,7 +84,8 @@ Outcome FileSource::Give(const std::string& text, bool readable, int error) {
   Diagnostics findings;
   if (!readable) {
     findings.push_back({Code::kUnreadable, Severity::kError, "", 0, std::strerror(error),
-                        error == ENOENT ? "create it, or start without --config" : "make it readable for the sidecar's user",
+                        error == ENOENT ? "create it, or start without --config"
+                                        : "make it readable for the sidecar's user",
                         options_.path});
   } else if (!options_.path.empty()) {
     Document document = ReadDocument(text, options_.path);
@@ -93,7 +96,8 @@ Outcome FileSource::Give(const std::string& text, bool readable, int error) {
     ResolvePaths(FolderOf(options_.path), &layer.config);
   }
   if (options_.overlay) options_.overlay(&layer, &findings);
-  return store_.SetFile(std::move(layer), std::move(findings), options_.path.empty() ? "flags" : options_.path);
+  return store_.SetFile(std::move(layer), std::move(findings),
+                        options_.path.empty() ? "flags" : options_.path);
 }
 
 void FileSource::StartWatching() {
@@ -102,8 +106,9 @@ void FileSource::StartWatching() {
   CATZILLA_CHECK(wake_ >= 0, "no event descriptor");
   inotify_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (inotify_ >= 0) {
-    inotify_add_watch(inotify_, FolderOf(options_.path).c_str(),
-                      IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB);
+    inotify_add_watch(
+        inotify_, FolderOf(options_.path).c_str(),
+        IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB);
   }
   thread_ = std::thread([this] { Watch(); });
 }
@@ -121,7 +126,8 @@ void FileSource::Stop() {
 void FileSource::Watch() {
   for (;;) {
     pollfd fds[2] = {{wake_, POLLIN, 0}, {inotify_, POLLIN, 0}};
-    const int ready = poll(fds, inotify_ >= 0 ? 2 : 1, static_cast<int>(options_.poll_interval_us / 1000));
+    const int ready =
+        poll(fds, inotify_ >= 0 ? 2 : 1, static_cast<int>(options_.poll_interval_us / 1000));
     if (ready < 0 && errno != EINTR) return;
     if (fds[0].revents != 0) return;
     if (ready > 0 && inotify_ >= 0 && fds[1].revents != 0) {

@@ -90,7 +90,8 @@ class Merger {
   }
 
   template <typename Resources>
-  void Section(const std::string& section, const Resources& file, const Resources& api, Resources* out) {
+  void Section(const std::string& section, const Resources& file, const Resources& api,
+               Resources* out) {
     std::unordered_map<std::string, const typename Resources::value_type*> of_api;
     for (const auto& resource : api) {
       if (!of_api.emplace(resource.name(), &resource).second) Double(section, resource.name());
@@ -125,7 +126,8 @@ class Merger {
   }
 
   template <typename Resources>
-  void AppSection(const std::string& section, const std::string& app, const Resources& from, Resources* out) {
+  void AppSection(const std::string& section, const std::string& app, const Resources& from,
+                  Resources* out) {
     for (const auto& resource : from) {
       const std::string path = ResourcePath(section, resource.name());
       const auto taken = merged_.sources.find(path);
@@ -145,18 +147,21 @@ class Merger {
   void Double(const std::string& section, const std::string& name) {
     const std::string path = ResourcePath(section, name);
     merged_.diagnostics.push_back({Code::kDuplicateName, Severity::kError, path, 0,
-                                   "two " + section + " are named \"" + name + "\"", "rename one of them", ""});
+                                   "two " + section + " are named \"" + name + "\"",
+                                   "rename one of them", ""});
   }
 
-  void Shadow(const std::string& path, config::Layer by, config::Layer what, const std::string& by_path) {
-    merged_.diagnostics.push_back(
-        {Code::kShadowed, Severity::kWarning, path, 0,
-         "the one of " + std::string(LayerText(what)) + " is hidden by " +
-             (by_path.empty() ? "the one" : by_path) + " of " + std::string(LayerText(by)),
-         "delete one of them if this is not meant", ""});
+  void Shadow(const std::string& path, config::Layer by, config::Layer what,
+              const std::string& by_path) {
+    merged_.diagnostics.push_back({Code::kShadowed, Severity::kWarning, path, 0,
+                                   "the one of " + std::string(LayerText(what)) + " is hidden by " +
+                                       (by_path.empty() ? "the one" : by_path) + " of " +
+                                       std::string(LayerText(by)),
+                                   "delete one of them if this is not meant", ""});
   }
 
-  // What exists without being written: a listener, the pool "app", the cache "default" if it is asked for.
+  // What exists without being written: a listener, the pool "app", the cache "default" if it is
+  // asked for.
   void Implied() {
     config::v1::Config& config = merged_.config;
     if (config.listeners().empty()) {
@@ -167,11 +172,13 @@ class Merger {
       config.add_pools()->set_name("app");
       merged_.sources["pools[app]"].origin = "default";
     }
-    bool wanted = std::any_of(config.routes().begin(), config.routes().end(),
-                              [](const config::v1::Route& route) { return route.cache() == "default"; });
+    bool wanted =
+        std::any_of(config.routes().begin(), config.routes().end(),
+                    [](const config::v1::Route& route) { return route.cache() == "default"; });
     for (const auto& [name, app] : layers_.apps) {
       for (const auto& route : app->registration.table().routes()) {
-        wanted |= route.has_cache() && (route.cache().cache().empty() || route.cache().cache() == "default");
+        wanted |= route.has_cache() &&
+                  (route.cache().cache().empty() || route.cache().cache() == "default");
       }
     }
     if (wanted && !merged_.sources.contains("caches[default]")) {
@@ -191,13 +198,14 @@ class Merger {
     for (const auto& mount : merged_.config.mounts()) {
       const std::string path = ResourcePath("mounts", mount.name());
       const config::Layer layer = merged_.sources[path].layer;
-      const auto [held, fresh] = best.try_emplace({NormalHost(mount.host()), NormalPrefix(mount.prefix())},
-                                                  Holder{path, layer});
+      const auto [held, fresh] = best.try_emplace(
+          {NormalHost(mount.host()), NormalPrefix(mount.prefix())}, Holder{path, layer});
       if (fresh) continue;
       if (held->second.layer == layer) {
-        merged_.diagnostics.push_back({Code::kMountConflict, Severity::kError, path + ".prefix", 0,
-                                       held->second.path + " has the same host and the prefix " + mount.prefix(),
-                                       "give one of them another prefix or host", ""});
+        merged_.diagnostics.push_back(
+            {Code::kMountConflict, Severity::kError, path + ".prefix", 0,
+             held->second.path + " has the same host and the prefix " + mount.prefix(),
+             "give one of them another prefix or host", ""});
         continue;
       }
       const bool replaces = layer > held->second.layer;
@@ -296,7 +304,8 @@ void AddAppRoutes(const Layers& layers, config::v1::Config* config) {
         if (route.cache().has_ttl()) out->set_cache_ttl(route.cache().ttl());
         *out->mutable_cache_tags() = route.cache().tags();
       }
-      if (route.has_max_body_size()) out->set_max_body_size(std::to_string(route.max_body_size()) + "B");
+      if (route.has_max_body_size())
+        out->set_max_body_size(std::to_string(route.max_body_size()) + "B");
       if (route.has_request_timeout()) out->set_request_timeout(route.request_timeout());
       if (route.idempotent()) out->set_idempotent(true);
     }

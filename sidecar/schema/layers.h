@@ -23,14 +23,15 @@ namespace catzilla::schema {
 struct FileLayer {
   config::v1::Config config;
   LineMap lines;
-  std::string file;                            // As shown; empty: there is none.
-  std::map<std::string, std::string> origins;  // Path -> "--root", "CATZILLA_...", where not the file.
+  std::string file;  // As shown; empty: there is none.
+  std::map<std::string, std::string>
+      origins;  // Path -> "--root", "CATZILLA_...", where not the file.
 };
 
 struct ApiLayer {
   config::v1::Config config;
-  std::set<std::string> tombstones;  // "mounts[assets]"
-  LineMap lines;                     // Of the text that was applied, if it was text.
+  std::set<std::string> tombstones;            // "mounts[assets]"
+  LineMap lines;                               // Of the text that was applied, if it was text.
   std::map<std::string, std::string> origins;  // Resource -> who put it there.
 };
 
@@ -57,7 +58,7 @@ struct Source {
 struct Merged {
   config::v1::Config config;  // Defaults filled in. Without the routes of apps.
   std::unordered_map<std::string, Source> sources;  // "mounts[assets]", "limits.idle_timeout"
-  Diagnostics diagnostics;    // Of merging: doubles and shadows.
+  Diagnostics diagnostics;                          // Of merging: doubles and shadows.
 };
 
 Merged Merge(const Layers& layers);

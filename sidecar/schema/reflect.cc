@@ -42,19 +42,22 @@ std::string SetNumber(Message* message, const FieldDescriptor* field, const std:
     case FieldDescriptor::CPPTYPE_UINT32: {
       uint32_t value = 0;
       if (!ParseNumber(text, &value)) return "expects a whole number from 0 to 4294967295";
-      add ? reflection->AddUInt32(message, field, value) : reflection->SetUInt32(message, field, value);
+      add ? reflection->AddUInt32(message, field, value)
+          : reflection->SetUInt32(message, field, value);
       return "";
     }
     case FieldDescriptor::CPPTYPE_UINT64: {
       uint64_t value = 0;
       if (!ParseNumber(text, &value)) return "expects a whole number, 0 or more";
-      add ? reflection->AddUInt64(message, field, value) : reflection->SetUInt64(message, field, value);
+      add ? reflection->AddUInt64(message, field, value)
+          : reflection->SetUInt64(message, field, value);
       return "";
     }
     case FieldDescriptor::CPPTYPE_INT64: {
       int64_t value = 0;
       if (!ParseNumber(text, &value)) return "expects a whole number";
-      add ? reflection->AddInt64(message, field, value) : reflection->SetInt64(message, field, value);
+      add ? reflection->AddInt64(message, field, value)
+          : reflection->SetInt64(message, field, value);
       return "";
     }
     default:
@@ -84,7 +87,8 @@ std::string SetScalar(Message* message, const FieldDescriptor* field, const std:
   const bool add = field->is_repeated();
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
-      add ? reflection->AddString(message, field, text) : reflection->SetString(message, field, text);
+      add ? reflection->AddString(message, field, text)
+          : reflection->SetString(message, field, text);
       return "";
     case FieldDescriptor::CPPTYPE_BOOL: {
       if (text != "true" && text != "false") return "expects true or false";
@@ -97,7 +101,8 @@ std::string SetScalar(Message* message, const FieldDescriptor* field, const std:
       for (int i = 0; i < type->value_count(); ++i) {
         const EnumValueDescriptor* value = type->value(i);
         if (value->number() == 0 || (EnumWord(value) != text && value->name() != text)) continue;
-        add ? reflection->AddEnum(message, field, value) : reflection->SetEnum(message, field, value);
+        add ? reflection->AddEnum(message, field, value)
+            : reflection->SetEnum(message, field, value);
         return "";
       }
       return "expects " + List(EnumWords(type));
@@ -117,7 +122,8 @@ std::string ScalarText(const Message& message, const FieldDescriptor* field, int
                      : reflection->GetStringReference(message, field, &scratch);
     }
     case FieldDescriptor::CPPTYPE_BOOL:
-      return (element ? reflection->GetRepeatedBool(message, field, index) : reflection->GetBool(message, field))
+      return (element ? reflection->GetRepeatedBool(message, field, index)
+                      : reflection->GetBool(message, field))
                  ? "true"
                  : "false";
     case FieldDescriptor::CPPTYPE_ENUM:
@@ -142,13 +148,16 @@ std::string QuoteYaml(const std::string& text) {
   bool only_number = true;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                      c == '/' || c == '.' || (i > 0 && (c == '-' || c == '+' || c == '='));
+    const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '_' || c == '/' || c == '.' ||
+                      (i > 0 && (c == '-' || c == '+' || c == '='));
     if (!word) plain = false;
-    if ((c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != 'x' && c != '_') only_number = false;
+    if ((c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != 'x' && c != '_')
+      only_number = false;
   }
   const std::string lower = Lower(text);
-  for (const char* word : {"true", "false", "null", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"}) {
+  for (const char* word :
+       {"true", "false", "null", "yes", "no", "on", "off", "y", "n", ".inf", ".nan"}) {
     if (lower == word) plain = false;
   }
   if (plain && !only_number) return text;

@@ -15,7 +15,8 @@ using google::protobuf::Reflection;
 
 void Render(const Message& message, const std::string& indent, std::string* out);
 
-void RenderMap(const Message& message, const FieldDescriptor* field, const std::string& indent, std::string* out) {
+void RenderMap(const Message& message, const FieldDescriptor* field, const std::string& indent,
+               std::string* out) {
   const Reflection* reflection = message.GetReflection();
   std::map<std::string, std::string> pairs;
   for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
@@ -34,7 +35,8 @@ std::string Scalar(const Message& message, const FieldDescriptor* field, int ind
   return field->cpp_type() == FieldDescriptor::CPPTYPE_STRING ? QuoteYaml(text) : text;
 }
 
-void RenderList(const Message& message, const FieldDescriptor* field, const std::string& indent, std::string* out) {
+void RenderList(const Message& message, const FieldDescriptor* field, const std::string& indent,
+                std::string* out) {
   const Reflection* reflection = message.GetReflection();
   const int size = reflection->FieldSize(message, field);
   if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -63,7 +65,8 @@ void Render(const Message& message, const std::string& indent, std::string* out)
     const FieldDescriptor* field = descriptor->field(i);
     if (field->is_repeated()) {
       if (reflection->FieldSize(message, field) == 0) continue;
-      field->is_map() ? RenderMap(message, field, indent, out) : RenderList(message, field, indent, out);
+      field->is_map() ? RenderMap(message, field, indent, out)
+                      : RenderList(message, field, indent, out);
     } else if (!reflection->HasField(message, field)) {
       continue;
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -108,7 +111,8 @@ Parts Split(const config::v1::Config& config) {
     const FieldDescriptor* name = field->message_type()->FindFieldByName("name");
     for (int n = 0; n < reflection->FieldSize(config, field); ++n) {
       const Message& resource = reflection->GetRepeatedMessage(config, field, n);
-      parts.emplace_back(field->name() + "[" + ScalarText(resource, name) + "]", RenderYaml(resource));
+      parts.emplace_back(field->name() + "[" + ScalarText(resource, name) + "]",
+                         RenderYaml(resource));
     }
   }
   parts.insert(parts.begin(), {"", RenderYaml(top)});
@@ -116,11 +120,14 @@ Parts Split(const config::v1::Config& config) {
 }
 
 // The lines of both, longest common subsequence kept. Resources are small.
-void DiffLines(const std::vector<std::string>& from, const std::vector<std::string>& to, std::string* out) {
-  std::vector<std::vector<uint32_t>> common(from.size() + 1, std::vector<uint32_t>(to.size() + 1, 0));
+void DiffLines(const std::vector<std::string>& from, const std::vector<std::string>& to,
+               std::string* out) {
+  std::vector<std::vector<uint32_t>> common(from.size() + 1,
+                                            std::vector<uint32_t>(to.size() + 1, 0));
   for (size_t i = from.size(); i-- > 0;) {
     for (size_t j = to.size(); j-- > 0;) {
-      common[i][j] = from[i] == to[j] ? common[i + 1][j + 1] + 1 : std::max(common[i + 1][j], common[i][j + 1]);
+      common[i][j] = from[i] == to[j] ? common[i + 1][j + 1] + 1
+                                      : std::max(common[i + 1][j], common[i][j + 1]);
     }
   }
   size_t i = 0;
@@ -153,9 +160,12 @@ std::string DiffConfigs(const config::v1::Config& from, const config::v1::Config
   for (const auto& [heading, text] : old_parts) old_by_heading[heading] = &text;
   for (const auto& [heading, text] : new_parts) new_by_heading[heading] = &text;
   std::string out;
-  const auto emit = [&](const std::string& heading, const std::string& old_text, const std::string& new_text) {
+  const auto emit = [&](const std::string& heading, const std::string& old_text,
+                        const std::string& new_text) {
     if (old_text == new_text) return;
-    const char mark = old_text.empty() && !heading.empty() ? '+' : new_text.empty() && !heading.empty() ? '-' : ' ';
+    const char mark = old_text.empty() && !heading.empty()   ? '+'
+                      : new_text.empty() && !heading.empty() ? '-'
+                                                             : ' ';
     if (!heading.empty()) out += std::string(1, mark) + " " + heading + "\n";
     DiffLines(Lines(old_text), Lines(new_text), &out);
   };

@@ -81,8 +81,9 @@ std::string StateFile::Save(const ApiLayer& layer) const {
   control::v1::ApplyRequest kept;
   *kept.mutable_config() = layer.config;
   for (const std::string& path : layer.tombstones) kept.add_tombstones(path);
-  const std::string text = "# What operators changed through the control plane. Written by catzilla-sidecar.\n" +
-                           RenderYaml(kept);
+  const std::string text =
+      "# What operators changed through the control plane. Written by catzilla-sidecar.\n" +
+      RenderYaml(kept);
   if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return Wrong(directory_);
   const std::string temporary = path_ + ".new";
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

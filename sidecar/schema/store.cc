@@ -25,8 +25,8 @@ bool SameApps(const Layers& a, const Layers& b) {
   for (const auto& [name, layer] : a.apps) {
     const auto other = b.apps.find(name);
     if (other == b.apps.end()) return false;
-    if (other->second != layer &&
-        other->second->registration.table().SerializeAsString() != layer->registration.table().SerializeAsString()) {
+    if (other->second != layer && other->second->registration.table().SerializeAsString() !=
+                                      layer->registration.table().SerializeAsString()) {
       return false;
     }
   }
@@ -34,13 +34,15 @@ bool SameApps(const Layers& a, const Layers& b) {
 }
 
 template <typename Resources>
-void ForEach(const char* section, const Resources& resources,
-             const std::function<void(const std::string&, const google::protobuf::Message&)>& visit) {
+void ForEach(
+    const char* section, const Resources& resources,
+    const std::function<void(const std::string&, const google::protobuf::Message&)>& visit) {
   for (const auto& resource : resources) visit(ResourcePath(section, resource.name()), resource);
 }
 
-void ForEachResource(const config::v1::Config& config,
-                     const std::function<void(const std::string&, const google::protobuf::Message&)>& visit) {
+void ForEachResource(
+    const config::v1::Config& config,
+    const std::function<void(const std::string&, const google::protobuf::Message&)>& visit) {
   ForEach("listeners", config.listeners(), visit);
   ForEach("mounts", config.mounts(), visit);
   ForEach("routes", config.routes(), visit);
@@ -55,9 +57,10 @@ void TolerateOldGaps(const Version& running, const Merged& wanted, Diagnostics* 
     const std::string path = diagnostic.path.substr(0, diagnostic.path.rfind('.'));
     std::string before;
     std::string now;
-    ForEach("mounts", running.merged.config.mounts(), [&](const std::string& at, const auto& mount) {
-      if (at == path) before = Bytes(mount);
-    });
+    ForEach("mounts", running.merged.config.mounts(),
+            [&](const std::string& at, const auto& mount) {
+              if (at == path) before = Bytes(mount);
+            });
     ForEach("mounts", wanted.config.mounts(), [&](const std::string& at, const auto& mount) {
       if (at == path) now = Bytes(mount);
     });
@@ -101,7 +104,8 @@ Outcome ConfigStore::SetFile(FileLayer layer, Diagnostics findings, const std::s
   layers.file = std::make_shared<const FileLayer>(std::move(layer));
   ChangeOptions options;
   options.origin = origin;
-  return Commit(Build(std::move(layers), std::move(findings), current.get()), config::Layer::kFile, options);
+  return Commit(Build(std::move(layers), std::move(findings), current.get()), config::Layer::kFile,
+                options);
 }
 
 Outcome ConfigStore::Start(FileLayer layer, Diagnostics findings, const std::string& origin) {
@@ -111,7 +115,8 @@ Outcome ConfigStore::Start(FileLayer layer, Diagnostics findings, const std::str
   options.origin = origin;
   Candidate of_file = Build(layers, std::move(findings), nullptr);
   const std::string state_dir = of_file.merged.config.control().state_dir();
-  if (HasErrors(of_file.diagnostics)) return Commit(std::move(of_file), config::Layer::kFile, options);
+  if (HasErrors(of_file.diagnostics))
+    return Commit(std::move(of_file), config::Layer::kFile, options);
 
   StateFile state(state_dir);
   ApiLayer kept;
@@ -124,13 +129,15 @@ Outcome ConfigStore::Start(FileLayer layer, Diagnostics findings, const std::str
   Candidate all = Build(std::move(with_api), state_findings, nullptr);
   if (!HasErrors(all.diagnostics)) return Commit(std::move(all), config::Layer::kFile, options);
 
-  // What operators once applied does not fit any more. The file is served; theirs is kept aside, and the
-  // refusal is visible: better than a pod that cannot start.
+  // What operators once applied does not fit any more. The file is served; theirs is kept aside,
+  // and the refusal is visible: better than a pod that cannot start.
   Diagnostics why = all.diagnostics;
   const std::string aside = state.SetAside();
   why.push_back({Code::kNotPersisted, Severity::kWarning, "control.state_dir", 0,
                  "the changes kept there are not served",
-                 aside.empty() ? "correct or remove them" : "they are in " + aside + "; apply them again when corrected", ""});
+                 aside.empty() ? "correct or remove them"
+                               : "they are in " + aside + "; apply them again when corrected",
+                 ""});
   Outcome outcome = Commit(std::move(of_file), config::Layer::kFile, options);
   Reject(config::Layer::kApi, state.path(), why);
   outcome.diagnostics.insert(outcome.diagnostics.end(), why.begin(), why.end());
@@ -149,7 +156,8 @@ Outcome ConfigStore::ChangeApi(const Edit& edit, const ChangeOptions& options) {
   Diagnostics findings = edit(*current, &layer);
   Layers layers = current->layers;
   layers.api = std::make_shared<const ApiLayer>(std::move(layer));
-  return Commit(Build(std::move(layers), std::move(findings), current.get()), config::Layer::kApi, options);
+  return Commit(Build(std::move(layers), std::move(findings), current.get()), config::Layer::kApi,
+                options);
 }
 
 Outcome ConfigStore::SetApp(const std::string& name, std::shared_ptr<const AppLayer> layer,
@@ -177,7 +185,8 @@ Diagnostics ConfigStore::Check(config::v1::Config config, LineMap lines, Diagnos
     layers.api = std::make_shared<const ApiLayer>(std::move(api));
     return Build(std::move(layers), std::move(findings), current.get()).diagnostics;
   }
-  // A file is checked by itself: it may be meant for another sidecar, or for the next start of this one.
+  // A file is checked by itself: it may be meant for another sidecar, or for the next start of this
+  // one.
   FileLayer file;
   file.config = std::move(config);
   file.lines = std::move(lines);
@@ -189,7 +198,8 @@ Diagnostics ConfigStore::Check(config::v1::Config config, LineMap lines, Diagnos
 
 // The way of a candidate...
 
-ConfigStore::Candidate ConfigStore::Build(Layers layers, Diagnostics findings, const Version* running) const {
+ConfigStore::Candidate ConfigStore::Build(Layers layers, Diagnostics findings,
+                                          const Version* running) const {
   Candidate candidate;
   candidate.layers = std::move(layers);
   candidate.merged = Merge(candidate.layers);
@@ -208,21 +218,24 @@ ConfigStore::Candidate ConfigStore::Build(Layers layers, Diagnostics findings, c
   return candidate;
 }
 
-Outcome ConfigStore::Commit(Candidate candidate, config::Layer layer, const ChangeOptions& options) {
+Outcome ConfigStore::Commit(Candidate candidate, config::Layer layer,
+                            const ChangeOptions& options) {
   const auto current = Current();
   Outcome outcome;
   outcome.version = current == nullptr ? 0 : current->number;
   outcome.diagnostics = candidate.diagnostics;
   if (options.with_diff) {
-    outcome.diff = DiffConfigs(current == nullptr ? config::v1::Config() : WithAppRoutes(current->layers, current->merged),
-                               WithAppRoutes(candidate.layers, candidate.merged));
+    outcome.diff = DiffConfigs(
+        current == nullptr ? config::v1::Config() : WithAppRoutes(current->layers, current->merged),
+        WithAppRoutes(candidate.layers, candidate.merged));
   }
   if (HasErrors(candidate.diagnostics)) {
     outcome.applied = Applied::kRefused;
     if (!options.dry_run) Reject(layer, options.origin, candidate.diagnostics);
     return outcome;
   }
-  const bool same = current != nullptr && Bytes(current->merged.config) == Bytes(candidate.merged.config) &&
+  const bool same = current != nullptr &&
+                    Bytes(current->merged.config) == Bytes(candidate.merged.config) &&
                     SameApps(current->layers, candidate.layers);
   outcome.applied = same ? Applied::kUnchanged : Applied::kChanged;
   if (options.dry_run) return outcome;
@@ -232,8 +245,9 @@ Outcome ConfigStore::Commit(Candidate candidate, config::Layer layer, const Chan
   if (api_changed && !state_dir.empty()) {
     const std::string wrong = StateFile(state_dir).Save(*candidate.layers.api);
     if (!wrong.empty()) {
-      outcome.diagnostics.push_back({Code::kNotPersisted, Severity::kWarning, "control.state_dir", 0, wrong,
-                                     "the change is served, but a restart forgets it: make the directory writable", ""});
+      outcome.diagnostics.push_back(
+          {Code::kNotPersisted, Severity::kWarning, "control.state_dir", 0, wrong,
+           "the change is served, but a restart forgets it: make the directory writable", ""});
     }
   }
   auto version = MakeVersion(std::move(candidate), layer, options.origin, current.get());
@@ -263,32 +277,38 @@ Outcome ConfigStore::Commit(Candidate candidate, config::Layer layer, const Chan
 }
 
 std::shared_ptr<const Version> ConfigStore::MakeVersion(Candidate candidate, config::Layer layer,
-                                                        const std::string& origin, const Version* previous) const {
+                                                        const std::string& origin,
+                                                        const Version* previous) const {
   auto version = std::make_shared<Version>();
   version->number = previous == nullptr ? 1 : previous->number + 1;
   version->time_us = options_.wall_clock_us();
   version->layer = layer;
   version->origin = origin;
-  version->snapshot = Compile(candidate.layers, candidate.merged, version->number, options_.memory_limit_bytes,
-                              previous == nullptr ? nullptr : previous->snapshot.get());
+  version->snapshot =
+      Compile(candidate.layers, candidate.merged, version->number, options_.memory_limit_bytes,
+              previous == nullptr ? nullptr : previous->snapshot.get());
   version->layers = std::move(candidate.layers);
   version->merged = std::move(candidate.merged);
   version->diagnostics = std::move(candidate.diagnostics);
 
   std::map<std::string, std::string> before;
   if (previous != nullptr) {
-    ForEachResource(previous->merged.config,
-                    [&](const std::string& path, const auto& resource) { before[path] = Bytes(resource); });
+    ForEachResource(previous->merged.config, [&](const std::string& path, const auto& resource) {
+      before[path] = Bytes(resource);
+    });
   }
   ForEachResource(version->merged.config, [&](const std::string& path, const auto& resource) {
     const auto same = before.find(path);
-    const bool kept = same != before.end() && same->second == Bytes(resource) && previous->stamps.contains(path);
-    version->stamps[path] = kept ? previous->stamps.at(path) : Stamp{version->number, version->time_us};
+    const bool kept =
+        same != before.end() && same->second == Bytes(resource) && previous->stamps.contains(path);
+    version->stamps[path] =
+        kept ? previous->stamps.at(path) : Stamp{version->number, version->time_us};
   });
   return version;
 }
 
-void ConfigStore::Reject(config::Layer layer, const std::string& origin, const Diagnostics& diagnostics) {
+void ConfigStore::Reject(config::Layer layer, const std::string& origin,
+                         const Diagnostics& diagnostics) {
   auto rejection = std::make_shared<Rejection>();
   rejection->time_us = options_.wall_clock_us();
   rejection->layer = layer;

@@ -1,12 +1,14 @@
 // The configuration's versions: three layers in, one Snapshot out, every change checked whole.
 //
-// Threads: any thread may call. Changes are serialised by change_mutex_, under which observers are told
-//          on the caller's thread, in order of versions; an observer may read, but not change, subscribe
-//          or unsubscribe. Lock order: change_mutex_, observers_mutex_, mutex_ (which is held for
-//          pointer copies only, so reading never waits for a check).
+// Threads: any thread may call. Changes are serialised by change_mutex_, under which observers are
+// told
+//          on the caller's thread, in order of versions; an observer may read, but not change,
+//          subscribe or unsubscribe. Lock order: change_mutex_, observers_mutex_, mutex_ (which is
+//          held for pointer copies only, so reading never waits for a check).
 // Owns:    the layers and the versions; a Version lives as long as anyone holds it.
 // Limits:  kHistoryMax versions are remembered.
-// Fails:   a refused change leaves the version before it served, and is remembered as last_rejected().
+// Fails:   a refused change leaves the version before it served, and is remembered as
+// last_rejected().
 #pragma once
 
 #include <cstdint>
@@ -35,13 +37,13 @@ struct Stamp {
 // One accepted configuration. Immutable.
 struct Version {
   uint64_t number = 0;
-  int64_t time_us = 0;  // Wall clock.
+  int64_t time_us = 0;                         // Wall clock.
   config::Layer layer = config::Layer::kFile;  // That changed.
   std::string origin;
   Layers layers;
   Merged merged;
   std::shared_ptr<const config::Snapshot> snapshot;
-  Diagnostics diagnostics;  // Warnings and infos about what is served.
+  Diagnostics diagnostics;              // Warnings and infos about what is served.
   std::map<std::string, Stamp> stamps;  // "mounts[assets]"
 };
 
@@ -82,9 +84,9 @@ struct ChangeOptions {
 };
 
 struct StoreOptions {
-  uint64_t memory_limit_bytes = 0;           // What "25%" is of.
+  uint64_t memory_limit_bytes = 0;  // What "25%" is of.
   bool check_files = true;
-  std::function<int64_t()> wall_clock_us;    // REQUIRED.
+  std::function<int64_t()> wall_clock_us;  // REQUIRED.
 };
 
 class ConfigStore {
@@ -108,18 +110,20 @@ class ConfigStore {
   uint64_t RejectionsTotal(config::Layer layer) const;
   std::vector<HistoryEntry> History() const;  // Oldest first.
 
-  // Replaces the file layer; `findings` are those of reading it. The first call is the start: it also
-  // loads the api layer from control.state_dir, and restart-required fields are free.
+  // Replaces the file layer; `findings` are those of reading it. The first call is the start: it
+  // also loads the api layer from control.state_dir, and restart-required fields are free.
   Outcome SetFile(FileLayer layer, Diagnostics findings, const std::string& origin);
 
   // REQUIRES: Current() is not null.
   Outcome ChangeApi(const Edit& edit, const ChangeOptions& options);
 
   // Sets or, with null, removes what the app `name` registered. REQUIRES: Current() is not null.
-  Outcome SetApp(const std::string& name, std::shared_ptr<const AppLayer> layer, const ChangeOptions& options);
+  Outcome SetApp(const std::string& name, std::shared_ptr<const AppLayer> layer,
+                 const ChangeOptions& options);
 
   // Checks without changing, as if it were the file (or api) layer.
-  Diagnostics Check(config::v1::Config config, LineMap lines, Diagnostics findings, config::Layer layer) const;
+  Diagnostics Check(config::v1::Config config, LineMap lines, Diagnostics findings,
+                    config::Layer layer) const;
 
   int Subscribe(Observer observer);
   void Unsubscribe(int id);  // The observer is not called any more once this has returned.
@@ -134,12 +138,14 @@ class ConfigStore {
   Candidate Build(Layers layers, Diagnostics findings, const Version* running) const;
   Outcome Commit(Candidate candidate, config::Layer layer, const ChangeOptions& options)
       CATZILLA_REQUIRES(change_mutex_);
-  std::shared_ptr<const Version> MakeVersion(Candidate candidate, config::Layer layer, const std::string& origin,
+  std::shared_ptr<const Version> MakeVersion(Candidate candidate, config::Layer layer,
+                                             const std::string& origin,
                                              const Version* previous) const;
   void Reject(config::Layer layer, const std::string& origin, const Diagnostics& diagnostics)
       CATZILLA_REQUIRES(change_mutex_);
   void Tell(const Event& event);
-  Outcome Start(FileLayer layer, Diagnostics findings, const std::string& origin) CATZILLA_REQUIRES(change_mutex_);
+  Outcome Start(FileLayer layer, Diagnostics findings, const std::string& origin)
+      CATZILLA_REQUIRES(change_mutex_);
 
   const StoreOptions options_;
   mutable base::Mutex change_mutex_;

@@ -6,7 +6,8 @@ namespace catzilla::schema {
 namespace {
 
 constexpr char kDurationForms[] = "use a number with a unit: 250ms, 30s, 1m30s, 2h";
-constexpr char kSizeForms[] = "use a number with a unit: 512B, 64KiB, 64MiB, 1GB, or 25% of the memory limit";
+constexpr char kSizeForms[] =
+    "use a number with a unit: 512B, 64KiB, 64MiB, 1GB, or 25% of the memory limit";
 
 struct Unit {
   std::string_view name;
@@ -15,12 +16,21 @@ struct Unit {
 
 // Longer names first: "ms" must not be read as "m".
 constexpr Unit kDurationUnits[] = {
-    {"ms", 1000},       {"us", 1},           {"s", 1'000'000}, {"m", 60'000'000},
+    {"ms", 1000},           {"us", 1},
+    {"s", 1'000'000},       {"m", 60'000'000},
     {"h", 3600'000'000ull}, {"d", 86'400'000'000ull},
 };
 constexpr Unit kSizeUnits[] = {
-    {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}, {"kB", 1000},
-    {"KB", 1000},        {"MB", 1000'000},    {"GB", 1000'000'000}, {"TB", 1000'000'000'000ull}, {"B", 1},
+    {"KiB", 1ull << 10},
+    {"MiB", 1ull << 20},
+    {"GiB", 1ull << 30},
+    {"TiB", 1ull << 40},
+    {"kB", 1000},
+    {"KB", 1000},
+    {"MB", 1000'000},
+    {"GB", 1000'000'000},
+    {"TB", 1000'000'000'000ull},
+    {"B", 1},
 };
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -133,10 +143,10 @@ base::Result<uint64_t, std::string> ParseSize(std::string_view text, uint64_t me
     if (number.whole > 100 || (number.whole == 100 && number.fraction > 0)) {
       return base::Fail(Quoted(all) + " is more than all memory");
     }
-    const auto scaled = static_cast<unsigned __int128>(memory_limit_bytes) *
-                        (static_cast<unsigned __int128>(number.whole) * number.fraction_scale +
-                         number.fraction) /
-                        (100 * static_cast<unsigned __int128>(number.fraction_scale));
+    const auto scaled =
+        static_cast<unsigned __int128>(memory_limit_bytes) *
+        (static_cast<unsigned __int128>(number.whole) * number.fraction_scale + number.fraction) /
+        (100 * static_cast<unsigned __int128>(number.fraction_scale));
     return static_cast<uint64_t>(scaled);
   }
   const Unit* unit = TakeUnit(&text, kSizeUnits);
@@ -165,7 +175,8 @@ std::string FormatDuration(int64_t microseconds) {
 std::string FormatSize(uint64_t bytes) {
   if (bytes == 0) return "0B";
   for (const Unit& unit : {kSizeUnits[3], kSizeUnits[2], kSizeUnits[1], kSizeUnits[0]}) {
-    if (bytes % unit.factor == 0) return std::to_string(bytes / unit.factor) + std::string(unit.name);
+    if (bytes % unit.factor == 0)
+      return std::to_string(bytes / unit.factor) + std::string(unit.name);
   }
   return std::to_string(bytes) + "B";
 }

@@ -37,14 +37,16 @@ class Values {
         continue;
       }
       if (!field->is_repeated()) {
-        if (reflection->HasField(message, field)) Check(reflection->GetMessage(message, field), inner);
+        if (reflection->HasField(message, field))
+          Check(reflection->GetMessage(message, field), inner);
         continue;
       }
       const FieldDescriptor* name = field->message_type()->FindFieldByName("name");
       for (int n = 0; n < reflection->FieldSize(message, field); ++n) {
         const Message& element = reflection->GetRepeatedMessage(message, field, n);
-        const std::string key =
-            name != nullptr && !ScalarText(element, name).empty() ? ScalarText(element, name) : std::to_string(n);
+        const std::string key = name != nullptr && !ScalarText(element, name).empty()
+                                    ? ScalarText(element, name)
+                                    : std::to_string(n);
         Check(element, ResourcePath(inner, key));
       }
     }
@@ -73,11 +75,13 @@ class Values {
       if (field->kind == Kind::kDuration) return FormatDuration(static_cast<int64_t>(bound));
       return field->kind == Kind::kSize ? FormatSize(bound) : std::to_string(bound);
     };
-    Report(Code::kOutOfRange, path, "is " + text, "allowed are " + shown(field->min) + " to " + shown(field->max));
+    Report(Code::kOutOfRange, path, "is " + text,
+           "allowed are " + shown(field->min) + " to " + shown(field->max));
   }
 
   void Report(Code code, const std::string& path, std::string message, std::string hint) {
-    diagnostics_.push_back({code, Severity::kError, path, 0, std::move(message), std::move(hint), ""});
+    diagnostics_.push_back(
+        {code, Severity::kError, path, 0, std::move(message), std::move(hint), ""});
   }
 
   const uint64_t memory_limit_bytes_;
@@ -85,13 +89,15 @@ class Values {
 };
 
 // Compares what is marked restart-required, block by block.
-void CompareBlocks(const Message& running, const Message& wanted, const std::string& path, Diagnostics* out) {
+void CompareBlocks(const Message& running, const Message& wanted, const std::string& path,
+                   Diagnostics* out) {
   for (int i = 0; i < running.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor* field = running.GetDescriptor()->field(i);
     const std::string inner = path.empty() ? field->name() : path + "." + field->name();
     const Field* known = FindField(inner);
     if (known == nullptr) continue;
-    const bool block = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_repeated();
+    const bool block =
+        field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_repeated();
     if (block && known->change == Change::kLive) {
       CompareBlocks(running.GetReflection()->GetMessage(running, field),
                     wanted.GetReflection()->GetMessage(wanted, field), inner, out);
@@ -107,7 +113,8 @@ void CompareBlocks(const Message& running, const Message& wanted, const std::str
                     wanted.GetReflection()->GetMessage(wanted, field), inner, out);
       if (out->size() > before) continue;
     }
-    out->push_back({Code::kRestartRequired, Severity::kError, inner, 0, "cannot change while the sidecar runs",
+    out->push_back({Code::kRestartRequired, Severity::kError, inner, 0,
+                    "cannot change while the sidecar runs",
                     "restart it with this configuration, or keep the old value", ""});
   }
 }
@@ -117,8 +124,8 @@ void CompareBlocks(const Message& running, const Message& wanted, const std::str
 bool IsName(std::string_view text) {
   if (text.empty() || text.size() > 64) return false;
   for (const char c : text) {
-    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                    c == '_' || c == '-';
+    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '.' || c == '_' || c == '-';
     if (!ok) return false;
   }
   return true;
@@ -139,7 +146,8 @@ bool IsFieldValue(std::string_view text) {
     const auto byte = static_cast<unsigned char>(c);
     if ((byte < 0x20 && c != '\t') || byte == 0x7f) return false;
   }
-  return text.empty() || (text.front() != ' ' && text.front() != '\t' && text.back() != ' ' && text.back() != '\t');
+  return text.empty() ||
+         (text.front() != ' ' && text.front() != '\t' && text.back() != ' ' && text.back() != '\t');
 }
 
 bool ParseAddress(const std::string& text, uint8_t out[16], bool* is_v4) {
@@ -166,7 +174,8 @@ bool ParseRange(const std::string& text, config::AddressRange* out) {
   unsigned long bits = bits_max;
   if (slash != std::string::npos) {
     const std::string digits = text.substr(slash + 1);
-    if (digits.empty() || digits.size() > 3 || digits.find_first_not_of("0123456789") != std::string::npos) {
+    if (digits.empty() || digits.size() > 3 ||
+        digits.find_first_not_of("0123456789") != std::string::npos) {
       return false;
     }
     bits = std::strtoul(digits.c_str(), nullptr, 10);
@@ -202,7 +211,8 @@ bool PrefixHolds(std::string_view prefix, std::string_view path) {
   return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
-void ValidateValues(const Merged& merged, const ValidateContext& context, Diagnostics* diagnostics) {
+void ValidateValues(const Merged& merged, const ValidateContext& context,
+                    Diagnostics* diagnostics) {
   Values(context.memory_limit_bytes, diagnostics).Check(merged.config, "");
 }
 
@@ -213,11 +223,13 @@ void Validate(const Layers& layers, const Merged& merged, const ValidateContext&
   ValidateApps(layers, merged, diagnostics);
   if (diagnostics->size() <= kFindingsMax) return;
   // Errors first, so that what is cut is the least of it.
-  std::stable_sort(diagnostics->begin(), diagnostics->end(),
-                   [](const Diagnostic& a, const Diagnostic& b) { return a.severity > b.severity; });
+  std::stable_sort(
+      diagnostics->begin(), diagnostics->end(),
+      [](const Diagnostic& a, const Diagnostic& b) { return a.severity > b.severity; });
   const size_t more = diagnostics->size() - kFindingsMax;
   diagnostics->resize(kFindingsMax);
-  diagnostics->push_back({Code::kTooMany, Severity::kInfo, "", 0, std::to_string(more) + " more findings", "", ""});
+  diagnostics->push_back(
+      {Code::kTooMany, Severity::kInfo, "", 0, std::to_string(more) + " more findings", "", ""});
 }
 
 void CheckLiveChange(const config::v1::Config& running, const config::v1::Config& wanted,

@@ -43,7 +43,8 @@ bool PrefixHolds(std::string_view prefix, std::string_view path);  // On segment
 // ---- Parts, one file each.
 
 void ValidateValues(const Merged& merged, const ValidateContext& context, Diagnostics* diagnostics);
-void ValidateResources(const Merged& merged, const ValidateContext& context, Diagnostics* diagnostics);
+void ValidateResources(const Merged& merged, const ValidateContext& context,
+                       Diagnostics* diagnostics);
 void ValidateApps(const Layers& layers, const Merged& merged, Diagnostics* diagnostics);
 
 }  // namespace catzilla::schema

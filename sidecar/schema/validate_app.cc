@@ -11,12 +11,14 @@ namespace {
 
 class AppChecker {
  public:
-  AppChecker(const std::string& name, const AppLayer& app, const Merged& merged, Diagnostics* diagnostics)
+  AppChecker(const std::string& name, const AppLayer& app, const Merged& merged,
+             Diagnostics* diagnostics)
       : name_(name), app_(app), merged_(merged), diagnostics_(*diagnostics) {}
 
   void Run() {
     if (!IsName(name_)) {
-      Error(Code::kBadName, "app", "\"" + name_ + "\" is no name", "use 1 to 64 letters, digits, '.', '_' or '-'");
+      Error(Code::kBadName, "app", "\"" + name_ + "\" is no name",
+            "use 1 to 64 letters, digits, '.', '_' or '-'");
     }
     const auto& table = app_.registration.table();
     if (table.routes_size() > kAppRoutesMax) {
@@ -27,7 +29,8 @@ class AppChecker {
     for (const auto& route : table.routes()) {
       const std::string path = ResourcePath("routes", AppRouteName(name_, route));
       if (!ids.insert(route.id()).second) {
-        Error(Code::kRouteTwice, path + ".id", "the id " + std::to_string(route.id()) + " is registered twice",
+        Error(Code::kRouteTwice, path + ".id",
+              "the id " + std::to_string(route.id()) + " is registered twice",
               "every route of a table needs an id of its own");
       }
       Route(route, path);
@@ -40,8 +43,10 @@ class AppChecker {
   void Error(Code code, std::string path, std::string message, std::string hint) {
     Report(code, Severity::kError, std::move(path), std::move(message), std::move(hint));
   }
-  void Report(Code code, Severity severity, std::string path, std::string message, std::string hint) {
-    diagnostics_.push_back({code, severity, std::move(path), 0, std::move(message), std::move(hint), ""});
+  void Report(Code code, Severity severity, std::string path, std::string message,
+              std::string hint) {
+    diagnostics_.push_back(
+        {code, severity, std::move(path), 0, std::move(message), std::move(hint), ""});
   }
 
   bool Allowed(std::string_view path) const {
@@ -62,14 +67,17 @@ class AppChecker {
   void Route(const control::v1::AppRoute& route, const std::string& path) {
     const std::string& text = route.template_();
     if (text.empty() || text[0] != '/') {
-      return Error(Code::kBadTemplate, path + ".template", "\"" + text + "\" does not begin with \"/\"",
+      return Error(Code::kBadTemplate, path + ".template",
+                   "\"" + text + "\" does not begin with \"/\"",
                    "register the full path, with every include's prefix");
     }
     if (text.size() > 4096) {
-      return Error(Code::kBadTemplate, path + ".template", "is longer than 4096 bytes", "shorten the path");
+      return Error(Code::kBadTemplate, path + ".template", "is longer than 4096 bytes",
+                   "shorten the path");
     }
     if (!Allowed(text.substr(0, text.find('{')))) {
-      Error(Code::kOutsidePrefixes, path + ".template", text + " lies outside what the operator allows", AllowedList());
+      Error(Code::kOutsidePrefixes, path + ".template",
+            text + " lies outside what the operator allows", AllowedList());
     }
     auto parsed = route::ParseTemplate(text);
     if (!parsed && route.kind() != control::v1::ROUTE_KIND_CATCH_ALL) {
@@ -78,7 +86,8 @@ class AppChecker {
     }
     for (const auto& method : route.methods()) {
       if (IsToken(method)) continue;
-      Error(Code::kBadMethod, path + ".methods", "\"" + method + "\" is no method", "use a token such as GET");
+      Error(Code::kBadMethod, path + ".methods", "\"" + method + "\" is no method",
+            "use a token such as GET");
     }
     Slots(route, path);
     Timeouts(route, path);
@@ -95,11 +104,13 @@ class AppChecker {
     for (const auto& input : route.inputs()) {
       if (input.slot() > 255 || !slots.insert(input.slot()).second) {
         Error(Code::kRouteTwice, path + ".inputs[" + input.name() + "]",
-              "slot " + std::to_string(input.slot()) + (input.slot() > 255 ? " is above 255" : " is taken twice"),
+              "slot " + std::to_string(input.slot()) +
+                  (input.slot() > 255 ? " is above 255" : " is taken twice"),
               "number the inputs of a route from 0");
       }
       if (input.place() == control::v1::INPUT_PLACE_UNSPECIFIED || input.name().empty()) {
-        Error(Code::kBadRegistration, path + ".inputs", "an input without a place or a name", "give both");
+        Error(Code::kBadRegistration, path + ".inputs", "an input without a place or a name",
+              "give both");
       }
     }
   }
@@ -125,8 +136,10 @@ class AppChecker {
                                 (route.kind() == control::v1::ROUTE_KIND_WEBSOCKET ? " ws" : "");
         const auto [held, fresh] = first.try_emplace(key, route.id());
         if (fresh || held->second == route.id()) continue;
-        Report(Code::kRouteNeverReached, Severity::kWarning, ResourcePath("routes", AppRouteName(name_, route)),
-               method + " " + route.template_() + " is already answered by route " + std::to_string(held->second),
+        Report(Code::kRouteNeverReached, Severity::kWarning,
+               ResourcePath("routes", AppRouteName(name_, route)),
+               method + " " + route.template_() + " is already answered by route " +
+                   std::to_string(held->second),
                "the first declared wins; remove or rename one of them");
       }
     }
@@ -135,20 +148,24 @@ class AppChecker {
   void Mount(const config::v1::Mount& mount) {
     const std::string path = ResourcePath("mounts", mount.name());
     const auto source = merged_.sources.find(path);
-    if (source == merged_.sources.end() || source->second.layer != config::Layer::kApp) return;  // Hidden.
+    if (source == merged_.sources.end() || source->second.layer != config::Layer::kApp)
+      return;  // Hidden.
     if (!Allowed(NormalPrefix(mount.prefix()))) {
-      Error(Code::kOutsidePrefixes, path + ".prefix", mount.prefix() + " lies outside what the operator allows",
-            AllowedList());
+      Error(Code::kOutsidePrefixes, path + ".prefix",
+            mount.prefix() + " lies outside what the operator allows", AllowedList());
     }
     if (app_.trusted) return;
     const auto& roots = merged_.config.app().mount_roots();
     for (const std::string& root : roots) {
-      const bool dots = mount.root().find("/../") != std::string::npos || mount.root().ends_with("/..");
+      const bool dots =
+          mount.root().find("/../") != std::string::npos || mount.root().ends_with("/..");
       if (!dots && PrefixHolds(NormalPrefix(root), mount.root())) return;
     }
-    Error(Code::kOutsideRoots, path + ".root", mount.root() + " is not below a directory the operator allows",
-          roots.empty() ? "an app of another user needs app.mount_roots in the configuration"
-                        : "app.mount_roots allows " + roots[0] + (roots.size() > 1 ? " and others" : ""));
+    Error(Code::kOutsideRoots, path + ".root",
+          mount.root() + " is not below a directory the operator allows",
+          roots.empty()
+              ? "an app of another user needs app.mount_roots in the configuration"
+              : "app.mount_roots allows " + roots[0] + (roots.size() > 1 ? " and others" : ""));
   }
 
   const std::string& name_;

@@ -48,8 +48,10 @@ class Checker {
   void Error(Code code, std::string path, std::string message, std::string hint) {
     Report(code, Severity::kError, std::move(path), std::move(message), std::move(hint));
   }
-  void Report(Code code, Severity severity, std::string path, std::string message, std::string hint) {
-    diagnostics_.push_back({code, severity, std::move(path), 0, std::move(message), std::move(hint), ""});
+  void Report(Code code, Severity severity, std::string path, std::string message,
+              std::string hint) {
+    diagnostics_.push_back(
+        {code, severity, std::move(path), 0, std::move(message), std::move(hint), ""});
   }
 
   template <typename Resources>
@@ -57,9 +59,11 @@ class Checker {
     int index = 0;
     for (const auto& resource : resources) {
       const std::string path =
-          ResourcePath(section, resource.name().empty() ? std::to_string(index) : resource.name()) + ".name";
+          ResourcePath(section, resource.name().empty() ? std::to_string(index) : resource.name()) +
+          ".name";
       if (resource.name().empty()) {
-        Error(Code::kMissing, path, "has no name", "every resource needs a stable name, for example name: main");
+        Error(Code::kMissing, path, "has no name",
+              "every resource needs a stable name, for example name: main");
       } else if (!IsName(resource.name())) {
         Error(Code::kBadName, path, Quote(resource.name()) + " is no name",
               "use 1 to 64 letters, digits, '.', '_' or '-'");
@@ -84,13 +88,15 @@ class Checker {
       bool is_v4 = false;
       if (!ParseAddress(listener.address(), address, &is_v4)) {
         Error(Code::kBadAddress, path + ".address", Quote(listener.address()) + " is no IP address",
-              "use 0.0.0.0 or :: for all, 127.0.0.1 for this machine only; the port is a field of its own");
+              "use 0.0.0.0 or :: for all, 127.0.0.1 for this machine only; the port is a field of "
+              "its own");
       }
       for (int i = 0; i < listener.trusted_proxies_size(); ++i) {
         config::AddressRange range;
         if (ParseRange(listener.trusted_proxies(i), &range)) continue;
         Error(Code::kBadRange, path + ".trusted_proxies[" + std::to_string(i) + "]",
-              Quote(listener.trusted_proxies(i)) + " is no address range", "write 10.0.0.0/8, fd00::/8 or 192.0.2.7");
+              Quote(listener.trusted_proxies(i)) + " is no address range",
+              "write 10.0.0.0/8, fd00::/8 or 192.0.2.7");
       }
       if (listener.port() == 0) continue;
       const auto [held, fresh] = taken.try_emplace({listener.address(), listener.port()}, path);
@@ -106,8 +112,9 @@ class Checker {
     if (host.empty()) return;
     bool ok = host.size() <= 255;
     for (const char c : host) {
-      ok = ok && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-                  c == '_' || c == '[' || c == ']' || (c == ':' && host[0] == '['));
+      ok = ok && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '-' || c == '_' || c == '[' || c == ']' ||
+                  (c == ':' && host[0] == '['));
     }
     if (ok) return;
     Error(Code::kBadHost, path, Quote(host) + " is no host name",
@@ -120,7 +127,8 @@ class Checker {
     if (mount.prefix().empty()) {
       Error(Code::kMissing, path + ".prefix", "is not given", "for example prefix: /static");
     } else if (const std::string wrong = WrongPrefix(mount.prefix()); !wrong.empty()) {
-      Error(Code::kBadPrefix, path + ".prefix", Quote(mount.prefix()) + " " + wrong, "write it as /static");
+      Error(Code::kBadPrefix, path + ".prefix", Quote(mount.prefix()) + " " + wrong,
+            "write it as /static");
     }
     Root(mount, path + ".root");
     if (mount.index_file().find('/') != std::string::npos || mount.index_file() == "..") {
@@ -131,26 +139,31 @@ class Checker {
       Error(Code::kBadHeader, path + ".cache_control", "has control characters or spaces at an end",
             "for example public, max-age=3600");
     }
-    for (const auto& [name, value] : mount.headers()) Header(name, value, path + ".headers[" + name + "]");
+    for (const auto& [name, value] : mount.headers())
+      Header(name, value, path + ".headers[" + name + "]");
     for (const auto& [extension, type] : mount.mime_types()) {
       const std::string inner = path + ".mime_types[" + extension + "]";
       if (extension.empty() || extension[0] == '.' || extension.find('/') != std::string::npos) {
-        Error(Code::kBadMediaType, inner, Quote(extension) + " is no extension", "write it without the dot: webp");
+        Error(Code::kBadMediaType, inner, Quote(extension) + " is no extension",
+              "write it without the dot: webp");
       }
       const size_t slash = type.find('/');
       if (slash == std::string::npos || !IsToken(type.substr(0, slash)) || !IsFieldValue(type)) {
-        Error(Code::kBadMediaType, inner, Quote(type) + " is no media type", "for example image/webp");
+        Error(Code::kBadMediaType, inner, Quote(type) + " is no media type",
+              "for example image/webp");
       }
     }
   }
 
   void Root(const config::v1::Mount& mount, const std::string& path) {
-    if (mount.root().empty()) return Error(Code::kMissing, path, "is not given", "name an existing directory");
+    if (mount.root().empty())
+      return Error(Code::kMissing, path, "is not given", "name an existing directory");
     if (mount.root()[0] != '/') {
-      return Error(Code::kBadPath, path, Quote(mount.root()) + " is not absolute", "write the path from / on");
+      return Error(Code::kBadPath, path, Quote(mount.root()) + " is not absolute",
+                   "write the path from / on");
     }
     if (!context_.check_files) return;
-    struct stat status {};
+    struct stat status{};
     if (stat(mount.root().c_str(), &status) != 0) {
       const int error = errno;
       return Error(Code::kMissingDirectory, path, mount.root() + ": " + std::strerror(error),
@@ -168,17 +181,23 @@ class Checker {
   }
 
   void Header(const std::string& name, const std::string& value, const std::string& path) {
-    static const std::set<std::string> ours = {"content-length", "transfer-encoding", "connection", "date",
-                                               "server", "content-range", "content-type", "etag",
-                                               "last-modified", "accept-ranges", "keep-alive", "upgrade",
-                                               "trailer", "te"};
-    if (!IsToken(name)) return Error(Code::kBadHeader, path, Quote(name) + " is no field name", "use letters, digits and '-'");
+    static const std::set<std::string> ours = {"content-length", "transfer-encoding",
+                                               "connection",     "date",
+                                               "server",         "content-range",
+                                               "content-type",   "etag",
+                                               "last-modified",  "accept-ranges",
+                                               "keep-alive",     "upgrade",
+                                               "trailer",        "te"};
+    if (!IsToken(name))
+      return Error(Code::kBadHeader, path, Quote(name) + " is no field name",
+                   "use letters, digits and '-'");
     if (ours.contains(NormalHost(name))) {
       return Error(Code::kBadHeader, path, name + " is written by the sidecar itself",
                    "remove it; mime_types, cache_control and etags change what is sent");
     }
     if (!IsFieldValue(value)) {
-      Error(Code::kBadHeader, path, "has control characters or spaces at an end", "write the value on one line");
+      Error(Code::kBadHeader, path, "has control characters or spaces at an end",
+            "write the value on one line");
     }
   }
 
@@ -190,9 +209,10 @@ class Checker {
         const std::string other = NormalPrefix(inner.prefix());
         if (other.size() <= prefix.size() || !PrefixHolds(prefix, other)) continue;
         if (NormalHost(inner.host()) != NormalHost(outer.host())) continue;
-        Report(Code::kMountOverlap, Severity::kInfo, ResourcePath("mounts", inner.name()) + ".prefix",
-               other + " lies inside " + prefix + " of " + ResourcePath("mounts", outer.name()),
-               "the longest prefix wins: files of the outer mount below " + other + " are not served");
+        Report(
+            Code::kMountOverlap, Severity::kInfo, ResourcePath("mounts", inner.name()) + ".prefix",
+            other + " lies inside " + prefix + " of " + ResourcePath("mounts", outer.name()),
+            "the longest prefix wins: files of the outer mount below " + other + " are not served");
       }
     }
   }
@@ -202,8 +222,8 @@ class Checker {
     Host(route.host(), path + ".host");
     for (int i = 0; i < route.methods_size(); ++i) {
       if (IsToken(route.methods(i)) && NormalHost(route.methods(i)) != route.methods(i)) continue;
-      Error(Code::kBadMethod, path + ".methods[" + std::to_string(i) + "]", Quote(route.methods(i)) + " is no method",
-            "methods are in capitals: GET");
+      Error(Code::kBadMethod, path + ".methods[" + std::to_string(i) + "]",
+            Quote(route.methods(i)) + " is no method", "methods are in capitals: GET");
     }
     if (route.path().empty()) {
       Error(Code::kMissing, path + ".path", "is not given", "for example path: /items/{id:int}");
@@ -222,7 +242,8 @@ class Checker {
     }
     if (!route.cache().empty()) CacheExists(route.cache(), path + ".cache");
     if (route.cache().empty() && (route.has_cache_ttl() || route.cache_tags_size() > 0)) {
-      Report(Code::kUnknownCache, Severity::kError, path + (route.has_cache_ttl() ? ".cache_ttl" : ".cache_tags"),
+      Report(Code::kUnknownCache, Severity::kError,
+             path + (route.has_cache_ttl() ? ".cache_ttl" : ".cache_tags"),
              "says how to cache, but the route has no cache", "add cache: default");
     }
   }
@@ -234,7 +255,8 @@ class Checker {
       caches += (caches.empty() ? "" : ", ") + cache.name();
     }
     Error(Code::kUnknownCache, path, "no cache is named " + Quote(name),
-          caches.empty() ? "use cache: default, or declare it under caches:" : "there are: " + caches);
+          caches.empty() ? "use cache: default, or declare it under caches:"
+                         : "there are: " + caches);
   }
 
   void Template(const config::v1::Route& route, const std::string& path) {
@@ -244,7 +266,8 @@ class Checker {
                    "parameters are {name} or {name:int|float|uuid|path}");
     }
     if (parsed->parameter_count() > route::kCapturesMax) {
-      return Error(Code::kBadTemplate, path, "has more than " + std::to_string(route::kCapturesMax) + " parameters",
+      return Error(Code::kBadTemplate, path,
+                   "has more than " + std::to_string(route::kCapturesMax) + " parameters",
                    "end it with {rest:path}");
     }
     if (parsed->has_inner_path()) {
@@ -254,12 +277,14 @@ class Checker {
     for (const auto& mount : config_.mounts()) {
       const std::string prefix = NormalPrefix(mount.prefix());
       if (prefix == "/" || !PrefixHolds(prefix, parsed->literal_prefix)) continue;
-      if (!route.host().empty() && !mount.host().empty() && NormalHost(route.host()) != NormalHost(mount.host())) {
+      if (!route.host().empty() && !mount.host().empty() &&
+          NormalHost(route.host()) != NormalHost(mount.host())) {
         continue;
       }
-      Report(Code::kMountRoute, Severity::kWarning, path,
-             route.path() + " lies inside " + prefix + " of " + ResourcePath("mounts", mount.name()),
-             "the route answers what it matches, the mount the rest");
+      Report(
+          Code::kMountRoute, Severity::kWarning, path,
+          route.path() + " lies inside " + prefix + " of " + ResourcePath("mounts", mount.name()),
+          "the route answers what it matches, the mount the rest");
     }
   }
 
@@ -278,7 +303,8 @@ class Checker {
       for (const config::v1::Route* other : by_shape[shape]) {
         if (!MethodsMeet(*other, route)) continue;
         Error(Code::kRouteConflict, ResourcePath("routes", route.name()) + ".path",
-              ResourcePath("routes", other->name()) + " already has " + other->path() + " with a method in common",
+              ResourcePath("routes", other->name()) + " already has " + other->path() +
+                  " with a method in common",
               "remove one of them, or give them different methods or hosts");
         break;
       }
@@ -287,7 +313,8 @@ class Checker {
   }
 
   static bool MethodsMeet(const config::v1::Route& a, const config::v1::Route& b) {
-    if (a.methods().empty() || b.methods().empty()) return a.methods().empty() && b.methods().empty();
+    if (a.methods().empty() || b.methods().empty())
+      return a.methods().empty() && b.methods().empty();
     for (const auto& one : a.methods()) {
       for (const auto& other : b.methods()) {
         if (one == other) return true;
@@ -309,25 +336,30 @@ class Checker {
     const auto& limits = config_.limits();
     if (Size(limits.max_request_line()) > Size(limits.max_header_bytes())) {
       Error(Code::kLimitRelation, "limits.max_request_line",
-            limits.max_request_line() + " is more than limits.max_header_bytes (" + limits.max_header_bytes() + ")",
+            limits.max_request_line() + " is more than limits.max_header_bytes (" +
+                limits.max_header_bytes() + ")",
             "a request line is part of the head: raise max_header_bytes");
     }
     for (const auto& cache : config_.caches()) {
       if (Size(cache.max_object()) <= Size(cache.memory())) continue;
       Error(Code::kLimitRelation, ResourcePath("caches", cache.name()) + ".max_object",
-            cache.max_object() + " is more than the cache's memory (" + cache.memory() + ")", "raise memory");
+            cache.max_object() + " is more than the cache's memory (" + cache.memory() + ")",
+            "raise memory");
     }
     for (const auto& pool : config_.pools()) {
       const std::string path = ResourcePath("pools", pool.name());
-      if (pool.has_hard_timeout() && Duration(pool.hard_timeout()) <= Duration(pool.request_timeout())) {
+      if (pool.has_hard_timeout() &&
+          Duration(pool.hard_timeout()) <= Duration(pool.request_timeout())) {
         Error(Code::kLimitRelation, path + ".hard_timeout",
-              pool.hard_timeout() + " is not more than request_timeout (" + pool.request_timeout() + ")",
+              pool.hard_timeout() + " is not more than request_timeout (" + pool.request_timeout() +
+                  ")",
               "a worker needs time to cancel before it is recycled");
       }
       if (Duration(pool.queue_timeout()) > Duration(pool.request_timeout())) {
-        Report(Code::kLimitRelation, Severity::kWarning, path + ".queue_timeout",
-               pool.queue_timeout() + " is more than request_timeout (" + pool.request_timeout() + ")",
-               "request_timeout covers the queue as well and ends it first");
+        Report(
+            Code::kLimitRelation, Severity::kWarning, path + ".queue_timeout",
+            pool.queue_timeout() + " is more than request_timeout (" + pool.request_timeout() + ")",
+            "request_timeout covers the queue as well and ends it first");
       }
     }
   }
@@ -338,24 +370,29 @@ class Checker {
     if (!levels.contains(telemetry.log_level())) {
       const std::vector<std::string_view> words = {"debug", "info", "warning", "error"};
       const std::string_view close = Closest(telemetry.log_level(), words);
-      Error(Code::kUnknownValue, "telemetry.log_level", Quote(telemetry.log_level()) + " is no log level",
-            close.empty() ? "use debug, info, warning or error" : "did you mean " + std::string(close) + "?");
+      Error(Code::kUnknownValue, "telemetry.log_level",
+            Quote(telemetry.log_level()) + " is no log level",
+            close.empty() ? "use debug, info, warning or error"
+                          : "did you mean " + std::string(close) + "?");
     }
     uint8_t address[16];
     bool is_v4 = false;
     if (!ParseAddress(telemetry.ops_address(), address, &is_v4)) {
-      Error(Code::kBadAddress, "telemetry.ops_address", Quote(telemetry.ops_address()) + " is no IP address",
+      Error(Code::kBadAddress, "telemetry.ops_address",
+            Quote(telemetry.ops_address()) + " is no IP address",
             "use 0.0.0.0 or 127.0.0.1; the port is ops_port");
     }
     for (const auto& listener : config_.listeners()) {
       if (listener.port() == 0 || listener.port() != telemetry.ops_port()) continue;
       Error(Code::kListenerConflict, "telemetry.ops_port",
-            std::to_string(telemetry.ops_port()) + " is also the port of " + ResourcePath("listeners", listener.name()),
+            std::to_string(telemetry.ops_port()) + " is also the port of " +
+                ResourcePath("listeners", listener.name()),
             "give one of them another port");
     }
     const std::string& log = telemetry.access_log_path();
     if (log != "-" && (log.empty() || log[0] != '/')) {
-      Error(Code::kBadPath, "telemetry.access_log_path", Quote(log) + " is not absolute", "write the path from / on, or -");
+      Error(Code::kBadPath, "telemetry.access_log_path", Quote(log) + " is not absolute",
+            "write the path from / on, or -");
     }
   }
 
@@ -367,27 +404,36 @@ class Checker {
                                        std::pair{"state_dir", control.state_dir()}}) {
       const std::string path = std::string("control.") + field;
       if (value.empty()) continue;
-      if (value[0] != '/') Error(Code::kBadPath, path, Quote(value) + " is not absolute", "write the path from / on");
+      if (value[0] != '/')
+        Error(Code::kBadPath, path, Quote(value) + " is not absolute", "write the path from / on");
       const bool socket = std::string_view(field).ends_with("socket");
-      const size_t max = sizeof(sockaddr_un{}.sun_path) - 1 - (socket ? 0 : std::strlen("/control.sock"));
+      const size_t max =
+          sizeof(sockaddr_un{}.sun_path) - 1 - (socket ? 0 : std::strlen("/control.sock"));
       if (value.size() > max && std::string_view(field) != "state_dir") {
-        Error(Code::kBadPath, path, "is longer than the " + std::to_string(max) + " bytes a socket path can have",
+        Error(Code::kBadPath, path,
+              "is longer than the " + std::to_string(max) + " bytes a socket path can have",
               "use a shorter folder, for example /run/catzilla");
       }
     }
     const std::string& mode = control.socket_mode();
-    if (mode.empty() || mode.size() > 4 || mode.find_first_not_of("01234567") != std::string::npos) {
-      Error(Code::kBadMode, "control.socket_mode", Quote(mode) + " is no octal mode", "for example \"0660\", with quotes");
+    if (mode.empty() || mode.size() > 4 ||
+        mode.find_first_not_of("01234567") != std::string::npos) {
+      Error(Code::kBadMode, "control.socket_mode", Quote(mode) + " is no octal mode",
+            "for example \"0660\", with quotes");
     }
     if (!control.socket_group().empty() && getgrnam(control.socket_group().c_str()) == nullptr) {
-      Error(Code::kBadGroup, "control.socket_group", "no group is named " + Quote(control.socket_group()),
+      Error(Code::kBadGroup, "control.socket_group",
+            "no group is named " + Quote(control.socket_group()),
             "create it, or leave the field out");
     }
     for (int i = 0; i < control.roles_size(); ++i) {
       const auto& role = control.roles(i);
       const std::string path = "control.roles[" + std::to_string(i) + "]";
-      if (!role.has_uid() && !role.has_gid()) Error(Code::kMissing, path, "names nobody", "give uid, gid or both");
-      if (!role.has_role()) Error(Code::kMissing, path + ".role", "is not given", "read, register, purge, operate or admin");
+      if (!role.has_uid() && !role.has_gid())
+        Error(Code::kMissing, path, "names nobody", "give uid, gid or both");
+      if (!role.has_role())
+        Error(Code::kMissing, path + ".role", "is not given",
+              "read, register, purge, operate or admin");
     }
     if (!control.token().empty()) Secret(control.token());
     Tcp();
@@ -397,8 +443,9 @@ class Checker {
     const bool file = token.starts_with("${file:") && token.ends_with('}');
     const bool env = token.starts_with("${env:") && token.ends_with('}');
     if (!file && !env) {
-      Error(Code::kBadSecret, "control.token", "is the secret itself",
-            "keep it out of the configuration: ${file:/run/secrets/token} or ${env:CATZILLA_TOKEN}");
+      Error(
+          Code::kBadSecret, "control.token", "is the secret itself",
+          "keep it out of the configuration: ${file:/run/secrets/token} or ${env:CATZILLA_TOKEN}");
     }
   }
 
@@ -407,11 +454,13 @@ class Checker {
     const bool mutual = !control.tls().cert_file().empty() && !control.tls().key_file().empty() &&
                         !control.tls().client_ca_file().empty();
     if (control.has_tls()) {
-      if (control.tls().cert_file().empty() != control.tls().key_file().empty() || control.tls().cert_file().empty()) {
+      if (control.tls().cert_file().empty() != control.tls().key_file().empty() ||
+          control.tls().cert_file().empty()) {
         Error(Code::kMissing, "control.tls", "needs cert_file and key_file", "give both");
       }
       if (control.tcp_address().empty()) {
-        Error(Code::kMissing, "control.tcp_address", "is not given, but tls is", "the Unix socket needs no TLS: remove tls, or give an address");
+        Error(Code::kMissing, "control.tcp_address", "is not given, but tls is",
+              "the Unix socket needs no TLS: remove tls, or give an address");
       }
     }
     if (control.tcp_address().empty()) return;
@@ -420,10 +469,13 @@ class Checker {
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     uint8_t address[16];
     bool is_v4 = false;
-    const std::string port = colon == std::string::npos ? "" : control.tcp_address().substr(colon + 1);
-    if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos ||
+    const std::string port =
+        colon == std::string::npos ? "" : control.tcp_address().substr(colon + 1);
+    if (port.empty() || port.size() > 5 ||
+        port.find_first_not_of("0123456789") != std::string::npos ||
         std::atoi(port.c_str()) > 65535 || !ParseAddress(host, address, &is_v4)) {
-      Error(Code::kBadAddress, "control.tcp_address", Quote(control.tcp_address()) + " is no address with a port",
+      Error(Code::kBadAddress, "control.tcp_address",
+            Quote(control.tcp_address()) + " is no address with a port",
             "for example 10.0.0.5:9902 or [::1]:9902");
     }
     if (!mutual && control.token().empty()) {
@@ -440,7 +492,8 @@ class Checker {
 
 }  // namespace
 
-void ValidateResources(const Merged& merged, const ValidateContext& context, Diagnostics* diagnostics) {
+void ValidateResources(const Merged& merged, const ValidateContext& context,
+                       Diagnostics* diagnostics) {
   Checker(merged, context, diagnostics).Run();
 }
 

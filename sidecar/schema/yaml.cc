@@ -41,20 +41,25 @@ std::string Describe(const YAML::Node& node) {
 bool IsQuoted(const YAML::Node& node) { return node.Tag() == "!"; }
 
 // Sees a document go by without keeping it: where it begins and whether anything is in it.
-// (YAML::LoadAll() is no way to ask that: version 0.7 finds documents without end in some broken texts.)
+// (YAML::LoadAll() is no way to ask that: version 0.7 finds documents without end in some broken
+// texts.)
 class Glance : public YAML::EventHandler {
  public:
   void OnDocumentStart(const YAML::Mark& mark) override { mark_ = mark; }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { See(mark); }
-  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override { See(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    See(mark);
+  }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
                        YAML::EmitterStyle::value) override {
     See(mark);
   }
   void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
     See(mark);
   }
   void OnMapEnd() override {}
@@ -79,7 +84,8 @@ class Walk {
   void Document(const YAML::Node& node, Message* message) {
     if (node.IsNull()) return;  // An empty file is an empty configuration.
     if (!node.IsMap()) {
-      Report(Code::kWrongType, node, "", "the document is " + Describe(node), "begin with a key such as mounts:");
+      Report(Code::kWrongType, node, "", "the document is " + Describe(node),
+             "begin with a key such as mounts:");
       return;
     }
     ReadMap(node, message, "");
@@ -94,7 +100,8 @@ class Walk {
   void Report(Code code, const YAML::Node& node, const std::string& path, std::string message,
               std::string hint = "") {
     if (diagnostics_.size() >= 1000) return;
-    diagnostics_.push_back({code, Severity::kError, path, Line(node), std::move(message), std::move(hint), file_});
+    diagnostics_.push_back(
+        {code, Severity::kError, path, Line(node), std::move(message), std::move(hint), file_});
   }
 
   // False when the document asks for more work than any honest one.
@@ -114,7 +121,8 @@ class Walk {
     for (const auto& entry : node) {
       if (!Spend(entry.first, path)) return;
       if (!entry.first.IsScalar()) {
-        Report(Code::kWrongType, entry.first, path, "a key is " + Describe(entry.first), "keys are field names");
+        Report(Code::kWrongType, entry.first, path, "a key is " + Describe(entry.first),
+               "keys are field names");
         continue;
       }
       const std::string& key = entry.first.Scalar();
@@ -143,12 +151,13 @@ class Walk {
       all += (i == 0 ? "" : ", ") + descriptor->field(i)->name();
     }
     const std::string_view close = Closest(key, names);
-    Report(Code::kUnknownField, node, path, "unknown field " + Excerpt(key),
-           close.empty() ? "the fields here are " + all : "did you mean " + std::string(close) + "?");
+    Report(
+        Code::kUnknownField, node, path, "unknown field " + Excerpt(key),
+        close.empty() ? "the fields here are " + all : "did you mean " + std::string(close) + "?");
   }
 
-  void ReadField(const YAML::Node& node, const YAML::Node& key, Message* message, const FieldDescriptor* field,
-                 const std::string& path) {
+  void ReadField(const YAML::Node& node, const YAML::Node& key, Message* message,
+                 const FieldDescriptor* field, const std::string& path) {
     if (field->is_map()) return ReadTextMap(node, key, message, field, path);
     if (field->is_repeated()) return ReadList(node, key, message, field, path);
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -162,13 +171,14 @@ class Walk {
     ReadScalar(node, key, message, field, path);
   }
 
-  void ReadList(const YAML::Node& node, const YAML::Node& key, Message* message, const FieldDescriptor* field,
-                const std::string& path) {
+  void ReadList(const YAML::Node& node, const YAML::Node& key, Message* message,
+                const FieldDescriptor* field, const std::string& path) {
     if (node.IsNull()) return;
     if (!node.IsSequence()) {
       Report(Code::kWrongType, node, path, "expects a list, and is " + Describe(node),
-             field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE ? "begin each entry with \"- name:\""
-                                                                   : "write [a, b] or one \"- a\" per line");
+             field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE
+                 ? "begin each entry with \"- name:\""
+                 : "write [a, b] or one \"- a\" per line");
       return;
     }
     size_t index = 0;
@@ -180,7 +190,8 @@ class Walk {
         continue;
       }
       if (!element.IsMap()) {
-        Report(Code::kWrongType, element, numbered, "expects a block of fields, and is " + Describe(element));
+        Report(Code::kWrongType, element, numbered,
+               "expects a block of fields, and is " + Describe(element));
         continue;
       }
       const std::string name = NameOf(element);
@@ -200,11 +211,12 @@ class Walk {
     return "";
   }
 
-  void ReadTextMap(const YAML::Node& node, const YAML::Node&, Message* message, const FieldDescriptor* field,
-                   const std::string& path) {
+  void ReadTextMap(const YAML::Node& node, const YAML::Node&, Message* message,
+                   const FieldDescriptor* field, const std::string& path) {
     if (node.IsNull()) return;
     if (!node.IsMap()) {
-      Report(Code::kWrongType, node, path, "expects a mapping of text to text, and is " + Describe(node));
+      Report(Code::kWrongType, node, path,
+             "expects a mapping of text to text, and is " + Describe(node));
       return;
     }
     const Descriptor* entry_type = field->message_type();
@@ -213,7 +225,8 @@ class Walk {
       if (!Spend(entry.first, path)) return;
       if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
         Report(Code::kWrongType, entry.first, path,
-               "expects text, and is " + Describe(entry.first.IsScalar() ? entry.second : entry.first));
+               "expects text, and is " +
+                   Describe(entry.first.IsScalar() ? entry.second : entry.first));
         continue;
       }
       const std::string& key = entry.first.Scalar();
@@ -230,21 +243,22 @@ class Walk {
     }
   }
 
-  void ReadScalar(const YAML::Node& node, const YAML::Node& key, Message* message, const FieldDescriptor* field,
-                  const std::string& path) {
+  void ReadScalar(const YAML::Node& node, const YAML::Node& key, Message* message,
+                  const FieldDescriptor* field, const std::string& path) {
     if (node.IsNull()) {
-      Report(Code::kEmptyValue, key, path, "has no value",
-             "give one, or remove the line");
+      Report(Code::kEmptyValue, key, path, "has no value", "give one, or remove the line");
       return;
     }
     if (!node.IsScalar()) {
-      Report(Code::kWrongType, node, path, "expects " + Expected(field) + ", and is " + Describe(node));
+      Report(Code::kWrongType, node, path,
+             "expects " + Expected(field) + ", and is " + Describe(node));
       return;
     }
     const std::string& text = node.Scalar();
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING &&
         field->cpp_type() != FieldDescriptor::CPPTYPE_ENUM && IsQuoted(node)) {
-      Report(Code::kWrongType, node, path, "expects " + Expected(field) + ", and is the text " + Excerpt(text),
+      Report(Code::kWrongType, node, path,
+             "expects " + Expected(field) + ", and is the text " + Excerpt(text),
              "remove the quotes");
       return;
     }
@@ -252,13 +266,15 @@ class Walk {
     if (wrong.empty()) return;
     const bool keyword = field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
     std::string hint;
-    if (field->cpp_type() == FieldDescriptor::CPPTYPE_BOOL) hint = "yes, no, on and off are plain text in YAML 1.2";
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_BOOL)
+      hint = "yes, no, on and off are plain text in YAML 1.2";
     if (keyword) {
       const std::vector<std::string> words = EnumWords(field->enum_type());
       const std::string_view close = Closest(text, {words.begin(), words.end()});
       if (!close.empty()) hint = "did you mean " + std::string(close) + "?";
     }
-    Report(keyword ? Code::kUnknownValue : Code::kWrongType, node, path, wrong + ", and is " + Excerpt(text), hint);
+    Report(keyword ? Code::kUnknownValue : Code::kWrongType, node, path,
+           wrong + ", and is " + Excerpt(text), hint);
   }
 
   static std::string Expected(const FieldDescriptor* field) {
@@ -313,10 +329,12 @@ void ReadMessage(std::string_view text, const std::string& file, Message* messag
                               "indent this line, or remove a line \"---\" above it", file});
       return;
     }
-    if (!first.empty()) Walk(file, lines, diagnostics).Document(YAML::Load(std::string(text)), message);
+    if (!first.empty())
+      Walk(file, lines, diagnostics).Document(YAML::Load(std::string(text)), message);
   } catch (const YAML::Exception& error) {
     diagnostics->push_back({Code::kSyntax, Severity::kError, "",
-                            error.mark.is_null() ? 0 : static_cast<uint32_t>(error.mark.line + 1), error.msg,
+                            error.mark.is_null() ? 0 : static_cast<uint32_t>(error.mark.line + 1),
+                            error.msg,
                             "check indentation, quotes and brackets at and above this line", file});
   }
 }
@@ -330,7 +348,8 @@ Document ReadDocument(std::string_view text, const std::string& file) {
 void SetField(config::v1::Config* config, const std::string& path, const std::string& text,
               Diagnostics* diagnostics) {
   const auto refuse = [&](Code code, std::string message, std::string hint = "") {
-    diagnostics->push_back({code, Severity::kError, path, 0, std::move(message), std::move(hint), ""});
+    diagnostics->push_back(
+        {code, Severity::kError, path, 0, std::move(message), std::move(hint), ""});
   };
   Message* message = config;
   std::string rest = path;
@@ -354,7 +373,8 @@ void SetField(config::v1::Config* config, const std::string& path, const std::st
       continue;
     }
     if (dot != std::string::npos || block) {
-      return refuse(Code::kWrongType, "cannot be set by one text", "only single fields such as limits.idle_timeout can");
+      return refuse(Code::kWrongType, "cannot be set by one text",
+                    "only single fields such as limits.idle_timeout can");
     }
     if (!field->is_repeated()) {
       const std::string wrong = SetScalar(message, field, text);

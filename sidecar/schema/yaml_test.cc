@@ -34,7 +34,8 @@ TEST(Yaml, TheSmallestUsefulFile) {
 
 TEST(Yaml, JsonIsReadByTheSameWalk) {
   const Document document = ReadDocument(
-      "{\n  \"mounts\": [\n    {\"name\": \"a\", \"headers\": {\"X-A\": \"1\"}, \"symlinks\": \"never\"}\n  ],\n"
+      "{\n  \"mounts\": [\n    {\"name\": \"a\", \"headers\": {\"X-A\": \"1\"}, \"symlinks\": "
+      "\"never\"}\n  ],\n"
       "  \"development\": true\n}\n");
   ASSERT_TRUE(document.diagnostics.empty()) << Format(document.diagnostics[0]);
   EXPECT_EQ(document.config.mounts(0).headers().at("X-A"), "1");
@@ -60,10 +61,12 @@ struct Wrong {
 
 TEST(Yaml, EveryMistakeHasItsCodeLineAndPath) {
   const Wrong kTable[] = {
-      {"mounts:\n  - name: a\n    rooot: /x\n", Code::kUnknownField, 3, "mounts[a].rooot", "did you mean root?"},
+      {"mounts:\n  - name: a\n    rooot: /x\n", Code::kUnknownField, 3, "mounts[a].rooot",
+       "did you mean root?"},
       {"mount:\n", Code::kUnknownField, 1, "mount", "did you mean mounts?"},
       {"zzz: 1\n", Code::kUnknownField, 1, "zzz", "the fields here are listeners"},
-      {"limits:\n  max_body: 1MiB\n", Code::kUnknownField, 2, "limits.max_body", "did you mean max_body_size?"},
+      {"limits:\n  max_body: 1MiB\n", Code::kUnknownField, 2, "limits.max_body",
+       "did you mean max_body_size?"},
       {"mounts: /x\n", Code::kWrongType, 1, "mounts", "expects a list"},
       {"mounts:\n  - /x\n", Code::kWrongType, 2, "mounts[0]", "a block of fields"},
       {"limits: [1]\n", Code::kWrongType, 1, "limits", "a block of fields"},
@@ -71,14 +74,18 @@ TEST(Yaml, EveryMistakeHasItsCodeLineAndPath) {
       {"development: \"true\"\n", Code::kWrongType, 1, "development", "remove the quotes"},
       {"limits:\n  max_headers: many\n", Code::kWrongType, 2, "limits.max_headers", "whole number"},
       {"limits:\n  max_headers: -1\n", Code::kWrongType, 2, "limits.max_headers", "whole number"},
-      {"limits:\n  max_headers: 4294967296\n", Code::kWrongType, 2, "limits.max_headers", "whole number"},
+      {"limits:\n  max_headers: 4294967296\n", Code::kWrongType, 2, "limits.max_headers",
+       "whole number"},
       {"server_name: [a]\n", Code::kWrongType, 1, "server_name", "expects text, and is a list"},
       {"server_name:\n", Code::kEmptyValue, 1, "server_name", "remove the line"},
-      {"development: true\n\ndevelopment: true\n", Code::kDuplicateKey, 3, "development", "second time"},
+      {"development: true\n\ndevelopment: true\n", Code::kDuplicateKey, 3, "development",
+       "second time"},
       {"mounts:\n  - name: a\n    symlinks: insid\n", Code::kUnknownValue, 3, "mounts[a].symlinks",
        "did you mean inside?"},
-      {"mounts:\n  - name: a\n    headers: {A: 1, A: 2}\n", Code::kDuplicateKey, 3, "mounts[a].headers[A]", "second"},
-      {"mounts:\n  - name: a\n    headers: {A: [1]}\n", Code::kWrongType, 3, "mounts[a].headers", "expects text"},
+      {"mounts:\n  - name: a\n    headers: {A: 1, A: 2}\n", Code::kDuplicateKey, 3,
+       "mounts[a].headers[A]", "second"},
+      {"mounts:\n  - name: a\n    headers: {A: [1]}\n", Code::kWrongType, 3, "mounts[a].headers",
+       "expects text"},
       {"mounts: [\n", Code::kSyntax, 2, "", "brackets"},
       {"a: b: c\n", Code::kSyntax, 1, "", "indentation"},
       {"- a\n", Code::kWrongType, 1, "", "the document is a list"},
@@ -93,12 +100,14 @@ TEST(Yaml, EveryMistakeHasItsCodeLineAndPath) {
     EXPECT_EQ(got.line, wrong.line) << wrong.text;
     EXPECT_EQ(got.path, wrong.path) << wrong.text;
     EXPECT_EQ(got.file, "f.yaml");
-    EXPECT_NE((got.message + " / " + got.hint).find(wrong.words), std::string::npos) << wrong.text << Format(got);
+    EXPECT_NE((got.message + " / " + got.hint).find(wrong.words), std::string::npos)
+        << wrong.text << Format(got);
   }
 }
 
 TEST(Yaml, AllMistakesAreReportedNotTheFirst) {
-  const Document document = ReadDocument("a: 1\nb: 2\nlimits: {c: 3}\nmounts:\n  - {name: m, d: 4}\nserver_name: ok\n");
+  const Document document =
+      ReadDocument("a: 1\nb: 2\nlimits: {c: 3}\nmounts:\n  - {name: m, d: 4}\nserver_name: ok\n");
   EXPECT_EQ(document.diagnostics.size(), 4u);
   EXPECT_EQ(document.config.server_name(), "ok");
 }
@@ -119,13 +128,16 @@ TEST(Yaml, AliasesWorkAndBombsAreRefused) {
 
   const Document deep = ReadDocument(std::string(100'000, '['));
   ASSERT_EQ(deep.diagnostics.size(), 1u);
-  EXPECT_EQ(ReadDocument(std::string(kDocumentBytesMax + 1, ' ')).diagnostics[0].code, Code::kDocumentTooLarge);
+  EXPECT_EQ(ReadDocument(std::string(kDocumentBytesMax + 1, ' ')).diagnostics[0].code,
+            Code::kDocumentTooLarge);
 }
 
-// No fuzzer reaches this room (Debian's protobuf is not instrumented): a seeded mutator does, under ASan.
+// No fuzzer reaches this room (Debian's protobuf is not instrumented): a seeded mutator does, under
+// ASan.
 TEST(Yaml, MutatedDocumentsNeverCrash) {
-  const std::string seeds[] = {kFive, "limits: {max_headers: 5, idle_timeout: 5s}\n# x\nmounts:\n- headers: {a: b}\n",
-                               "&a [*a, ? {x: !!str y}, | \n  t\n]", "{\"routes\":[{\"path\":\"/\\u00e9\"}]}"};
+  const std::string seeds[] = {
+      kFive, "limits: {max_headers: 5, idle_timeout: 5s}\n# x\nmounts:\n- headers: {a: b}\n",
+      "&a [*a, ? {x: !!str y}, | \n  t\n]", "{\"routes\":[{\"path\":\"/\\u00e9\"}]}"};
   std::mt19937 random(7);
   const std::string alphabet = "{}[]:-,&*!|>'\"#%@\n\t ?\\abcx01\xff\x00";
   for (int round = 0; round < 4000; ++round) {
@@ -146,7 +158,8 @@ TEST(Yaml, MutatedDocumentsNeverCrash) {
     }
     const Document document = ReadDocument(text);
     const std::string rendered = RenderYaml(document.config);
-    EXPECT_TRUE(MessageDifferencer::Equals(ReadDocument(rendered).config, document.config)) << rendered;
+    EXPECT_TRUE(MessageDifferencer::Equals(ReadDocument(rendered).config, document.config))
+        << rendered;
   }
 }
 
@@ -189,12 +202,14 @@ TEST(Yaml, FlagsSetSingleFields) {
 }
 
 // The table and the schema are the same list of fields.
-void CollectPaths(const google::protobuf::Descriptor* type, const std::string& prefix, std::set<std::string>* out) {
+void CollectPaths(const google::protobuf::Descriptor* type, const std::string& prefix,
+                  std::set<std::string>* out) {
   for (int i = 0; i < type->field_count(); ++i) {
     const auto* field = type->field(i);
     const std::string path = prefix.empty() ? field->name() : prefix + "." + field->name();
     out->insert(path);
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map())
+      continue;
     CollectPaths(field->message_type(), path + (field->is_repeated() ? "[]" : ""), out);
   }
 }
@@ -203,12 +218,14 @@ TEST(Fields, TheTableNamesEveryFieldOfTheSchema) {
   std::set<std::string> schema;
   CollectPaths(config::v1::Config::descriptor(), "", &schema);
   std::set<std::string> table;
-  for (const Field& field : Fields()) EXPECT_TRUE(table.insert(std::string(field.path)).second) << field.path;
+  for (const Field& field : Fields())
+    EXPECT_TRUE(table.insert(std::string(field.path)).second) << field.path;
   EXPECT_EQ(schema, table);
 }
 
 TEST(Fields, DefaultsFillWhatIsUnsetAndNothingElse) {
-  config::v1::Config config = ReadDocument("mounts: [{name: a, etags: false}]\nlimits: {idle_timeout: 1s}\n").config;
+  config::v1::Config config =
+      ReadDocument("mounts: [{name: a, etags: false}]\nlimits: {idle_timeout: 1s}\n").config;
   FillDefaults(&config);
   EXPECT_FALSE(config.mounts(0).etags());
   EXPECT_TRUE(config.mounts(0).ranges());
