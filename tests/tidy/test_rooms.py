@@ -15,7 +15,11 @@ ROOMS = sorted(rooms())
 DOORS = {
     r"uv\.h": ["sidecar/loop/"],
     r"llhttp\.h": ["sidecar/http/"],
-    r"grpc(pp)?/.*|.*\.grpc\.pb\.h": ["sidecar/control/", "control_client/client.cc", "control_client/client_test.cc"],
+    r"grpc(pp)?/.*|.*\.grpc\.pb\.h": [
+        "sidecar/control/",
+        "control_client/client.cc",
+        "control_client/client_test.cc",
+    ],
     r"yaml-cpp/.*": ["sidecar/schema/", "control_client/"],
     r"CLI/.*": ["sidecar/runtime/", "control_client/"],
     r"jemalloc/.*": ["sidecar/base/", "sidecar/cache/store_test.cc"],
@@ -26,7 +30,9 @@ def bazel_room(room: Room) -> dict[str, list[str]]:
     """What room(...) in the room's BUILD.bazel may include."""
     tree = ast.parse((room.folder / "BUILD.bazel").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    call = next(node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "room")
+    call = next(
+        node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "room"
+    )
     lists = {}
     for keyword in call.keywords:
         if keyword.arg in ("deps", "test_deps") and isinstance(keyword.value, ast.List):
@@ -53,7 +59,9 @@ def test_a_room_includes_only_what_it_lists(name: str) -> None:
         for include in includes(path):
             other = re.match(r"sidecar/([^/]+)/", include)
             if other and other.group(1) not in allowed:
-                wrong.append(f"{shown(path)} includes {include}: {other.group(1)} is not in its DEPS")
+                wrong.append(
+                    f"{shown(path)} includes {include}: {other.group(1)} is not in its DEPS"
+                )
     assert not wrong, "\n".join(wrong)
 
 
@@ -93,10 +101,12 @@ def test_a_room_says_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("header", sorted(DOORS))
 def test_the_outside_comes_in_at_its_door(header: str) -> None:
     def is_door(path: Path) -> bool:
-        return shown(path).startswith(tuple(DOORS[header]))
+        return bool(shown(path).startswith(tuple(DOORS[header])))
 
     sources = [path for path in files_ending(".cc", ".h") if path.is_relative_to(TOP / "sidecar")]
-    sources += [path for path in files_ending(".cc", ".h") if path.is_relative_to(TOP / "control_client")]
+    sources += [
+        path for path in files_ending(".cc", ".h") if path.is_relative_to(TOP / "control_client")
+    ]
     wrong = [
         f"{shown(path)} includes {include}"
         for path in sources

@@ -36,7 +36,9 @@ def test_open_ends_say_what_they_cost() -> None:
         if path == Path(__file__):
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            if re.search(r"\b(FIXME|XXX)\b", line) or re.search(r"\bTODO\b(?!\((perf|safety|later)\): )", line):
+            if re.search(r"\b(FIXME|XXX)\b", line) or re.search(
+                r"\bTODO\b(?!\((perf|safety|later)\): )", line
+            ):
                 wrong.append(f"{shown(path)}:{number}: {line.strip()}")
     assert not wrong, "TODO needs (perf|safety|later) and a text:\n" + "\n".join(wrong)
 
@@ -49,7 +51,11 @@ def test_a_fuzzer_has_a_corpus(fuzzer: Path) -> None:
 
 
 def test_headers_are_guarded_by_pragma_once() -> None:
-    wrong = [shown(path) for path in files_ending(".h") if "\n#pragma once\n" not in "\n" + path.read_text()]
+    wrong = [
+        shown(path)
+        for path in files_ending(".h")
+        if "\n#pragma once\n" not in "\n" + path.read_text()
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -57,12 +63,16 @@ def test_one_version_everywhere() -> None:
     cmake = re.search(r"project\(catzilla VERSION ([\d.]+)", (TOP / "CMakeLists.txt").read_text())
     assert cmake is not None
     chart = yaml.safe_load((TOP / "helm/catzilla/Chart.yaml").read_text())
-    bazel = re.search(r'^VERSION = "([\d.]+)"', (TOP / "dev.d/bazel/room.bzl").read_text(), re.MULTILINE)
+    bazel = re.search(
+        r'^VERSION = "([\d.]+)"', (TOP / "dev.d/bazel/room.bzl").read_text(), re.MULTILINE
+    )
     assert bazel is not None
     versions = {
         "CMakeLists.txt": cmake.group(1),
         "dev.d/bazel/room.bzl": bazel.group(1),
-        "python_sdk/pyproject.toml": tomllib.loads((TOP / "python_sdk/pyproject.toml").read_text())["project"]["version"],
+        "python_sdk/pyproject.toml": tomllib.loads((TOP / "python_sdk/pyproject.toml").read_text())[
+            "project"
+        ]["version"],
         "helm/catzilla/Chart.yaml": chart["appVersion"],
     }
     assert len(set(versions.values())) == 1, json.dumps(versions, indent=2)
@@ -86,7 +96,9 @@ def test_links_inside_the_documents_lead_somewhere() -> None:
 
 def test_nothing_of_the_machine() -> None:
     """Folders of one developer's machine, and registries other than through their clients' settings."""
-    traces = re.compile(r"/work/(main|shared)|/opt/wheels|/root/|files\.pythonhosted\.org|registry\.npmjs\.org")
+    traces = re.compile(
+        r"/work/(main|shared)|/opt/wheels|/root/|files\.pythonhosted\.org|registry\.npmjs\.org"
+    )
     wrong = []
     for path in files():
         if path == Path(__file__) or not is_text(path):

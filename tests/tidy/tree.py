@@ -28,7 +28,16 @@ class Room:
 @cache
 def files() -> list[Path]:
     """Every file that is or will be committed."""
-    command = ["git", "-C", str(TOP), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    command = [
+        "git",
+        "-C",
+        str(TOP),
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+    ]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [TOP / name for name in sorted(listed.split("\0")) if name and (TOP / name).is_file()]
 
@@ -55,7 +64,11 @@ def parse_room(folder: Path) -> Room | None:
             section = word
         else:
             lists[section].add(word)
-    test_rooms = {word.removeprefix("catzilla_") for word in lists["TEST_LINK"] if word.startswith("catzilla_")}
+    test_rooms = {
+        word.removeprefix("catzilla_")
+        for word in lists["TEST_LINK"]
+        if word.startswith("catzilla_")
+    }
     return Room(name, folder, frozenset(lists["DEPS"]), frozenset(test_rooms))
 
 
