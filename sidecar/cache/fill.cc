@@ -23,8 +23,8 @@ Fill::Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::R
       key_(key),
       policy_(std::move(policy)),
       stale_(std::move(stale)),
-      producer_(producer),
-      started_us_(started_us) {}
+      started_us_(started_us),
+      producer_(producer) {}
 
 Fill::~Fill() = default;
 
@@ -235,6 +235,11 @@ base::Ref<Object> Producer::NotModified(const RequestView& request, const Respon
   }
   fill_ = nullptr;
   return object;
+}
+
+void Producer::SetTicket(const Ticket& ticket) {
+  base::MutexLock lock(fill_->mutex_);
+  fill_->producer_ = ticket;
 }
 
 size_t Producer::Room() {

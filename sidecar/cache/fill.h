@@ -160,7 +160,6 @@ class Fill final : public base::Owner {
   const CacheKey key_;
   const RecordPolicy policy_;
   const base::Ref<Object> stale_;  // Validated by this fill, or null.
-  const Ticket producer_;
   const int64_t started_us_;
 
   // Written once, before the state says kStreaming.
@@ -182,6 +181,7 @@ class Fill final : public base::Owner {
   bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;  // Will be stored if it ends well.
   bool overflowed_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
+  Ticket producer_ CATZILLA_GUARDED_BY(mutex_);
   base::Ref<Object> object_ CATZILLA_GUARDED_BY(mutex_);
 
   // Guarded by the store's shard of fills.
@@ -213,6 +213,8 @@ class Producer {
   ~Producer() { Abort(); }
 
   bool active() const { return static_cast<bool>(fill_); }
+  // Whom to wake instead of the one that joined: whoever asks the app may outlive that client.
+  void SetTicket(const Ticket& ticket);
   // The stored object that the app may confirm, or null.
   const Object* stale() const { return fill_ ? fill_->stale_.get() : nullptr; }
 

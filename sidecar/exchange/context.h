@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "sidecar/exchange/plan.h"
+#include "sidecar/exchange/slot_table.h"
 #include "sidecar/http/output_queue.h"
 #include "sidecar/http/request_parser.h"
 #include "sidecar/http/response_head.h"
 #include "sidecar/loop/loop.h"
+#include "sidecar/loop/timer.h"
 #include "sidecar/stats/access_log.h"
 #include "sidecar/stats/loop_stats.h"
 #include "sidecar/worker/dispatcher.h"
@@ -21,42 +23,19 @@
 namespace catzilla::exchange {
 
 class Exchange;
+class FillDriver;
 
-// Finds an exchange again after something outside its loop has finished: the slot may have been used
-// for another exchange since, then the epoch differs and the message is dropped.
-struct Ticket {
-  uint32_t slot = 0;
-  uint32_t epoch = 0;
-
-  uint64_t packed() const { return static_cast<uint64_t>(epoch) << 32 | slot; }
-  static Ticket FromPacked(uint64_t packed) {
-    return {static_cast<uint32_t>(packed), static_cast<uint32_t>(packed >> 32)};
-  }
-};
-
-// The exchanges of a loop: made once, used again and again.
-class ExchangeTable {
- public:
-  ExchangeTable();
-  ~ExchangeTable();
-  Exchange* Take();
-  void Give(Exchange* exchange);
-  Exchange* Find(Ticket ticket);  // Null: it is over.
-  size_t in_use() const { return in_use_; }
-
- private:
-  struct Slot {
-    std::unique_ptr<Exchange> exchange;
-    uint32_t epoch = 1;
-    bool used = false;
-  };
-  std::vector<Slot> slots_;
-  std::vector<uint32_t> free_;
-  size_t in_use_ = 0;
-};
+// The exchanges of a loop, and the fills it leads: made once, used again and again.
+using ExchangeTable = SlotTable<Exchange>;
+using FillDriverTable = SlotTable<FillDriver>;
 
 struct Context {
+  Context(loop::Loop& on_loop, loop::Wheel& on_wheel, worker::Dispatcher& with_dispatcher,
+          files::OpenSink& with_sink, stats::LoopStats& with_stats);
+  ~Context();
+
   loop::Loop& loop;
+  loop::Wheel& wheel;
   worker::Dispatcher& dispatcher;
   files::OpenSink& open_sink;
   stats::LoopStats& stats;
@@ -69,6 +48,7 @@ struct Context {
   http::OutputPool outputs{64};
   http::HeadPool heads{256};
   ExchangeTable exchanges;
+  FillDriverTable fill_drivers;
   std::string scratch;       // For one answer, within one call.
 
   // splitmix64: ids need to differ, not to be secret.

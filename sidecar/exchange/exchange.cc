@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/cache/cache_status.h"
 #include "sidecar/exchange/origin.h"
 #include "sidecar/http/target.h"
 #include "sidecar/stats/json_line.h"
@@ -54,6 +55,12 @@ Next Exchange::Run() {
         break;
       case State::kOpenFile:
         next = OpenFile();
+        break;
+      case State::kLookup:
+        next = Lookup();
+        break;
+      case State::kFollow:
+        next = Follow();
         break;
       case State::kForward:
         next = Forward();
@@ -212,6 +219,9 @@ void Exchange::Abandon() {
 
 Outcome Exchange::Finish() {
   const int64_t duration_us = base::ReadClockMicros(CLOCK_MONOTONIC) - started_us_;
+  LeaveFill();
+  Deadline::Unlink();
+  if (FillDriver* driver = context_->fill_drivers.Find(driver_ticket_)) driver->LeaderLeft();
   if (status_ < 600) context_->stats.responses[status_].Add();
   context_->stats.duration.Observe(duration_us);
   stats_->Count(context_->index(), stats::MethodSlot(request_->method_text()), status_,
@@ -239,6 +249,7 @@ void Exchange::WriteLog(int64_t duration_us) {
   line.Seconds("duration", duration_us);
   line.Text("route", stats_->label());
   line.Text("served_by", ServedName(served_));
+  if (why_ != cache::Forward::kNone) line.Text("cache", cache::ForwardName(why_));
   if (handler_us_ >= 0) line.Seconds("handler", handler_us_);
   if (!cause_.empty()) line.Text("cause", cause_);
   if (!detail_.empty()) line.Text("detail", detail_);
@@ -259,6 +270,10 @@ void Exchange::Reset() {
   mount_ = nullptr;
   stats_ = nullptr;
   matched_ = awaits_continue_ = false;
+  why_ = cache::Forward::kNone;
+  driver_ticket_ = {};
+  fill_failure_ = 0;
+  https_ = collapsed_ = tells_forward_ = false;
   body_pending_.clear();
   unconsumed_ = 0;
   handler_us_ = -1;

@@ -2,6 +2,8 @@
 //
 //   kRoute --hot file------------------------------------------------> kFinish
 //         \-> kOpenFile (waits: the executor) ----------------------> kFinish
+//          \-> kLookup --stored answer------------------------------> kFinish
+//          |        \-> kFollow (waits: a fill, ours or another's) -> kFinish
 //          \-> kForward (waits: a small body) -> kStream (waits) ----> kFinish
 //           \-> kRefuse --------------------------------------------> kFinish
 //
@@ -23,7 +25,10 @@
 #include <string_view>
 
 #include "sidecar/exchange/client.h"
+#include "sidecar/cache/fill.h"
 #include "sidecar/exchange/context.h"
+#include "sidecar/exchange/fill_driver.h"
+#include "sidecar/exchange/request_fields.h"
 #include "sidecar/exchange/answer_head.h"
 #include "sidecar/files/mount.h"
 #include "sidecar/http/error_page.h"
@@ -45,7 +50,9 @@ enum class Outcome : uint8_t {
 // What the log says about who answered.
 enum class Served : uint8_t { kSidecar, kFile, kCache, kWorker };
 
-class Exchange final : private worker::CallObserver {
+class Exchange final : private worker::CallObserver,
+                       private FillLeader,
+                       private loop::Deadline {
  public:
   Exchange() = default;
   ~Exchange();
@@ -64,6 +71,8 @@ class Exchange final : private worker::CallObserver {
   // The body is malformed or late: answer `status` if nothing has been answered yet.
   void FailRequest(uint16_t status);
 
+  // A fill that this exchange follows has moved on.
+  void OnFillMoved();
   // A file was opened for this exchange.
   void OnOpened(files::OpenResult result);
 
@@ -77,7 +86,16 @@ class Exchange final : private worker::CallObserver {
   void set_ticket(Ticket ticket) { ticket_ = ticket; }
 
  private:
-  enum class State : uint8_t { kRoute, kOpenFile, kForward, kStream, kRefuse, kFinish };
+  enum class State : uint8_t {
+    kRoute,
+    kOpenFile,
+    kLookup,
+    kFollow,
+    kForward,
+    kStream,
+    kRefuse,
+    kFinish
+  };
 
   // exchange.cc
   Next GoTo(State state);
@@ -111,6 +129,27 @@ class Exchange final : private worker::CallObserver {
   void OnBodyRoom() override;
   void OnEnd() override;
   void OnFailure(const worker::CallFailure& failure) override;
+  void DescribeRequest(RequestFields* fields, worker::RequestSpec* spec);
+  static uint16_t StatusOf(worker::FailureKind kind);
+  // cache_steps.cc
+  std::string KeyHost() const;
+  Next Lookup();
+  Next ForwardAlone();
+  Next Join(const cache::Object* stale);
+  Next Lead(cache::Producer producer);
+  Next Follow();
+  Next ServeValidated();
+  bool WriteFillHead();
+  Next FollowBody();
+  void AppendPiece(std::string_view bytes, base::Ref<base::Owner> owner);
+  void WriteRawHead(std::string_view line, std::string_view fields, std::string_view extra);
+  Next ServeObject(const cache::Object& object, std::string_view cache_lines);
+  void AppendObject(const cache::Object& object, uint64_t first, uint64_t length);
+  void InvalidateAfter(const worker::ResponseHead& response);
+  void LeaveFill();
+  worker::CallObserver& TakeOverCall(worker::Call* call) override;
+  void OnFillFailure(const worker::CallFailure& failure) override;
+  void OnDeadline() override;
 
   Context* context_ = nullptr;
   Client* client_ = nullptr;
@@ -143,6 +182,18 @@ class Exchange final : private worker::CallObserver {
   uint64_t body_left_ = 0;    // Of the promised length.
   size_t unconsumed_ = 0;     // Received from the worker, its window not yet given back.
   int64_t handler_us_ = -1;
+
+  // A cached answer...
+  cache::CacheKey key_;
+  std::string key_host_;
+  bool https_ = false;
+  cache::Forward why_ = cache::Forward::kNone;
+  cache::Follower follower_;
+  base::Ref<cache::Fill> fill_;
+  Ticket driver_ticket_;         // Of the fill we lead; epoch 0: none.
+  uint16_t fill_failure_ = 0;
+  bool collapsed_ = false;
+  bool tells_forward_ = false;   // The answer says why it was not from the cache.
 
   // A refusal...
   uint16_t refusal_ = 0;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sidecar/cache/cache_status.h"
 #include "sidecar/exchange/answer_head.h"
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/origin.h"
@@ -15,7 +16,9 @@ namespace {
 // and goes along inline. Larger ones are streamed at once.
 constexpr uint64_t kInlineBodyMax = 16 * 1024;
 
-uint16_t StatusOf(worker::FailureKind kind) {
+}  // namespace
+
+uint16_t Exchange::StatusOf(worker::FailureKind kind) {
   switch (kind) {
     case worker::FailureKind::kQueueFull:
     case worker::FailureKind::kQueueTimeout:
@@ -34,8 +37,6 @@ uint16_t StatusOf(worker::FailureKind kind) {
   return 502;
 }
 
-}  // namespace
-
 Next Exchange::StartRoute(std::shared_ptr<const RouteTarget> target,
                           const route::Verdict& verdict) {
   target_ = std::move(target);
@@ -52,7 +53,7 @@ Next Exchange::StartRoute(std::shared_ptr<const RouteTarget> target,
   const bool own = route.body_bytes_max > 0 && route.source != config::Layer::kApp;
   body_bytes_max_ = own ? route.body_bytes_max : std::max(route.body_bytes_max, general);
   if (request_->content_length() > body_bytes_max_) return RefuseWith(413, "body_too_large");
-  return GoTo(State::kForward);
+  return GoTo(matched_ && target_->cache != nullptr ? State::kLookup : State::kForward);
 }
 
 Next Exchange::Forward() {
@@ -65,36 +66,8 @@ Next Exchange::Forward() {
   }
   worker::RequestSpec spec;
   RequestFields fields(*request_);
-  Origin origin = FindOrigin(*request_, client_->facts());
-  client_text_ = std::string(origin.client);
   EnsureRequestId();
-  spec.route_id = matched_ ? target_->config->id : worker::kNoRoute;
-  spec.method = request_->method_text();
-  spec.http_version = request_->minor_version() == 0 ? 0x10 : 0x11;
-  spec.scheme = origin.https ? 1 : 0;
-  spec.accept_us = started_us_;
-  if (target_->config->request_timeout_us > 0) spec.deadline_us = started_us_ + target_->config->request_timeout_us;
-  spec.client_port = origin.client_port;
-  spec.server_port = client_->facts().server_port;
-  spec.target = request_->is_absolute()
-                    ? std::string_view(request_->path().data(),
-                                       request_->path().size() + request_->query_with_mark().size())
-                    : request_->target();
-  spec.path = path_;
-  spec.host = request_->authority();
-  spec.client = client_text_;
-  spec.server = client_->facts().server_text;
-  spec.request_id = request_id_;
-  spec.traceparent = request_->Find("traceparent").value_or("");
-  spec.tracestate = request_->Find("tracestate").value_or("");
-  spec.fields = fields.fields();
-  spec.idempotent = target_->config->idempotent;
-  if (request_->method() == http::Method::kHead) spec.flags |= worker::kHeadRequest;
-  if (target_->config->cancel_on_disconnect) spec.flags |= worker::kCancelOnDisconnect;
-  if (request_->wants_upgrade()) spec.flags |= worker::kUpgradeRequest;
-  if (matched_) {
-    fields.FillSlots(*target_, path_, {captures_.data(), capture_count_}, &spec);
-  }
+  DescribeRequest(&fields, &spec);
   if (request_->has_body()) {
     spec.body_mode = inlined ? worker::BodyMode::kInline : worker::BodyMode::kStreaming;
     spec.body_length = request_->body_kind() == http::BodyKind::kLength
@@ -115,6 +88,42 @@ Next Exchange::Forward() {
   if (request_->has_body() && !inlined) ForwardPendingBody();
   state_ = State::kStream;
   return Next::kWait;
+}
+
+// Everything of a REQUEST frame but the body. `spec` borrows from the request, from this and `fields`.
+void Exchange::DescribeRequest(RequestFields* fields, worker::RequestSpec* spec) {
+  const config::Route& route = *target_->config;
+  const Origin origin = FindOrigin(*request_, client_->facts());
+  client_text_ = origin.client;
+  spec->route_id = matched_ ? route.id : worker::kNoRoute;
+  spec->method = request_->method_text();
+  spec->http_version = request_->minor_version() == 0 ? 0x10 : 0x11;
+  spec->scheme = origin.https ? 1 : 0;
+  spec->accept_us = started_us_;
+  if (route.request_timeout_us > 0) spec->deadline_us = started_us_ + route.request_timeout_us;
+  spec->client_port = origin.client_port;
+  spec->server_port = client_->facts().server_port;
+  spec->target = request_->target();
+  if (request_->is_absolute()) {
+    // Without scheme and authority, as a server behind a proxy sees it.
+    spec->target = {request_->path().data(),
+                    request_->path().size() + request_->query_with_mark().size()};
+  }
+  spec->path = path_;
+  spec->host = request_->authority();
+  spec->client = client_text_;
+  spec->server = client_->facts().server_text;
+  spec->request_id = request_id_;
+  spec->traceparent = request_->Find("traceparent").value_or("");
+  spec->tracestate = request_->Find("tracestate").value_or("");
+  spec->idempotent = route.idempotent;
+  if (request_->method() == http::Method::kHead) spec->flags |= worker::kHeadRequest;
+  if (route.cancel_on_disconnect) spec->flags |= worker::kCancelOnDisconnect;
+  if (request_->wants_upgrade()) spec->flags |= worker::kUpgradeRequest;
+  if (matched_) {
+    fields->FillSlots(*target_, path_, {captures_.data(), capture_count_}, spec);
+  }
+  spec->fields = fields->fields();
 }
 
 // The request's body...
@@ -205,8 +214,16 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
   }
   if (framing_ == http::ResponseFraming::kLength && !has_length) head.Length(response.body.size());
   if (framing_ == http::ResponseFraming::kChunked) head.Field("Transfer-Encoding", "chunked");
+  if (tells_forward_ && why_ != cache::Forward::kNone) {
+    char lines[cache::kCacheLinesBytesMax];
+    cache::Forwarded forwarded;
+    forwarded.why = why_;
+    forwarded.status = response.status;
+    head.Lines({lines, cache::WriteForwardLine(lines, forwarded)});
+  }
   EchoRequestId(head);
   if (!head.Finish()) return false;
+  InvalidateAfter(response);
   head_written_ = true;
   status_ = response.status;
   return true;
@@ -282,6 +299,8 @@ void Exchange::CancelCall(worker::CancelCode code) {
   if (call_ == nullptr) return;
   call_->Cancel(code);
   call_ = nullptr;
+  // A call that came from a fill is its driver's no more either.
+  if (FillDriver* driver = context_->fill_drivers.Find(driver_ticket_)) driver->LeaderLeft();
 }
 
 }  // namespace catzilla::exchange

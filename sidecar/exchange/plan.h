@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "sidecar/cache/store.h"
 #include "sidecar/config/snapshot.h"
 #include "sidecar/files/mount.h"
 #include "sidecar/route/router.h"
@@ -23,10 +24,18 @@ struct MountTarget {
   std::shared_ptr<stats::RouteStats> stats;
 };
 
+struct CacheTarget {
+  std::shared_ptr<const config::Cache> config;
+  std::shared_ptr<cache::ObjectStore> store;  // Outlives its configuration: only its name matters.
+};
+
 struct RouteTarget {
   std::shared_ptr<const config::Route> config;
   std::vector<std::string> parameters;   // Names in the template's order, as captures come.
   std::shared_ptr<worker::Pool> pool;    // Null: no such pool; 503.
+  std::shared_ptr<const CacheTarget> cache;  // Null: answers are never stored.
+  cache::RecordPolicy record_policy;
+  cache::KeyPolicy key_policy;           // Borrows from the two configurations.
   std::shared_ptr<stats::RouteStats> stats;
 };
 
@@ -38,6 +47,7 @@ struct Plan {
   route::Router router;
   std::vector<MountTarget> mounts;  // As snapshot->mounts.
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
+  std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
   std::shared_ptr<stats::RouteStats> unmatched;  // What nothing claims: 404, 400, …
   // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar answers,
   // in FastAPI's words if there is an app at all.

@@ -14,9 +14,10 @@ bool IsConnectionField(std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-RequestFields::RequestFields(const http::RequestHead& request) : request_(request) {
+RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted) : request_(request) {
   fields_.reserve(request.field_count());
   for (size_t i = 0; i < request.field_count(); ++i) {
+    if (wanted != nullptr && !wanted(request.id(i))) continue;
     std::string_view name = request.name(i);
     if (request.id(i) != http::HeaderId::kOther) {
       name = http::HeaderName(request.id(i));

@@ -20,7 +20,12 @@ namespace catzilla::exchange {
 
 class RequestFields {
  public:
-  explicit RequestFields(const http::RequestHead& request);
+  using Wanted = bool (*)(http::HeaderId);
+  // `wanted`: which fields are passed on; null: all.
+  explicit RequestFields(const http::RequestHead& request, Wanted wanted = nullptr);
+
+  // One more; `name` in lower case, both borrowed.
+  void Add(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }
 
   std::span<const worker::Field> fields() const { return fields_; }
 

@@ -39,12 +39,44 @@ exchange::MountTarget PlanBuilder::BuildMount(const std::shared_ptr<const config
   return target;
 }
 
+// What is stored survives every change of the policy; only a cache of another name begins empty.
+std::shared_ptr<const exchange::CacheTarget> PlanBuilder::BuildCache(
+    const std::shared_ptr<const config::Cache>& config) {
+  auto target = std::make_shared<exchange::CacheTarget>();
+  target->config = config;
+  if (previous_ != nullptr) {
+    for (const auto& before : previous_->caches) {
+      if (before->config == config) return before;
+      if (before->config->name == config->name) target->store = before->store;
+    }
+  }
+  if (target->store != nullptr) {
+    target->store->Reconfigure(*config);
+  } else {
+    target->store = std::make_shared<cache::ObjectStore>(parts_.epochs, parts_.waker,
+                                                         parts_.cache_seed, *config);
+  }
+  return target;
+}
+
 std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
-    const std::shared_ptr<const config::Route>& config) {
+    const std::shared_ptr<const config::Route>& config, const exchange::Plan& plan) {
   auto target = std::make_shared<exchange::RouteTarget>();
   target->config = config;
   target->parameters = ParameterNames(*config);
   target->pool = parts_.workers.Find(config->pool);
+  for (const auto& cache : plan.caches) {
+    if (cache->config->name == config->cache) target->cache = cache;
+  }
+  if (target->cache != nullptr) {
+    const config::Cache& cache = *target->cache->config;
+    target->record_policy.storage = {cache.default_ttl_us, config->cache_ttl_us};
+    target->record_policy.route_tags = config->cache_tags;
+    target->record_policy.tags_max = cache.tags_per_object_max;
+    target->key_policy = {cache.ignore_query,
+                          config->cache_key.empty() ? cache.query_allow : config->cache_key,
+                          cache.query_deny};
+  }
   target->stats = parts_.stats.Get(config->label.empty() ? config->path : config->label,
                                    config->methods);
   return target;
@@ -65,7 +97,8 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
   RemovePools(*snapshot);
   for (const auto& pool : snapshot->pools) parts_.workers.Configure(*pool);
   for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *snapshot));
-  for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route));
+  for (const auto& cache : snapshot->caches) plan->caches.push_back(BuildCache(cache));
+  for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route, *plan));
   plan->unmatched = parts_.stats.Get("<none>", {"GET", "HEAD", "POST"});
   for (const auto& pool : snapshot->pools) {
     const bool has_routes =
@@ -81,7 +114,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
     route->path = "/{path:path}";
     route->label = "<unmatched>";
     route->pool = pool->name;
-    plan->catch_all = BuildRoute(route);
+    plan->catch_all = BuildRoute(route, *plan);
   }
   parts_.file_store.SetBytesMax(snapshot->limits->file_cache_bytes_max);
   previous_ = plan;

@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "sidecar/base/epoch.h"
 #include "sidecar/exchange/plan.h"
 #include "sidecar/files/mount.h"
 #include "sidecar/stats/route_stats.h"
@@ -22,6 +23,9 @@ class PlanBuilder {
     files::ResolveMethod resolve;
     worker::Registry& workers;
     stats::RouteStatsTable& stats;
+    base::EpochDomain& epochs;
+    cache::Waker& waker;
+    cache::HashSeed cache_seed;
   };
   explicit PlanBuilder(Parts parts) : parts_(parts) {}
 
@@ -30,8 +34,10 @@ class PlanBuilder {
  private:
   exchange::MountTarget BuildMount(const std::shared_ptr<const config::Mount>& config,
                                    const config::Snapshot& snapshot);
+  std::shared_ptr<const exchange::CacheTarget> BuildCache(
+      const std::shared_ptr<const config::Cache>& config);
   std::shared_ptr<const exchange::RouteTarget> BuildRoute(
-      const std::shared_ptr<const config::Route>& config);
+      const std::shared_ptr<const config::Route>& config, const exchange::Plan& plan);
   void RemovePools(const config::Snapshot& snapshot);
 
   Parts parts_;

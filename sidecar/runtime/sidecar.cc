@@ -12,6 +12,7 @@
 
 #include "sidecar/base/clock.h"
 #include "sidecar/loop/socket.h"
+#include "sidecar/runtime/backend.h"
 
 namespace catzilla::runtime {
 namespace {
@@ -48,6 +49,7 @@ Sidecar::Sidecar(Flags flags)
 
 Sidecar::~Sidecar() {
   if (file_source_ != nullptr) file_source_->Stop();
+  if (control_ != nullptr) control_->Stop();
   if (observer_ != 0) config_.Unsubscribe(observer_);
   for (const auto& thread : loops_) {
     server::ServerMessage close;
@@ -62,8 +64,9 @@ Sidecar::~Sidecar() {
     plan_.reset();
   }
   builder_.reset();
-  loops_.clear();
   ops_.reset();
+  loops_.clear();
+  control_.reset();
 }
 
 base::Result<base::Unit, std::string> Sidecar::Start() {
@@ -72,6 +75,7 @@ base::Result<base::Unit, std::string> Sidecar::Start() {
   if (auto done = PrepareRuntimeDir(); !done.ok()) return done;
   if (auto done = StartLoops(); !done.ok()) return done;
   if (auto done = StartOps(); !done.ok()) return done;
+  if (auto done = StartControl(); !done.ok()) return done;
   observer_ = config_.Subscribe([this](const auto& event) { OnConfig(event); });
   file_source_->StartWatching();
   started_.store(true);
@@ -119,6 +123,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     auto bound = loop::ListenTcp({listener->address, listener->port}, listener->backlog, count);
     if (!bound.ok()) return base::Fail(bound.error().message);
     sockets.push_back(*bound);
+    ports_.push_back(loop::LocalPort(sockets.back()[0]));
   }
   files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
   file_store_ = std::make_unique<files::FileStore>(
@@ -139,7 +144,9 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     access_log_ = std::move(log).value();
   }
   builder_ = std::make_unique<PlanBuilder>(PlanBuilder::Parts{
-      *file_store_, *files_, files::DetectResolveMethod(), *workers_, *route_stats_});
+      *file_store_, *files_, files::DetectResolveMethod(), *workers_, *route_stats_, epochs_, *this,
+      {RandomBits(), RandomBits()}});
+  workers_->SetEvents(this);
   const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
   {
     base::MutexLock lock(mutex_);
@@ -172,11 +179,39 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
 base::Result<base::Unit, std::string> Sidecar::StartOps() {
   const config::v1::Telemetry& telemetry = config_.Current()->merged.config.telemetry();
   ops::HealthSource& health = *this;
-  ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{});
+  metrics_ = std::make_unique<Metrics>(Metrics::Parts{
+      CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_, config_,
+      [this] { return LoopViews(); }, [this] { return plan(); },
+      [this] {
+        std::vector<std::pair<std::string, cache::CacheStats>> caches;
+        for (const auto& cache : plan()->caches) {
+          caches.emplace_back(cache->config->name, cache->store->stats());
+        }
+        return caches;
+      }});
+  ops_ = std::make_unique<ops::OpsServer>(health,
+                                          std::vector<ops::MetricsSource*>{metrics_.get()});
   auto started = ops_->Start(
       {telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
   if (started.ok()) spdlog::info("ops on {}:{}", telemetry.ops_address(), ops_->port());
   return started;
+}
+
+base::Result<base::Unit, std::string> Sidecar::StartControl() {
+  backend_ = std::make_unique<RunningBackend>(*this);
+  control_ = std::make_unique<control::ControlServer>(
+      control::ServerOptions{control_settings_, [] { return base::ReadClock().wall_us; },
+                             [] { return base::ReadClock().monotonic_us; }},
+      config_, *backend_);
+  auto started = control_->Start();
+  if (started.ok()) spdlog::info("control plane on {}", control_settings_.socket);
+  return started;
+}
+
+std::vector<Metrics::LoopView> Sidecar::LoopViews() const {
+  std::vector<Metrics::LoopView> views;
+  for (const auto& thread : loops_) views.push_back({&thread->loop(), &thread->stats()});
+  return views;
 }
 
 std::shared_ptr<const exchange::Plan> Sidecar::plan() const {
@@ -232,7 +267,10 @@ void Sidecar::Run() {
 }
 
 // For those who ask over the control plane: main waits for signals, so it gets one.
-void Sidecar::Drain() { ::kill(::getpid(), SIGTERM); }
+void Sidecar::Drain(const std::string& reason) {
+  spdlog::info("asked to drain{}{}", reason.empty() ? "" : ": ", reason);
+  ::kill(::getpid(), SIGTERM);
+}
 
 void Sidecar::Leave() {
   draining_.store(true);
@@ -247,6 +285,7 @@ void Sidecar::Leave() {
   };
   // readyz already says 503; clients still come until the balancer has noticed.
   bool cut = wait(drain.delay_us);
+  if (control_ != nullptr) control_->AnnounceDrain("the sidecar is stopping", drain.timeout_us);
   for (const auto& thread : loops_) {
     server::ServerMessage message;
     message.kind = server::ServerMessage::Kind::kDrain;
@@ -268,6 +307,62 @@ void Sidecar::OnLoopDrained() {
   ++loops_drained_;
 }
 
+void Sidecar::Wake(const cache::Ticket& ticket) {
+  server::ServerMessage message;
+  message.kind = server::ServerMessage::Kind::kFillMoved;
+  message.ticket = exchange::Ticket{ticket.exchange, static_cast<uint32_t>(ticket.epoch)}.packed();
+  // A loop that takes no more messages is closing, and its exchanges with it.
+  (void)loops_[ticket.loop]->Post(std::move(message));
+}
+
+void Sidecar::OnWorkerEvent(const worker::WorkerEvent& event) {
+  using Kind = worker::WorkerEvent::Kind;
+  control::PoolEvent told;
+  told.pool = event.pool;
+  told.generation = {event.generation.epoch, event.generation.number};
+  told.pid = event.pid;
+  told.ready = event.ready;
+  told.detail = event.detail;
+  switch (event.kind) {
+    case Kind::kReady:
+      spdlog::info("pool {}: worker {} is ready ({} of generation {})", event.pool, event.pid,
+                   event.ready, event.generation.number);
+      told.kind = control::PoolEvent::Kind::kReady;
+      break;
+    case Kind::kLost:
+      spdlog::warn("pool {}: worker {} is gone ({} left)", event.pool, event.pid, event.ready);
+      told.kind = control::PoolEvent::Kind::kLost;
+      break;
+    case Kind::kLeft:
+      told.kind = control::PoolEvent::Kind::kLost;
+      break;
+    case Kind::kSwitched:
+      spdlog::info("pool {}: generation {} answers", event.pool, event.generation.number);
+      told.kind = control::PoolEvent::Kind::kSwitched;
+      break;
+    case Kind::kHardTimeout:
+      spdlog::error("pool {}: worker {} is past its hard deadline: {}", event.pool, event.pid,
+                    event.detail);
+      told.kind = control::PoolEvent::Kind::kRecycle;
+      told.hard = true;
+      break;
+    case Kind::kRefused:
+      spdlog::error("pool {}: a worker was refused: {}", event.pool, event.detail);
+      told.kind = control::PoolEvent::Kind::kRefused;
+      break;
+    case Kind::kLog:
+      spdlog::log(event.level >= 3   ? spdlog::level::err
+                  : event.level == 2 ? spdlog::level::warn
+                                     : spdlog::level::info,
+                  "worker {}: {}", event.pid, event.detail);
+      return;
+    case Kind::kAttached:
+    case Kind::kRetired:
+      return;
+  }
+  if (control_ != nullptr) control_->OnPoolEvent(std::move(told));
+}
+
 ops::Health Sidecar::Live() {
   const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
   for (const auto& thread : loops_) {
@@ -281,6 +376,11 @@ ops::Health Sidecar::Live() {
 ops::Health Sidecar::Ready() {
   if (draining_.load()) return {false, "draining\n"};
   if (!started_.load()) return {false, "starting\n"};
+  // A pod must not get traffic before its app has registered for the first time.
+  const auto snapshot = config_.Current()->snapshot;
+  if (snapshot->mounts.empty() && snapshot->routes.empty()) {
+    return {false, "nothing to serve yet: no mount, no route, no app\n"};
+  }
   return Live();
 }
 

@@ -18,10 +18,12 @@
 #include "sidecar/base/epoch.h"
 #include "sidecar/base/executor.h"
 #include "sidecar/base/mutex.h"
+#include "sidecar/control/server.h"
 #include "sidecar/files/store.h"
 #include "sidecar/ops/ops_server.h"
 #include "sidecar/runtime/flags.h"
 #include "sidecar/runtime/loop_thread.h"
+#include "sidecar/runtime/metrics.h"
 #include "sidecar/runtime/plan_builder.h"
 #include "sidecar/schema/compile.h"
 #include "sidecar/schema/file_source.h"
@@ -32,7 +34,9 @@
 
 namespace catzilla::runtime {
 
-class Sidecar final : private ops::HealthSource {
+class RunningBackend;
+
+class Sidecar final : private ops::HealthSource, private cache::Waker, private worker::EventSink {
  public:
   explicit Sidecar(Flags flags);
   ~Sidecar();
@@ -42,7 +46,7 @@ class Sidecar final : private ops::HealthSource {
   // file and re-opens the access log. REQUIRES: these signals are blocked in every thread.
   void Run();
   // As SIGTERM. Any thread.
-  void Drain();
+  void Drain(const std::string& reason);
 
   // What other parts of runtime read...
   const Flags& flags() const { return flags_; }
@@ -58,6 +62,7 @@ class Sidecar final : private ops::HealthSource {
   bool draining() const { return draining_.load(); }
   uint16_t ops_port() const { return ops_ == nullptr ? 0 : ops_->port(); }
   uint64_t requests_active() const;
+  uint16_t port_of(size_t listener) const { return ports_[listener]; }
 
  private:
   static constexpr int64_t kStalledUs = 5'000'000;
@@ -68,14 +73,20 @@ class Sidecar final : private ops::HealthSource {
   base::Result<base::Unit, std::string> PrepareRuntimeDir();
   base::Result<base::Unit, std::string> StartLoops();
   base::Result<base::Unit, std::string> StartOps();
+  base::Result<base::Unit, std::string> StartControl();
   void OnConfig(const schema::ConfigStore::Event& event);
   void Publish(std::shared_ptr<const exchange::Plan> plan);
   void Leave();
   void OnLoopDrained();
+  std::vector<Metrics::LoopView> LoopViews() const;
   // ops::HealthSource
   ops::Health Live() override;
   ops::Health Ready() override;
   ops::Health Started() override;
+  // cache::Waker
+  void Wake(const cache::Ticket& ticket) override;
+  // worker::EventSink
+  void OnWorkerEvent(const worker::WorkerEvent& event) override;
 
   const Flags flags_;
   const base::CgroupLimits limits_;
@@ -94,6 +105,10 @@ class Sidecar final : private ops::HealthSource {
   std::unique_ptr<PlanBuilder> builder_;
   std::vector<std::unique_ptr<LoopThread>> loops_;
   std::unique_ptr<ops::OpsServer> ops_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<RunningBackend> backend_;
+  std::unique_ptr<control::ControlServer> control_;
+  std::vector<uint16_t> ports_;
   int observer_ = 0;
 
   mutable base::Mutex mutex_;

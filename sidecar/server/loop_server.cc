@@ -36,7 +36,7 @@ LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       counts_(parts.counts),
       on_drained_(std::move(parts.on_drained)),
       on_closed_(std::move(parts.on_closed)),
-      context_{parts.loop, parts.dispatcher, *this, parts.stats},
+      context_(parts.loop, parts.wheel, parts.dispatcher, *this, parts.stats),
       mailbox_(parts.loop, *this, kMessagesMax),
       read_buffer_(new char[kReadBytes]) {
   context_.access_log = parts.access_log;
@@ -84,12 +84,25 @@ void LoopServer::OnMessage(ServerMessage& message) {
       if (waiting != nullptr) waiting->OnOpened(std::move(message.opened));
       return;
     }
+    case ServerMessage::Kind::kFillMoved:
+      WakeFill(message.ticket);
+      return;
     case ServerMessage::Kind::kDrain:
       Drain();
       return;
     case ServerMessage::Kind::kClose:
       CloseNow();
       return;
+  }
+}
+
+void LoopServer::WakeFill(uint64_t packed) {
+  exchange::Ticket ticket = exchange::Ticket::FromPacked(packed);
+  if ((ticket.slot & exchange::FillDriver::kTicketBit) != 0) {
+    ticket.slot &= ~exchange::FillDriver::kTicketBit;
+    if (auto* driver = context_.fill_drivers.Find(ticket)) driver->OnWake();
+  } else if (auto* follower = context_.exchanges.Find(ticket)) {
+    follower->OnFillMoved();
   }
 }
 

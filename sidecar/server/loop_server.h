@@ -25,7 +25,7 @@ namespace catzilla::server {
 
 // What other threads tell a loop.
 struct ServerMessage {
-  enum class Kind : uint8_t { kPlan, kOpened, kDrain, kClose };
+  enum class Kind : uint8_t { kPlan, kOpened, kFillMoved, kDrain, kClose };
   Kind kind = Kind::kPlan;
   std::shared_ptr<const exchange::Plan> plan;
   uint64_t ticket = 0;
@@ -88,6 +88,7 @@ class LoopServer final : public ConnectionHost,
   // Mailbox
   void OnMessage(ServerMessage& message) override;
 
+  void WakeFill(uint64_t packed);
   void Accept(const std::shared_ptr<const config::Listener>& listener, int fd,
               const loop::PeerAddress& peer);
   void RefuseConnection(int fd);

@@ -1,0 +1,175 @@
+#include "sidecar/exchange/fill_driver.h"
+
+#include <utility>
+#include <vector>
+
+#include "sidecar/base/check.h"
+
+namespace catzilla::exchange {
+namespace {
+
+std::vector<cache::Field> FieldsOf(const worker::ResponseHead& response) {
+  std::vector<cache::Field> fields;
+  fields.reserve(response.field_count);
+  for (const worker::Field& field : response.fields) fields.push_back({field.name, field.value});
+  return fields;
+}
+
+}  // namespace
+
+FillDriver::~FillDriver() { CATZILLA_CHECK(call_ == nullptr, "a fill's driver died under its call"); }
+
+void FillDriver::Begin(Context& context, const http::RequestHead& request, bool https,
+                       std::string host, std::shared_ptr<const RouteTarget> target,
+                       FillLeader* leader) {
+  context_ = &context;
+  https_ = https;
+  host_ = std::move(host);
+  target_ = std::move(target);
+  leader_ = leader;
+  request_us_ = context.now().monotonic_us;
+  // The connection's head goes with its client; a head parses in a fraction of what a miss costs.
+  head_bytes_ = request.bytes();
+  head_ = context.heads.Take();
+  http::RequestParser parser;
+  parser.Begin(head_.get(), {UINT32_MAX, UINT32_MAX, http::RequestHead::kFieldsMax});
+  const http::RequestParser::Step step = parser.Next(head_bytes_);
+  CATZILLA_CHECK(step.event == http::RequestParser::Event::kHead, "a head did not parse again");
+}
+
+void FillDriver::SetProducer(cache::Producer producer) {
+  producer_ = std::move(producer);
+  producer_.SetTicket({static_cast<uint32_t>(context_->index()), ticket_.slot | kTicketBit,
+                       ticket_.epoch});
+}
+
+bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* failure) {
+  call_ = context_->dispatcher.Start(spec, target_->pool, *this, failure);
+  if (call_ != nullptr) return true;
+  leader_ = nullptr;
+  Done();
+  return false;
+}
+
+cache::ExchangeTimes FillDriver::Times() const {
+  return {request_us_, context_->now().monotonic_us, context_->now().wall_s()};
+}
+
+void FillDriver::OnResponse(const worker::ResponseHead& response) {
+  const std::vector<cache::Field> fields = FieldsOf(response);
+  const cache::RequestView request{head_->head(), https_ ? "https" : "http", host_};
+  const cache::ResponseView view{response.status, fields};
+  if (response.status == 304 && producer_.stale() != nullptr) {
+    // Followers, the leader among them, see the freshened object, or that they are on their own.
+    (void)producer_.NotModified(request, view, Times());
+    answered_ = true;
+    return;
+  }
+  if (producer_.Begin(request, view, Times()) == cache::Producer::Begun::kShared) {
+    if (!response.body.empty() && !Append(response.body)) GiveUp();
+    return;
+  }
+  if (leader_ == nullptr) {
+    GiveUp();
+    return;
+  }
+  passing_ = &leader_->TakeOverCall(call_);
+  passing_->OnResponse(response);
+}
+
+void FillDriver::OnInformational(const worker::ResponseHead&) {
+  // Not kept and not shared: whoever follows a fill gets the final answer (RFC 9110 section 15.2).
+}
+
+bool FillDriver::Append(std::string_view bytes) { return producer_.Append(bytes); }
+
+void FillDriver::OnData(std::string_view bytes) {
+  if (passing_ != nullptr) {
+    passing_->OnData(bytes);
+    return;
+  }
+  if (answered_) {
+    call_->Consumed(bytes.size());
+    return;
+  }
+  if (!Append(bytes)) {
+    GiveUp();
+    return;
+  }
+  unconsumed_ += bytes.size();
+  if (producer_.Room() > 0) call_->Consumed(std::exchange(unconsumed_, 0));
+}
+
+void FillDriver::OnBodyRoom() {}
+
+void FillDriver::OnEnd() {
+  call_ = nullptr;
+  if (passing_ != nullptr) {
+    passing_->OnEnd();
+  } else if (!answered_) {
+    producer_.Finish();
+  }
+  Done();
+}
+
+void FillDriver::OnFailure(const worker::CallFailure& failure) {
+  call_ = nullptr;
+  FillLeader* leader = std::exchange(leader_, nullptr);
+  worker::CallObserver* passing = std::exchange(passing_, nullptr);
+  producer_.Abort();
+  if (passing != nullptr) {
+    passing->OnFailure(failure);
+  } else if (leader != nullptr) {
+    leader->OnFillFailure(failure);
+  }
+  Done();
+}
+
+void FillDriver::LeaderLeft() {
+  leader_ = nullptr;
+  if (passing_ != nullptr) {
+    // The call is the leader's, who has cancelled it.
+    passing_ = nullptr;
+    call_ = nullptr;
+    Done();
+    return;
+  }
+  if (!answered_ && !producer_.Wanted()) GiveUp();
+}
+
+void FillDriver::OnWake() {
+  if (call_ == nullptr || passing_ != nullptr || answered_) return;
+  if (!producer_.Wanted()) {
+    GiveUp();
+    return;
+  }
+  if (unconsumed_ > 0 && producer_.Room() > 0) call_->Consumed(std::exchange(unconsumed_, 0));
+}
+
+// Nobody wants the answer and it will not be kept.
+void FillDriver::GiveUp() {
+  producer_.Abort();
+  if (call_ != nullptr) std::exchange(call_, nullptr)->Cancel(worker::CancelCode::kUnwanted);
+  Done();
+}
+
+void FillDriver::Stop() {
+  producer_.Abort();
+  leader_ = nullptr;
+  passing_ = nullptr;
+  call_ = nullptr;
+  Done();
+}
+
+void FillDriver::Done() {
+  producer_ = cache::Producer();
+  context_->heads.Give(std::move(head_));
+  target_.reset();
+  leader_ = nullptr;
+  passing_ = nullptr;
+  unconsumed_ = 0;
+  answered_ = false;
+  context_->fill_drivers.Give(this);
+}
+
+}  // namespace catzilla::exchange

@@ -1,0 +1,93 @@
+// Asks the app for an answer that may be kept, and feeds the fill that everyone who wants it follows.
+//
+//   kWaiting --head, kept--> kFeeding --end--> (given back)
+//       \--head, not kept--> kPassing: the leader's own client gets it, as it comes --end--> (given back)
+//
+// The exchange that caused the miss (the leader) is only its first follower: when its client leaves, the
+// driver goes on as long as the answer is worth keeping or somebody follows.
+//
+// Threads: the loop's. Owns: the producer's end of the fill, the call to the worker, a copy of the
+// request's head. Limits: as the fill: what the cache cannot hold waits for its slowest follower.
+// Fails:   by aborting the fill; the leader is told why.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "sidecar/cache/fill.h"
+#include "sidecar/exchange/context.h"
+#include "sidecar/http/request_parser.h"
+#include "sidecar/worker/call.h"
+
+namespace catzilla::exchange {
+
+// The exchange whose client caused the fill.
+class FillLeader {
+ public:
+  // The answer is not to be shared: from now on `call` is the leader's, and it gets every event.
+  virtual worker::CallObserver& TakeOverCall(worker::Call* call) = 0;
+  // There will be no answer. The fill has failed by then.
+  virtual void OnFillFailure(const worker::CallFailure& failure) = 0;
+
+ protected:
+  ~FillLeader() = default;
+};
+
+class FillDriver final : private worker::CallObserver {
+ public:
+  // Tickets of drivers carry this bit, so that a wake-up finds the right table.
+  static constexpr uint32_t kTicketBit = 0x80000000u;
+
+  FillDriver() = default;
+  ~FillDriver();
+  FillDriver(const FillDriver&) = delete;
+  FillDriver& operator=(const FillDriver&) = delete;
+
+  void set_ticket(Ticket ticket) { ticket_ = ticket; }
+  Ticket ticket() const { return ticket_; }
+
+  // Copies what it needs of the request. Then Start().
+  void Begin(Context& context, const http::RequestHead& request, bool https, std::string host,
+             std::shared_ptr<const RouteTarget> target, FillLeader* leader);
+  void SetProducer(cache::Producer producer);
+  // What is validated, or null.
+  const cache::Object* stale() const { return producer_.stale(); }
+
+  // False: `failure` says why; the fill is aborted and the driver given back.
+  [[nodiscard]] bool Start(const worker::RequestSpec& spec, worker::CallFailure* failure);
+
+  void LeaderLeft();  // Its client has gone, or follows no more.
+  void OnWake();      // There is room again, or nobody wants it any more.
+  void Stop();        // The loop is closing: aborts. REQUIRES: the dispatcher is closed.
+
+ private:
+  void OnResponse(const worker::ResponseHead& response) override;
+  void OnInformational(const worker::ResponseHead& informational) override;
+  void OnData(std::string_view bytes) override;
+  void OnBodyRoom() override;
+  void OnEnd() override;
+  void OnFailure(const worker::CallFailure& failure) override;
+
+  bool Append(std::string_view bytes);
+  void GiveUp();
+  void Done();
+  cache::ExchangeTimes Times() const;
+
+  Context* context_ = nullptr;
+  Ticket ticket_;
+  std::unique_ptr<http::HeadBuffer> head_;
+  std::string head_bytes_;
+  std::string host_;
+  bool https_ = false;
+  std::shared_ptr<const RouteTarget> target_;
+  FillLeader* leader_ = nullptr;
+  worker::CallObserver* passing_ = nullptr;  // kPassing: the leader's exchange.
+  cache::Producer producer_;
+  worker::Call* call_ = nullptr;
+  int64_t request_us_ = 0;
+  size_t unconsumed_ = 0;
+  bool answered_ = false;  // A 304 has been dealt with; only its end is awaited.
+};
+
+}  // namespace catzilla::exchange
