@@ -108,13 +108,15 @@ class WorkerProcess:
     # From the master...
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            message = json.loads(line)
-            if message["type"] == "attach":
-                self._ticket = Ticket(**message["ticket"])
-                self._attach()
-            elif message["type"] == "stop":
-                self._stop(message.get("code", frames.GOAWAY_DRAINING), message.get("reason", ""))
+        # A master that dies with unread messages of ours shows as a reset, not as an end.
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                message = json.loads(line)
+                if message["type"] == "attach":
+                    self._ticket = Ticket(**message["ticket"])
+                    self._attach()
+                elif message["type"] == "stop":
+                    self._stop(message.get("code", frames.GOAWAY_DRAINING), message.get("reason", ""))
         self._stop(frames.GOAWAY_DRAINING, "the master has gone")
 
     def _stop(self, code: int, reason: str) -> None:
