@@ -86,7 +86,8 @@ std::string ToYaml(const google::protobuf::Message& message) {
 }
 
 std::string Age(int64_t seconds) {
-  if (seconds < 0) return "-";
+  // Before 2001: nobody said when.
+  if (seconds < 0 || seconds > 1'000'000'000) return "-";
   const auto number = [](int64_t value) { return std::to_string(value); };
   if (seconds < 120) return number(seconds) + "s";
   if (seconds < 7200) return number(seconds / 60) + "m";
