@@ -267,7 +267,7 @@ void Locate(const Layers& layers, const Merged& merged, Diagnostic* diagnostic) 
   for (;;) {
     const auto found = merged.sources.find(path);
     if (found != merged.sources.end()) {
-      if (found->second.layer == config::Layer::kFile && !found->second.file.empty()) {
+      if (found->second.layer == config::Layer::kFile) {
         diagnostic->file = found->second.file;
         diagnostic->line = FindLine(layers.file->lines, diagnostic->path);
       } else if (found->second.layer == config::Layer::kApi) {

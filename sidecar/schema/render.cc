@@ -134,7 +134,7 @@ void DiffLines(const std::vector<std::string>& from, const std::vector<std::stri
   size_t j = 0;
   while (i < from.size() || j < to.size()) {
     if (i < from.size() && j < to.size() && from[i] == to[j]) {
-      *out += "    " + from[i++] + "\n";
+      ++i;  // The heading says where we are; what is the same would only hide the rest.
       ++j;
     } else if (j == to.size() || (i < from.size() && common[i + 1][j] >= common[i][j + 1])) {
       *out += "-   " + from[i++] + "\n";

@@ -110,6 +110,11 @@ TEST(Store, RestartRequiredFieldsAreRefusedLive) {
 
 TEST(Store, CheckDoesNotNeedTheRunningConfiguration) {
   ConfigStore store(Options());
+  Document wrong = ReadDocument("limits:\n  idle_timeout: 5\n");
+  const Diagnostics found =
+      store.Check(wrong.config, wrong.lines, wrong.diagnostics, config::Layer::kFile);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].line, 2u) << "also without the name of a file";
   Document document = ReadDocument("listeners: [{name: x, port: 1}]\n");
   EXPECT_TRUE(store.Check(document.config, document.lines, {}, config::Layer::kFile).empty());
   ASSERT_TRUE(SetFile(store, "").ok());
