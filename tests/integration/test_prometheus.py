@@ -115,9 +115,7 @@ def test_traffic_is_seen(sidecar: Sidecar, prometheus: Prometheus) -> None:
             assert client.get("/a.txt").status == 200
     series = 'catzilla_http_requests_total{route="/",method="GET",code="2xx"}'
     assert prometheus.wait_for(series, lambda value: value >= 100) == 100
-    quantile = (
-        'histogram_quantile(0.99, catzilla_http_request_duration_seconds_bucket{route="/"})'
-    )
+    quantile = 'histogram_quantile(0.99, catzilla_http_request_duration_seconds_bucket{route="/"})'
     assert 0 < prometheus.wait_for(quantile, lambda value: value > 0) < 10
     assert prometheus.wait_for("scrape_samples_scraped", lambda value: value > 100) < 1000
     assert prometheus.wait_for("process_resident_memory_bytes", lambda value: value > 1e6)
