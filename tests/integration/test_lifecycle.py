@@ -71,7 +71,7 @@ def test_a_second_daemon_on_the_same_sockets_is_refused(tmp_path: pathlib.Path) 
         )
         assert result.returncode == 1
         assert "in use" in result.stderr
-        assert probe(first, "/readyz") == 200
+        assert probe(first, "/livez") == 200
 
 
 def test_a_stale_socket_is_replaced(tmp_path: pathlib.Path) -> None:

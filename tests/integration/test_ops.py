@@ -81,6 +81,17 @@ def test_the_ops_listener_does_nothing_else(fresh: Sidecar) -> None:
     assert ask(fresh, "/metrics", "Content-Length: 0", method="POST").header("allow") == "GET, HEAD"
 
 
+def test_readyz_waits_for_something_to_serve(tmp_path: pathlib.Path) -> None:
+    with Sidecar(tmp_path) as sidecar:
+        ready = ask(sidecar, "/readyz")
+        assert (ready.status, ready.body) == (
+            503,
+            b"nothing to serve yet: no mount, no route, no app\n",
+        )
+        assert ask(sidecar, "/startupz").status == 200
+        assert ask(sidecar, "/livez").status == 200
+
+
 def test_readyz_says_that_it_drains_while_livez_stays(tmp_path: pathlib.Path) -> None:
     config = CONFIG.format(site=make_site(tmp_path)) + "drain: {delay: 2s}\n"
     with Sidecar(tmp_path, config) as sidecar:
