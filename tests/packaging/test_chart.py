@@ -162,6 +162,22 @@ def test_alone_the_sidecar_is_the_container(helm: Path) -> None:
     assert "restartPolicy" not in only
 
 
+def test_the_static_files_of_the_manual_reach_both_containers(
+    helm: Path, kubeconform: Path, schemas: str, tmp_path: Path
+) -> None:
+    manual = (ROOT / "docs" / "kubernetes.md").read_text()
+    [example] = [block.partition("```")[0] for block in manual.split("```yaml\n")[1:]]
+    values = tmp_path / "values.yaml"
+    values.write_text(example)
+    made = render(helm, *APP, "--values", str(values))
+    assert conform(kubeconform, schemas, made.stdout).returncode == 0
+    pod = pod_of(resources(helm, *APP, "--values", str(values)))
+    assert [container["name"] for container in pod["initContainers"]] == ["static", "catzilla"]
+    for container in (pod["initContainers"][1], pod["containers"][0]):
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert mounts["/app/public"] == "static"
+
+
 def test_ports_follow_the_configuration(helm: Path) -> None:
     found = resources(
         helm, *APP, "--set", "config.telemetry.ops_port=9000",

@@ -151,13 +151,10 @@ def _insert_order(
     lines: Iterable[tuple[str, int, int]],
 ) -> None:
     number = connection.execute(
-        "INSERT INTO purchase (id, placed_at, customer, email, address, note)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO purchase (id, placed_at, customer, email, address, note) VALUES (?, ?, ?, ?, ?, ?)",
         (order_id, placed_at.isoformat(timespec="seconds"), *buyer),
     ).lastrowid
-    connection.executemany(
-        "INSERT INTO purchase_line VALUES (?, ?, ?, ?)", [(number, *line) for line in lines]
-    )
+    connection.executemany("INSERT INTO purchase_line VALUES (?, ?, ?, ?)", [(number, *line) for line in lines])
 
 
 def place_order(
@@ -170,20 +167,14 @@ def place_order(
     with transaction(connection):
         lines: list[tuple[str, int, int]] = []
         for slug, quantity in wanted.items():
-            row = connection.execute(
-                "SELECT stock, price_cents FROM product WHERE slug = ?", (slug,)
-            ).fetchone()
+            row = connection.execute("SELECT stock, price_cents FROM product WHERE slug = ?", (slug,)).fetchone()
             if row is None:
                 raise UnknownProduct(slug)
             if row["stock"] < quantity:
                 raise OutOfStock(slug, row["stock"])
-            connection.execute(
-                "UPDATE product SET stock = stock - ? WHERE slug = ?", (quantity, slug)
-            )
+            connection.execute("UPDATE product SET stock = stock - ? WHERE slug = ?", (quantity, slug))
             lines.append((slug, quantity, row["price_cents"]))
-        _insert_order(
-            connection, order_id=order_id, placed_at=datetime.now(UTC), buyer=buyer, lines=lines
-        )
+        _insert_order(connection, order_id=order_id, placed_at=datetime.now(UTC), buyer=buyer, lines=lines)
     return order_id
 
 

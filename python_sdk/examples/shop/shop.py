@@ -166,9 +166,7 @@ def list_products(
     size: Annotated[int, Query(ge=1, le=50)] = 12,
 ) -> ProductPage:
     """The catalogue, filtered, sorted and in pages."""
-    order = {"featured": "rowid", "price": "price_cents", "-price": "price_cents DESC"}.get(
-        sort, "rating DESC"
-    )
+    order = {"featured": "rowid", "price": "price_cents", "-price": "price_cents DESC"}.get(sort, "rating DESC")
     where = (
         "(:q IS NULL OR name LIKE :like OR blurb LIKE :like) AND (:category IS NULL OR"
         " category = :category) AND (:max_price IS NULL OR price_cents <= :max_price)"
@@ -225,9 +223,7 @@ def place_order(new: NewOrder, request: Request, response: Response, db: Databas
     for line in new.lines:
         wanted[line.slug] = wanted.get(line.slug, 0) + line.quantity
     try:
-        order_id = catalogue.place_order(
-            db, (new.customer, new.email, new.address, new.note), wanted
-        )
+        order_id = catalogue.place_order(db, (new.customer, new.email, new.address, new.note), wanted)
     except catalogue.UnknownProduct as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     except catalogue.OutOfStock as error:
@@ -246,9 +242,7 @@ def get_order(order_id: UUID, db: Database) -> Order:
 
 @app.get("/api/report", tags=["counter"])
 @cache(ttl=30, tags=["report"])
-def sales_report(
-    response: Response, db: Database, days: Annotated[int, Query(ge=1, le=365)] = 30
-) -> Report:
+def sales_report(response: Response, db: Database, days: Annotated[int, Query(ge=1, le=365)] = 30) -> Report:
     """Sales of the last days. Slow on purpose: the sidecar keeps the answer for 30 seconds."""
     started = time.monotonic()
     now = datetime.now(UTC)
