@@ -7,6 +7,10 @@ VENV=$CATZILLA_TOP/.venv
 DEPS=$CATZILLA_TOP/.deps
 export CCACHE_DIR="${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/catzilla/ccache}"
 export CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-8G}"
+# Another clone of this tree compiles the same: its absolute path is no part of the key.
+export CCACHE_BASEDIR="$CATZILLA_TOP" CCACHE_NOHASHDIR=1
+# As root in another user's clone git would refuse to look.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$CATZILLA_TOP"
 # The system's own tools first: a version manager's python3 or gcc would build something else.
 export PATH="/usr/bin:/bin:/usr/sbin:/sbin:$PATH"
 

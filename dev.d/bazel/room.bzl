@@ -50,9 +50,10 @@ def room(name, deps = [], link = [], test_deps = [], test_link = [], data = [], 
     if tests:
         native.cc_test(
             name = name + "_test",
-            size = "medium",
+            size = "small",
             srcs = tests,
             data = data,
+            linkstatic = True,  # One file: a test may start itself as a user who cannot read our folders.
             linkopts = ["-lgmock", "-lgtest_main", "-lgtest", "-pthread"] + test_options,
             deps = [":" + name] + _labels(test_deps) + test_labels,
         )
