@@ -28,7 +28,7 @@ TEXT
 
 run_wait() {
   deadline=$(($(date +%s) + 60))
-  until curl -sf -o /dev/null --max-time 5 "$url/api/products"; do
+  until curl -sf -o /dev/null "http://$host:$ops/readyz" && curl -sf -o /dev/null --max-time 5 "$url/api/products"; do
     kill -0 "$run_child" 2>/dev/null || return 1
     [ "$(date +%s)" -lt "$deadline" ] || return 1
     sleep 0.2
@@ -48,7 +48,7 @@ dev_run() {
 
   say "starting the shop on $url"
   (cd python_sdk/examples/shop && PATH="$CATZILLA_TOP/$bin:$PATH" exec "$VENV/bin/python" -m catzilla run shop:app \
-    --workers 2 --host "$host" --port "$port" --ops-port "$ops" --runtime-dir "$sockets_full" "$@") &
+    --workers 2 --host "$host" --port "$port" --ops-host "$host" --ops-port "$ops" --runtime-dir "$sockets_full" "$@") &
   run_child=$!
   trap 'kill -TERM "$run_child" 2>/dev/null || true' INT TERM
   run_wait || {
