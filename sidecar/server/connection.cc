@@ -294,7 +294,8 @@ void Connection::RunDeferred() {
   if (state_ == State::kClosing) return;
   RunExchange();
   if (state_ == State::kClosing) return;
-  if (!held_.empty() && MayParse()) {
+  // The end of a body needs no byte: it may be all that was held back while nobody wanted the body.
+  if ((!held_.empty() || parser_.at_end()) && MayParse()) {
     Process({});
     return;
   }
@@ -375,7 +376,7 @@ void Connection::AfterWrite() {
   if (pending < exchange::kOutputMark / 2) {
     // Room for more of this answer, or for the next request that is already here.
     if (exchange_ != nullptr && exchange_->wants_output()) context().loop.Defer(*this);
-    if (!held_.empty() && MayParse()) context().loop.Defer(*this);
+    if ((!held_.empty() || parser_.at_end()) && MayParse()) context().loop.Defer(*this);
   }
   UpdateWatch();
   ArmDeadline();
