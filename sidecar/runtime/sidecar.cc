@@ -59,6 +59,8 @@ Sidecar::~Sidecar() {
   for (const auto& thread : loops_) thread->Join();
   // Tasks of the files executor tell the loops' sinks, so it ends before these are gone.
   if (files_ != nullptr) files_->Shutdown();
+  // The last one that asks for the plan.
+  if (ops_ != nullptr) ops_->Stop();
   {
     base::MutexLock lock(mutex_);
     plan_.reset();
