@@ -105,7 +105,7 @@ class Reply:
 
 
 # A server's own, not the app's.
-_SERVER_FIELDS = {"date", "server", "connection", "transfer-encoding", "keep-alive"}
+_SERVER_FIELDS = {"date", "server", "connection", "transfer-encoding", "keep-alive", "x-request-id"}
 
 
 def fetch(port: int, path: str, method: str = "GET", body: bytes | None = None, headers: Any = None) -> Reply:

@@ -50,6 +50,8 @@ REQUESTS: list[tuple[str, str, bytes | None, list[tuple[str, str]]]] = [
     ("POST", "/form", b"size=no", [("Content-Type", "application/x-www-form-urlencoded")]),
     ("POST", "/upload", MULTIPART, [("Content-Type", "multipart/form-data; boundary=B")]),
     ("POST", "/raw", b"x" * 500_000, []),
+    ("POST", "/raw", b"x" * 270_000, []),  # Ends in the last, partly used window.
+    ("POST", "/raw", b"x" * 5_000_000, []),
     ("POST", "/raw", b"", []),
     ("POST", "/raw", CHUNKED, [("Transfer-Encoding", "chunked")]),
     ("POST", "/raw", b"y" * 100, [("Expect", "100-continue")]),
