@@ -76,8 +76,8 @@ RpcError ToError(const grpc::Status& status, const ClientOptions& options) {
       break;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       error.exit_code = kTimeout;
-      error.message = "no answer within " + std::to_string(options.timeout_ms) +
-                      " ms (raise --timeout)";
+      error.message =
+          "no answer within " + std::to_string(options.timeout_ms) + " ms (raise --timeout)";
       break;
     case grpc::StatusCode::NOT_FOUND:
       error.exit_code = kNotFound;
@@ -151,10 +151,10 @@ Client::Client(ClientOptions options)
     : options_(std::move(options)), stubs_(std::make_unique<Stubs>(Connect(options_))) {}
 Client::~Client() = default;
 
-#define CATZILLA_UNARY(Name, Request, Response, stub, Service, Method)                   \
-  RpcResult<v1::Response> Client::Name(const v1::Request& request) {                     \
-    return stubs_->Call<v1::Response>(options_, *stubs_->stub,                           \
-                                      &v1::Service::Stub::Method, request);              \
+#define CATZILLA_UNARY(Name, Request, Response, stub, Service, Method)                     \
+  RpcResult<v1::Response> Client::Name(const v1::Request& request) {                       \
+    return stubs_->Call<v1::Response>(options_, *stubs_->stub, &v1::Service::Stub::Method, \
+                                      request);                                            \
   }
 CATZILLA_UNARY(Explain, ExplainRequest, ExplainResponse, sidecar, SidecarService, Explain)
 CATZILLA_UNARY(Drain, DrainRequest, DrainResponse, sidecar, SidecarService, Drain)

@@ -1,9 +1,9 @@
-// Calls to a sidecar's control plane, without showing gRPC: a translation unit that includes it takes
-// very long to compile, so only client.cc does.
+// Calls to a sidecar's control plane, without showing gRPC: a translation unit that includes it
+// takes very long to compile, so only client.cc does.
 //
-// Threads: one. Owns: the channel. Limits: every call ends after `timeout_ms`; a stream lasts until the
-// caller's function says stop or the sidecar ends it.
-// Fails:   with an RpcError: a sentence with its remedy, the exit code, and the configuration's
+// Threads: one. Owns: the channel. Limits: every call ends after `timeout_ms`; a stream lasts until
+// the caller's function says stop or the sidecar ends it. Fails:   with an RpcError: a sentence
+// with its remedy, the exit code, and the configuration's
 //          diagnostics if that is what was refused.
 #pragma once
 
@@ -67,8 +67,7 @@ class Client {
   RpcResult<v1::PoolServiceListResponse> ListPools(const v1::PoolServiceListRequest& request);
   RpcResult<v1::PurgeResponse> Purge(const v1::PurgeRequest& request);
   RpcResult<v1::LookupResponse> Lookup(const v1::LookupRequest& request);
-  RpcResult<v1::CacheServiceStatsResponse> CacheStats(
-      const v1::CacheServiceStatsRequest& request);
+  RpcResult<v1::CacheServiceStatsResponse> CacheStats(const v1::CacheServiceStatsRequest& request);
   RpcResult<v1::StatsServiceGetResponse> GetStats();
   // Calls `see` for each message until it returns false.
   RpcResult<base::Unit> WatchStats(const v1::StatsServiceWatchRequest& request,

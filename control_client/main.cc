@@ -12,9 +12,10 @@ namespace {
 
 using namespace catzilla::control_client;  // NOLINT: this file is the program.
 
-constexpr void (*kCommands[])(Session&) = {
-    &AddStatus, &AddGet,    &AddApply,   &AddDiff,   &AddValidate, &AddMount,      &AddRoute,  &AddWorker,
-    &AddCache,  &AddStats,  &AddExplain, &AddMemory, &AddDrain,    &AddCompletion, &AddVersion};
+constexpr void (*kCommands[])(Session&) = {&AddStatus,   &AddGet,        &AddApply,   &AddDiff,
+                                           &AddValidate, &AddMount,      &AddRoute,   &AddWorker,
+                                           &AddCache,    &AddStats,      &AddExplain, &AddMemory,
+                                           &AddDrain,    &AddCompletion, &AddVersion};
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
@@ -35,7 +36,8 @@ void AddGlobalOptions(CLI::App& app, Session& session, std::string& timeout) {
   app.add_option("--address", session.options.address, "unix:PATH or HOST:PORT")
       ->envname("CATZILLA_ADDRESS")
       ->default_str(DefaultAddress());
-  app.add_option("--token", session.options.token, "bearer token for TCP")->envname("CATZILLA_TOKEN");
+  app.add_option("--token", session.options.token, "bearer token for TCP")
+      ->envname("CATZILLA_TOKEN");
   app.add_option("--tls-ca", session.options.ca_file, "speak TLS, trust this CA");
   app.add_option("--tls-cert", session.options.cert_file, "client certificate");
   app.add_option("--tls-key", session.options.key_file, "its key");
@@ -54,7 +56,10 @@ bool ParseTimeout(const std::string& text, int64_t* milliseconds) {
   char* end = nullptr;
   const double number = std::strtod(text.c_str(), &end);
   const std::string unit = end;
-  const double scale = unit == "s" ? 1000 : unit == "m" ? 60'000 : unit.empty() || unit == "ms" ? 1 : 0;
+  const double scale = unit == "s"                    ? 1000
+                       : unit == "m"                  ? 60'000
+                       : unit.empty() || unit == "ms" ? 1
+                                                      : 0;
   *milliseconds = static_cast<int64_t>(number * scale);
   return *milliseconds > 0;
 }

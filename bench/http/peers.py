@@ -23,8 +23,7 @@ def catzilla(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
     """The sidecar with one mount, one loop, no access log."""
     config = folder / "catzilla.yaml"
     config.write_text(
-        "telemetry: {access_log: false}\n"
-        f"mounts: [{{name: files, prefix: /, root: {files}}}]\n"
+        f"telemetry: {{access_log: false}}\nmounts: [{{name: files, prefix: /, root: {files}}}]\n"
     )
     runtime = folder / "run"
     runtime.mkdir(exist_ok=True)

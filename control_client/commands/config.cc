@@ -66,7 +66,8 @@ ExitCode RunGet(v1::Layer layer, Session& session, Client& client) {
   if (session.format == Format::kJson) {
     std::cout << ToJson(result->config());
   } else if (session.format == Format::kName) {
-    for (const v1::ResourceInfo& resource : result->resources()) std::cout << resource.path() << "\n";
+    for (const v1::ResourceInfo& resource : result->resources())
+      std::cout << resource.path() << "\n";
   } else {
     std::cout << "# version " << result->version() << "\n" << ToYaml(result->config());
   }
@@ -102,7 +103,8 @@ void AddApply(Session& session) {
   CLI::App* command = session.root->add_subcommand("apply", "replace the api layer by a file");
   const auto flags = std::make_shared<ApplyFlags>();
   AddApplyFlags(command, *flags);
-  command->add_option("--if-version", flags->if_version, "refuse unless this is the current version");
+  command->add_option("--if-version", flags->if_version,
+                      "refuse unless this is the current version");
   command->add_flag("--dry-run", flags->dry_run, "say what would change, change nothing");
   command->callback([&session, flags] {
     session.run = [flags](Session& chosen, Client& client) {

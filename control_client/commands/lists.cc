@@ -68,7 +68,8 @@ ExitCode RunWorkers(const std::string& pool, Session& session, Client& client) {
   for (const v1::PoolState& state : result->pools()) {
     std::cout << "pool " << state.name() << ": queue " << state.queued() << "/" << state.queue_max()
               << ", in flight " << state.in_flight() << ", requests " << state.requests() << "\n";
-    if (!state.last_error().empty()) std::cerr << "pool " << state.name() << ": " << state.last_error() << "\n";
+    if (!state.last_error().empty())
+      std::cerr << "pool " << state.name() << ": " << state.last_error() << "\n";
     for (const v1::WorkerInfo& worker : state.workers()) {
       if (worker.last_error().empty()) continue;
       std::cerr << "worker " << worker.pid() << ": " << worker.last_error() << "\n";
@@ -92,7 +93,8 @@ void AddRoute(Session& session) {
 }
 
 void AddWorker(Session& session) {
-  CLI::App* worker = session.root->add_subcommand("worker", "worker processes")->require_subcommand(1);
+  CLI::App* worker =
+      session.root->add_subcommand("worker", "worker processes")->require_subcommand(1);
   CLI::App* list = worker->add_subcommand("ls", "list workers, their load and their last errors");
   const auto pool = std::make_shared<std::string>();
   list->add_option("--pool", *pool, "only this pool's");

@@ -32,8 +32,9 @@ std::string BashCompletion(const CLI::App* root) {
     text += "    \"" + path + "\") COMPREPLY=($(compgen -W \"" + list +
             "\" -- \"${COMP_WORDS[COMP_CWORD]}\")) ;;\n";
   }
-  return text + "    *) COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")) ;;\n  esac\n}\n"
-                "complete -F _catzillactl catzillactl\n";
+  return text +
+         "    *) COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")) ;;\n  esac\n}\n"
+         "complete -F _catzillactl catzillactl\n";
 }
 
 }  // namespace

@@ -88,8 +88,8 @@ ExitCode RunList(Session& session, Client& client) {
       std::cout << mount.name() << "\n";
       continue;
     }
-    table.Row({mount.name(), mount.host().empty() ? "*" : mount.host(), mount.prefix(), mount.root(),
-               Layer(state.info().layer()),
+    table.Row({mount.name(), mount.host().empty() ? "*" : mount.host(), mount.prefix(),
+               mount.root(), Layer(state.info().layer()),
                Age(std::time(nullptr) - state.info().time().seconds())});
   }
   if (session.format != Format::kName) std::cout << table.Text();

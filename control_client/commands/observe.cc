@@ -51,8 +51,8 @@ ExitCode RunStats(Session& session, Client& client) {
 ExitCode WatchStats(Session& session, Client& client) {
   v1::Stats before;
   bool first = true;
-  const auto result = client.WatchStats(
-      v1::StatsServiceWatchRequest(), [&](const v1::Stats& stats) {
+  const auto result =
+      client.WatchStats(v1::StatsServiceWatchRequest(), [&](const v1::Stats& stats) {
         if (session.PrintStructured(stats)) return true;
         if (first) std::cout << "REQUESTS/S   IN/S         OUT/S        CONNECTIONS  P99\n";
         const double seconds = Seconds(stats.at()) - Seconds(before.at());

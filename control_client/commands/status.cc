@@ -50,7 +50,8 @@ ExitCode RunStatus(Session& session, Client& client) {
               << (app.has_orphaned_at() ? ", orphaned" : "") << "\n";
     if (!app.last_error().empty()) std::cout << "           " << app.last_error() << "\n";
   }
-  for (const std::string& problem : status.problems()) std::cout << "problem    " << problem << "\n";
+  for (const std::string& problem : status.problems())
+    std::cout << "problem    " << problem << "\n";
   if (status.has_last_rejected()) {
     std::cout << "rejected   " << status.last_rejected().origin() << "\n";
     for (const v1::Diagnostic& diagnostic : status.last_rejected().diagnostics()) {

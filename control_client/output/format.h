@@ -32,7 +32,7 @@ std::string ToYaml(const google::protobuf::Message& message);
 
 // "12", "3m", "2d4h": since then.
 std::string Age(int64_t seconds);
-std::string Bytes(uint64_t bytes);     // "1.5MiB"
+std::string Bytes(uint64_t bytes);  // "1.5MiB"
 std::string Layer(control::v1::Layer layer);
 
 // One line per finding: "error CZ1203 mounts[assets].root (config.yaml:4): … (hint)".

@@ -18,8 +18,9 @@
 // S3-FIFO (SOSP'23): new entries go to a small queue (10 % of the bytes); those used again move to
 // main, the others leave and are remembered as ghosts, by hash only; a ghost that comes back goes
 // to main at once. So a scan never flushes what is used. A hit stores at most one relaxed bump of a
-// counter below 3. While evictions are needed, an entry larger than a twentieth of the table must be
-// a ghost (asked for before) to get in: one large answer does not push out hundreds of small ones.
+// counter below 3. While evictions are needed, an entry larger than a twentieth of the table must
+// be a ghost (asked for before) to get in: one large answer does not push out hundreds of small
+// ones.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,8 @@
-// CATZILLA_CHECK(condition, "what a reader of the core dump should know"): our own mistakes, always on.
+// CATZILLA_CHECK(condition, "what a reader of the core dump should know"): our own mistakes, always
+// on.
 //
-// The world's failures are values (result.h); a failed CHECK means that our code is wrong, and going
-// on would serve wrong bytes. It prints one line and aborts.
+// The world's failures are values (result.h); a failed CHECK means that our code is wrong, and
+// going on would serve wrong bytes. It prints one line and aborts.
 #pragma once
 
 #include <cstdio>
@@ -17,9 +18,9 @@ namespace catzilla::base {
 
 }  // namespace catzilla::base
 
-#define CATZILLA_CHECK(condition, message)                                            \
-  do {                                                                                \
-    if (__builtin_expect(!(condition), 0)) {                                          \
-      ::catzilla::base::CheckFailed(__FILE__, __LINE__, #condition, message);         \
-    }                                                                                 \
+#define CATZILLA_CHECK(condition, message)                                    \
+  do {                                                                        \
+    if (__builtin_expect(!(condition), 0)) {                                  \
+      ::catzilla::base::CheckFailed(__FILE__, __LINE__, #condition, message); \
+    }                                                                         \
   } while (false)

@@ -32,7 +32,7 @@ struct Listener {
   std::string address = "0.0.0.0";
   uint16_t port = 8080;
   int backlog = 1024;
-  bool proxy_protocol = false;  // Every connection must open with a v1 or v2 header.
+  bool proxy_protocol = false;                // Every connection must open with a v1 or v2 header.
   std::vector<AddressRange> trusted_proxies;  // Whose Forwarded/X-Forwarded-* headers count.
   bool operator==(const Listener&) const = default;
 };
@@ -61,19 +61,19 @@ enum class Symlinks : uint8_t { kNever, kInside, kAnywhere };
 struct Mount {
   std::string name;
   Layer source = Layer::kFile;
-  std::string host;            // Lower case, without port; empty: any host.
-  std::string prefix;          // Begins with '/', no trailing '/' unless it is "/".
-  std::string root;            // Absolute directory.
+  std::string host;    // Lower case, without port; empty: any host.
+  std::string prefix;  // Begins with '/', no trailing '/' unless it is "/".
+  std::string root;    // Absolute directory.
   std::vector<std::string> index_files = {"index.html"};
   bool etags = true;
   bool last_modified = true;
   bool ranges = true;
-  bool hidden_files = false;   // false: any segment with a leading '.' is 404, but .well-known.
+  bool hidden_files = false;  // false: any segment with a leading '.' is 404, but .well-known.
   Symlinks symlinks = Symlinks::kInside;
-  std::string cache_control;   // Empty: none is sent.
-  uint64_t cache_file_bytes_max = 1ull << 20;   // Larger files are sent with sendfile.
-  int64_t revalidate_us = 1'000'000;            // A served entry is never older than this.
-  std::vector<std::pair<std::string, std::string>> headers;  // Added to every 200/206/304.
+  std::string cache_control;                   // Empty: none is sent.
+  uint64_t cache_file_bytes_max = 1ull << 20;  // Larger files are sent with sendfile.
+  int64_t revalidate_us = 1'000'000;           // A served entry is never older than this.
+  std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
   bool operator==(const Mount&) const = default;
 };
@@ -85,7 +85,7 @@ struct Cache {
   uint64_t memory_bytes_max = 64ull << 20;
   uint64_t object_bytes_max = 4ull << 20;
   uint32_t tags_per_object_max = 64;
-  int64_t default_ttl_us = 0;      // For answers that say nothing and are heuristically cacheable.
+  int64_t default_ttl_us = 0;  // For answers that say nothing and are heuristically cacheable.
   int64_t fill_timeout_us = 30'000'000;  // Followers wait this long for another client's miss.
   bool ignore_query = false;
   std::vector<std::string> query_allow;  // If not empty: only these parameters are in the key.
@@ -99,7 +99,7 @@ enum class RouteKind : uint8_t { kApi, kStarlette, kMount, kFrontend, kWebSocket
 enum class InputPlace : uint8_t { kPath, kQuery, kHeader, kCookie };
 struct Input {
   InputPlace place = InputPlace::kQuery;
-  std::string name;            // The name on the wire; headers in lower case.
+  std::string name;  // The name on the wire; headers in lower case.
   bool multi = false;
   uint16_t slot = 0;
   bool operator==(const Input&) const = default;
@@ -109,23 +109,23 @@ struct Route {
   std::string name;
   Layer source = Layer::kApp;
   RouteKind kind = RouteKind::kApi;
-  uint32_t id = 0;                  // Of the app's table; 0 for operators' routes.
-  uint32_t declaration_index = 0;   // App routes: the first declared full match wins.
+  uint32_t id = 0;                 // Of the app's table; 0 for operators' routes.
+  uint32_t declaration_index = 0;  // App routes: the first declared full match wins.
   std::string host;
-  std::vector<std::string> methods; // Empty: every method.
-  std::string path;                 // "/items/{id:int}"; "/assets/{rest:path}".
-  std::string label;                // The metric label, usually the path.
-  std::string pool;                 // Name of the pool that answers.
-  std::string cache;                // Name of a cache, empty: never stored.
-  int64_t cache_ttl_us = -1;        // >= 0: freshness when the answer names none (`@cache(ttl=)`).
+  std::vector<std::string> methods;  // Empty: every method.
+  std::string path;                  // "/items/{id:int}"; "/assets/{rest:path}".
+  std::string label;                 // The metric label, usually the path.
+  std::string pool;                  // Name of the pool that answers.
+  std::string cache;                 // Name of a cache, empty: never stored.
+  int64_t cache_ttl_us = -1;         // >= 0: freshness when the answer names none (`@cache(ttl=)`).
   std::vector<std::string> cache_tags;
   std::vector<std::string> cache_key;  // Query parameters in the key; empty: as the cache says.
-  uint64_t body_bytes_max = 0;      // 0: limits.body_bytes_max.
-  int64_t request_timeout_us = 0;   // 0: the pool's.
-  int64_t hard_timeout_us = 0;      // 0: the pool's.
-  bool idempotent = false;          // May be sent again after a crash although its method is not.
+  uint64_t body_bytes_max = 0;         // 0: limits.body_bytes_max.
+  int64_t request_timeout_us = 0;      // 0: the pool's.
+  int64_t hard_timeout_us = 0;         // 0: the pool's.
+  bool idempotent = false;  // May be sent again after a crash although its method is not.
   bool cancel_on_disconnect = false;
-  bool low_priority = false;        // Frontends: only when nothing else matches.
+  bool low_priority = false;  // Frontends: only when nothing else matches.
   std::vector<Input> inputs;
   bool operator==(const Route&) const = default;
 };
@@ -136,10 +136,10 @@ enum class Unmatched : uint8_t { kApp, kSidecar };
 struct Pool {
   std::string name = "app";
   Layer source = Layer::kFile;
-  uint32_t queue_max = 1024;                 // 503 with Retry-After
-  int64_t queue_timeout_us = 5'000'000;      // 503 with Retry-After
-  int64_t request_timeout_us = 60'000'000;   // 504, soft: CANCEL
-  int64_t hard_timeout_us = 0;               // 0: twice the request timeout; recycles the worker
+  uint32_t queue_max = 1024;                // 503 with Retry-After
+  int64_t queue_timeout_us = 5'000'000;     // 503 with Retry-After
+  int64_t request_timeout_us = 60'000'000;  // 504, soft: CANCEL
+  int64_t hard_timeout_us = 0;              // 0: twice the request timeout; recycles the worker
   uint32_t credits_per_worker = 64;
   uint32_t retry_after_s = 1;
   Unmatched unmatched = Unmatched::kApp;
@@ -148,8 +148,8 @@ struct Pool {
 };
 
 struct Drain {
-  int64_t delay_us = 0;              // readyz says 503, still accepting
-  int64_t timeout_us = 30'000'000;   // then what is in flight is cut
+  int64_t delay_us = 0;             // readyz says 503, still accepting
+  int64_t timeout_us = 30'000'000;  // then what is in flight is cut
   bool operator==(const Drain&) const = default;
 };
 

@@ -17,8 +17,8 @@ namespace catzilla::exchange {
 
 struct HeadOptions {
   uint16_t status = 200;
-  bool close = false;        // The connection ends with this answer.
-  bool date = true;          // Unless the source has one.
+  bool close = false;  // The connection ends with this answer.
+  bool date = true;    // Unless the source has one.
   bool server = true;
   bool connection = true;
 };

@@ -31,8 +31,8 @@ Next Exchange::Lookup() {
   cache::BuildKey(view, target_->key_policy, store.seed(), &key_);
   bool variants = false;
   const cache::Object* object = store.Find(key_, *request_, &variants);
-  cache::Judgement judgement = cache::Judge(object != nullptr ? &object->freshness() : nullptr, facts,
-                                            context_->now().monotonic_us, variants);
+  cache::Judgement judgement = cache::Judge(object != nullptr ? &object->freshness() : nullptr,
+                                            facts, context_->now().monotonic_us, variants);
   // A body on a request that may be cached would reach the app for one client and answer another.
   if (request_->has_body() && facts.is_safe) {
     judgement.verdict = cache::Verdict::kBypass;
@@ -72,8 +72,8 @@ Next Exchange::Join(const cache::Object* stale) {
   cache::ObjectStore& store = *target_->cache->store;
   const auto loop = static_cast<unsigned>(context_->index());
   const cache::Ticket ticket{loop, ticket_.slot, ticket_.epoch};
-  cache::Joined joined = store.Join(key_, *request_, stale, target_->record_policy, ticket, follower_,
-                                    context_->now().monotonic_us);
+  cache::Joined joined = store.Join(key_, *request_, stale, target_->record_policy, ticket,
+                                    follower_, context_->now().monotonic_us);
   fill_ = std::move(joined.fill);
   switch (joined.role) {
     case cache::Role::kAlone:
@@ -89,8 +89,8 @@ Next Exchange::Join(const cache::Object* stale) {
     case cache::Role::kLead:
       break;
   }
-  store.Count(loop, joined.hit_for_miss ? cache::CacheResult::kHitForMiss
-                                        : cache::CacheResult::kMiss);
+  store.Count(loop,
+              joined.hit_for_miss ? cache::CacheResult::kHitForMiss : cache::CacheResult::kMiss);
   return Lead(std::move(joined.producer));
 }
 
@@ -270,7 +270,8 @@ void Exchange::AppendPiece(std::string_view bytes, base::Ref<base::Owner> owner)
 }
 
 // A head made elsewhere, our lines behind it, and what the connection must say.
-void Exchange::WriteRawHead(std::string_view line, std::string_view fields, std::string_view extra) {
+void Exchange::WriteRawHead(std::string_view line, std::string_view fields,
+                            std::string_view extra) {
   http::OutputQueue& output = client_->output();
   close_ = close_ || !request_complete_;
   char own[256];

@@ -35,8 +35,8 @@ class Client {
   ~Client() = default;
 };
 
-// Past this many bytes waiting to be written, an exchange stops adding to them; below half of it, the
-// connection runs it again.
+// Past this many bytes waiting to be written, an exchange stops adding to them; below half of it,
+// the connection runs it again.
 inline constexpr uint64_t kOutputMark = 256 * 1024;
 
 }  // namespace catzilla::exchange

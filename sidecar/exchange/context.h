@@ -40,7 +40,7 @@ struct Context {
   files::OpenSink& open_sink;
   stats::LoopStats& stats;
   stats::AccessLog* access_log = nullptr;  // Null: off.
-  uint64_t random_state = 1;  // For request ids; seeded by main.
+  uint64_t random_state = 1;               // For request ids; seeded by main.
 
   std::shared_ptr<const Plan> plan;  // Replaced between two turns, never within one.
   bool draining = false;             // Answers say Connection: close.
@@ -49,7 +49,7 @@ struct Context {
   http::HeadPool heads{256};
   ExchangeTable exchanges;
   FillDriverTable fill_drivers;
-  std::string scratch;       // For one answer, within one call.
+  std::string scratch;  // For one answer, within one call.
 
   // splitmix64: ids need to differ, not to be secret.
   uint64_t NextRandom() {

@@ -227,7 +227,7 @@ Outcome Exchange::Finish() {
   stats_->Count(context_->index(), stats::MethodSlot(request_->method_text()), status_,
                 duration_us);
   if (context_->access_log != nullptr) WriteLog(duration_us);
-  const Outcome outcome = broken_ ? Outcome::kBroken
+  const Outcome outcome = broken_  ? Outcome::kBroken
                           : close_ ? Outcome::kClose
                                    : Outcome::kKeepAlive;
   Reset();
@@ -255,7 +255,8 @@ void Exchange::WriteLog(int64_t duration_us) {
   if (!detail_.empty()) line.Text("detail", detail_);
   if (broken_ || abandoned_) line.Text("end", broken_ ? "broken" : "client_closed");
   if (!request_id_.empty()) line.Text("request_id", request_id_);
-  if (const auto agent = request_->Find(http::HeaderId::kUserAgent)) line.Text("user_agent", *agent);
+  if (const auto agent = request_->Find(http::HeaderId::kUserAgent))
+    line.Text("user_agent", *agent);
   if (!context_->access_log->Write(context_->index(), line.Finish())) {
     context_->stats.access_dropped.Add();
   }

@@ -7,12 +7,13 @@
 //          \-> kForward (waits: a small body) -> kStream (waits) ----> kFinish
 //           \-> kRefuse --------------------------------------------> kFinish
 //
-// Run() goes on until the answer is complete (kDone) or something must happen first (kWait); then the
-// connection runs it again. Abandon() may come in any state. Only the connection gives it back, after
-// Run() has returned.
+// Run() goes on until the answer is complete (kDone) or something must happen first (kWait); then
+// the connection runs it again. Abandon() may come in any state. Only the connection gives it back,
+// after Run() has returned.
 //
 // Threads: the loop's.
-// Owns:    references to its own mount or route, the call to a worker, the place in a fill. It holds no
+// Owns:    references to its own mount or route, the call to a worker, the place in a fill. It
+// holds no
 //          Snapshot after its verdict.
 // Limits:  output as kOutputMark, request bodies as the worker's window.
 // Fails:   with a status while no byte of the answer has left, by breaking the connection after.
@@ -24,12 +25,12 @@
 #include <string>
 #include <string_view>
 
-#include "sidecar/exchange/client.h"
 #include "sidecar/cache/fill.h"
+#include "sidecar/exchange/answer_head.h"
+#include "sidecar/exchange/client.h"
 #include "sidecar/exchange/context.h"
 #include "sidecar/exchange/fill_driver.h"
 #include "sidecar/exchange/request_fields.h"
-#include "sidecar/exchange/answer_head.h"
 #include "sidecar/files/mount.h"
 #include "sidecar/http/error_page.h"
 #include "sidecar/http/request_head.h"
@@ -50,16 +51,15 @@ enum class Outcome : uint8_t {
 // What the log says about who answered.
 enum class Served : uint8_t { kSidecar, kFile, kCache, kWorker };
 
-class Exchange final : private worker::CallObserver,
-                       private FillLeader,
-                       private loop::Deadline {
+class Exchange final : private worker::CallObserver, private FillLeader, private loop::Deadline {
  public:
   Exchange() = default;
   ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
-  // `request` stays where it is until Finish(); its bytes are taken when the exchange must wait. `last`: the answer is to close the connection.
+  // `request` stays where it is until Finish(); its bytes are taken when the exchange must wait.
+  // `last`: the answer is to close the connection.
   void Begin(Context& context, Client& client, http::RequestHead& request, bool last);
   Next Run();
 
@@ -159,8 +159,8 @@ class Exchange final : private worker::CallObserver,
   int64_t started_us_ = 0;
   std::string_view path_;  // Decoded once; in the request or in path_decoded_.
   std::string path_decoded_;
-  std::string path_clean_;  // Without its dot segments.
-  stats::RouteStats* stats_ = nullptr;  // Borrowed from the plan within a turn...
+  std::string path_clean_;                         // Without its dot segments.
+  stats::RouteStats* stats_ = nullptr;             // Borrowed from the plan within a turn...
   std::shared_ptr<stats::RouteStats> held_stats_;  // ...held when the exchange waits.
 
   // A file...
@@ -179,8 +179,8 @@ class Exchange final : private worker::CallObserver,
   std::string body_pending_;  // Read from the client, not yet taken by the worker.
   bool awaits_continue_ = false;
   http::ResponseFraming framing_ = http::ResponseFraming::kNone;
-  uint64_t body_left_ = 0;    // Of the promised length.
-  size_t unconsumed_ = 0;     // Received from the worker, its window not yet given back.
+  uint64_t body_left_ = 0;  // Of the promised length.
+  size_t unconsumed_ = 0;   // Received from the worker, its window not yet given back.
   int64_t handler_us_ = -1;
 
   // A cached answer...
@@ -190,10 +190,10 @@ class Exchange final : private worker::CallObserver,
   cache::Forward why_ = cache::Forward::kNone;
   cache::Follower follower_;
   base::Ref<cache::Fill> fill_;
-  Ticket driver_ticket_;         // Of the fill we lead; epoch 0: none.
+  Ticket driver_ticket_;  // Of the fill we lead; epoch 0: none.
   uint16_t fill_failure_ = 0;
   bool collapsed_ = false;
-  bool tells_forward_ = false;   // The answer says why it was not from the cache.
+  bool tells_forward_ = false;  // The answer says why it was not from the cache.
 
   // A refusal...
   uint16_t refusal_ = 0;

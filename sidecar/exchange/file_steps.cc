@@ -73,8 +73,8 @@ Next Exchange::OpenFile() {
 }
 
 Next Exchange::SendFile(files::Entry& entry) {
-  return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(),
-                                        context_->scratch, context_->index()));
+  return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(), context_->scratch,
+                                        context_->index()));
 }
 
 Next Exchange::SendFileAnswer(const files::Answer& answer) {

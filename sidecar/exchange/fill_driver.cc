@@ -17,7 +17,9 @@ std::vector<cache::Field> FieldsOf(const worker::ResponseHead& response) {
 
 }  // namespace
 
-FillDriver::~FillDriver() { CATZILLA_CHECK(call_ == nullptr, "a fill's driver died under its call"); }
+FillDriver::~FillDriver() {
+  CATZILLA_CHECK(call_ == nullptr, "a fill's driver died under its call");
+}
 
 void FillDriver::Begin(Context& context, const http::RequestHead& request, bool https,
                        std::string host, std::shared_ptr<const RouteTarget> target,
@@ -39,8 +41,8 @@ void FillDriver::Begin(Context& context, const http::RequestHead& request, bool 
 
 void FillDriver::SetProducer(cache::Producer producer) {
   producer_ = std::move(producer);
-  producer_.SetTicket({static_cast<uint32_t>(context_->index()), ticket_.slot | kTicketBit,
-                       ticket_.epoch});
+  producer_.SetTicket(
+      {static_cast<uint32_t>(context_->index()), ticket_.slot | kTicketBit, ticket_.epoch});
 }
 
 bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* failure) {

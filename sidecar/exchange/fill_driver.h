@@ -1,10 +1,12 @@
-// Asks the app for an answer that may be kept, and feeds the fill that everyone who wants it follows.
+// Asks the app for an answer that may be kept, and feeds the fill that everyone who wants it
+// follows.
 //
 //   kWaiting --head, kept--> kFeeding --end--> (given back)
-//       \--head, not kept--> kPassing: the leader's own client gets it, as it comes --end--> (given back)
+//       \--head, not kept--> kPassing: the leader's own client gets it, as it comes --end--> (given
+//       back)
 //
-// The exchange that caused the miss (the leader) is only its first follower: when its client leaves, the
-// driver goes on as long as the answer is worth keeping or somebody follows.
+// The exchange that caused the miss (the leader) is only its first follower: when its client
+// leaves, the driver goes on as long as the answer is worth keeping or somebody follows.
 //
 // Threads: the loop's. Owns: the producer's end of the fill, the call to the worker, a copy of the
 // request's head. Limits: as the fill: what the cache cannot hold waits for its slowest follower.

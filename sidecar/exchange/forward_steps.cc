@@ -1,4 +1,5 @@
-// The way to a worker: a credit or a place in the queue, the request as one frame, the answer as it comes.
+// The way to a worker: a credit or a place in the queue, the request as one frame, the answer as it
+// comes.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -12,8 +13,8 @@
 namespace catzilla::exchange {
 namespace {
 
-// A body of known length up to this is collected first, so that a slow client does not hold a worker,
-// and goes along inline. Larger ones are streamed at once.
+// A body of known length up to this is collected first, so that a slow client does not hold a
+// worker, and goes along inline. Larger ones are streamed at once.
 constexpr uint64_t kInlineBodyMax = 16 * 1024;
 
 }  // namespace
@@ -70,9 +71,8 @@ Next Exchange::Forward() {
   DescribeRequest(&fields, &spec);
   if (request_->has_body()) {
     spec.body_mode = inlined ? worker::BodyMode::kInline : worker::BodyMode::kStreaming;
-    spec.body_length = request_->body_kind() == http::BodyKind::kLength
-                           ? request_->content_length()
-                           : worker::kLengthUnknown;
+    spec.body_length = request_->body_kind() == http::BodyKind::kLength ? request_->content_length()
+                                                                        : worker::kLengthUnknown;
     if (request_->expect_continue()) spec.flags |= worker::kExpectContinue;
     if (inlined) spec.body = body_pending_;
   }
@@ -90,7 +90,8 @@ Next Exchange::Forward() {
   return Next::kWait;
 }
 
-// Everything of a REQUEST frame but the body. `spec` borrows from the request, from this and `fields`.
+// Everything of a REQUEST frame but the body. `spec` borrows from the request, from this and
+// `fields`.
 void Exchange::DescribeRequest(RequestFields* fields, worker::RequestSpec* spec) {
   const config::Route& route = *target_->config;
   const Origin origin = FindOrigin(*request_, client_->facts());
@@ -255,7 +256,8 @@ void Exchange::OnData(std::string_view bytes) {
   client_->WakeExchange();
 }
 
-// What has not left for the client yet keeps the worker's window taken: a slow reader slows the app.
+// What has not left for the client yet keeps the worker's window taken: a slow reader slows the
+// app.
 void Exchange::ReturnWindow() {
   waits_for_output_ = unconsumed_ > 0 && client_->output().pending_bytes() >= kOutputMark;
   if (waits_for_output_ || unconsumed_ == 0 || call_ == nullptr) return;

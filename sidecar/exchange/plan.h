@@ -1,9 +1,9 @@
 // One version of the configuration with everything it needs at run time: the router, and for each
 // route and mount the objects that answer.
 //
-// Threads: immutable; any. Owns: shared references; the objects behind them outlive Apply as long as
-// their configuration stays the same, or as long as a request holds them.
-// Made by: main's assembly, published to each loop between two turns.
+// Threads: immutable; any. Owns: shared references; the objects behind them outlive Apply as long
+// as their configuration stays the same, or as long as a request holds them. Made by: main's
+// assembly, published to each loop between two turns.
 #pragma once
 
 #include <memory>
@@ -31,11 +31,11 @@ struct CacheTarget {
 
 struct RouteTarget {
   std::shared_ptr<const config::Route> config;
-  std::vector<std::string> parameters;   // Names in the template's order, as captures come.
-  std::shared_ptr<worker::Pool> pool;    // Null: no such pool; 503.
+  std::vector<std::string> parameters;       // Names in the template's order, as captures come.
+  std::shared_ptr<worker::Pool> pool;        // Null: no such pool; 503.
   std::shared_ptr<const CacheTarget> cache;  // Null: answers are never stored.
   cache::RecordPolicy record_policy;
-  cache::KeyPolicy key_policy;           // Borrows from the two configurations.
+  cache::KeyPolicy key_policy;  // Borrows from the two configurations.
   std::shared_ptr<stats::RouteStats> stats;
 };
 
@@ -45,12 +45,12 @@ struct Plan {
 
   std::shared_ptr<const config::Snapshot> snapshot;
   route::Router router;
-  std::vector<MountTarget> mounts;  // As snapshot->mounts.
+  std::vector<MountTarget> mounts;                         // As snapshot->mounts.
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
   std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
-  std::shared_ptr<stats::RouteStats> unmatched;  // What nothing claims: 404, 400, …
-  // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar answers,
-  // in FastAPI's words if there is an app at all.
+  std::shared_ptr<stats::RouteStats> unmatched;            // What nothing claims: 404, 400, …
+  // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar
+  // answers, in FastAPI's words if there is an app at all.
   std::shared_ptr<const RouteTarget> catch_all;
   bool as_fastapi = false;
 };

@@ -8,9 +8,9 @@
 namespace catzilla::exchange {
 
 bool IsConnectionField(std::string_view name) {
-  static constexpr std::string_view kNames[] = {"connection",        "keep-alive", "proxy-connection",
-                                                "transfer-encoding", "upgrade",    "te",
-                                                "trailer"};
+  static constexpr std::string_view kNames[] = {
+      "connection", "keep-alive", "proxy-connection", "transfer-encoding",
+      "upgrade",    "te",         "trailer"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -72,8 +72,8 @@ void RequestFields::Collect(const config::Input& input, const RouteTarget& targe
       const auto at = std::find(target.parameters.begin(), target.parameters.end(), input.name);
       const auto index = static_cast<size_t>(at - target.parameters.begin());
       if (index < captures.size()) {
-        values->push_back(path.substr(captures[index].begin,
-                                      captures[index].end - captures[index].begin));
+        values->push_back(
+            path.substr(captures[index].begin, captures[index].end - captures[index].begin));
       }
       return;
     }
@@ -97,8 +97,7 @@ void RequestFields::Collect(const config::Input& input, const RouteTarget& targe
 }
 
 void RequestFields::FillSlots(const RouteTarget& target, std::string_view path,
-                              std::span<const route::Capture> captures,
-                              worker::RequestSpec* spec) {
+                              std::span<const route::Capture> captures, worker::RequestSpec* spec) {
   const config::Route& route = *target.config;
   if (route.inputs.empty()) return;
   const auto has = [&](config::InputPlace place) {
@@ -116,7 +115,8 @@ void RequestFields::FillSlots(const RouteTarget& target, std::string_view path,
     Collect(input, target, path, captures, &values);
     worker::SlotValue& slot = slots_[input.slot];
     if (input.multi) {
-      slot.kind = values.empty() ? worker::SlotValue::Kind::kAbsent : worker::SlotValue::Kind::kList;
+      slot.kind =
+          values.empty() ? worker::SlotValue::Kind::kAbsent : worker::SlotValue::Kind::kList;
       slot.list = values;
     } else if (!values.empty()) {
       slot.kind = worker::SlotValue::Kind::kValue;

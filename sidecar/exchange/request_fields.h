@@ -1,8 +1,8 @@
-// A request's fields and inputs as a REQUEST frame wants them: names in lower case, and the slot table
-// of its route.
+// A request's fields and inputs as a REQUEST frame wants them: names in lower case, and the slot
+// table of its route.
 //
-// Threads: the loop's. Owns: the texts it had to make; views in the spec last as long as this object.
-// Limits:  as the parser's fields; a list of values has at most what the query holds.
+// Threads: the loop's. Owns: the texts it had to make; views in the spec last as long as this
+// object. Limits:  as the parser's fields; a list of values has at most what the query holds.
 #pragma once
 
 #include <span>
@@ -29,8 +29,8 @@ class RequestFields {
 
   std::span<const worker::Field> fields() const { return fields_; }
 
-  // Finds the value of each input that the route registered; says in spec->flags if the query is not
-  // UTF-8. `captures` are the path's parameters in the template's order.
+  // Finds the value of each input that the route registered; says in spec->flags if the query is
+  // not UTF-8. `captures` are the path's parameters in the template's order.
   void FillSlots(const RouteTarget& target, std::string_view path,
                  std::span<const route::Capture> captures, worker::RequestSpec* spec);
 
@@ -53,7 +53,8 @@ class RequestFields {
   bool query_usable_ = true;
 };
 
-// Fields that belong to a connection, not to an answer: they are not passed on (RFC 9110 section 7.6.1).
+// Fields that belong to a connection, not to an answer: they are not passed on (RFC 9110
+// section 7.6.1).
 bool IsConnectionField(std::string_view lower_name);
 
 }  // namespace catzilla::exchange

@@ -1,8 +1,8 @@
 // Objects of a loop that something outside it wants to find again.
 //
 // Threads: the loop's. Owns: the objects, used or not; Give() makes one free for the next.
-// A ticket names a slot and its epoch: when the slot has been used again since, or is free, the ticket
-// finds nobody, and the message it came with is dropped.
+// A ticket names a slot and its epoch: when the slot has been used again since, or is free, the
+// ticket finds nobody, and the message it came with is dropped.
 #pragma once
 
 #include <cstddef>

@@ -57,8 +57,8 @@ TEST(Allocations, AreNoneForHotAnswers) {
       reader.Enter();
       const Mount::Lookup lookup = h.mount->Find("/static/a.txt", h.now, 0);
       ASSERT_EQ(lookup.found, Mount::Found::kEntry);
-      const Answer answer = h.mount->Respond(*lookup.entry, buffer.head(), "/static/a.txt", h.now,
-                                             scratch, 0);
+      const Answer answer =
+          h.mount->Respond(*lookup.entry, buffer.head(), "/static/a.txt", h.now, scratch, 0);
       ASSERT_EQ(answer.status, row.status);
       const base::Ref<base::Owner> owner(lookup.entry);
       reader.Leave();

@@ -28,11 +28,11 @@ struct Answer {
 
   // The body: bytes in memory, or a piece of an open file. Neither for HEAD.
   std::string_view body;
-  bool contiguous = false;   // `head`, CRLF and `body` are one run: wire().
-  int fd = -1;               // >= 0: sendfile from here; `entry` keeps it open.
+  bool contiguous = false;  // `head`, CRLF and `body` are one run: wire().
+  int fd = -1;              // >= 0: sendfile from here; `entry` keeps it open.
   uint64_t offset = 0;
-  uint64_t body_bytes = 0;   // From memory or from the file.
-  Entry* entry = nullptr;    // What the bytes belong to.
+  uint64_t body_bytes = 0;  // From memory or from the file.
+  Entry* entry = nullptr;   // What the bytes belong to.
 
   // Head, empty line, and the body if it is contiguous: what one copy sends.
   std::string_view wire() const {

@@ -260,10 +260,10 @@ TEST_F(AnswerTest, IsCounted) {
     Counter counter;
     uint64_t value;
   } const kRows[] = {
-      {Counter::kOk, 2},           {Counter::kPartial, 1},      {Counter::kBadRange, 1},
-      {Counter::kNotModified, 1},  {Counter::kPrecondition, 1}, {Counter::kRedirect, 1},
-      {Counter::kNotFound, 1},     {Counter::kBytes, 14},       {Counter::kHits, 5},
-      {Counter::kMisses, 3},       {Counter::kEntries, 3},
+      {Counter::kOk, 2},          {Counter::kPartial, 1},      {Counter::kBadRange, 1},
+      {Counter::kNotModified, 1}, {Counter::kPrecondition, 1}, {Counter::kRedirect, 1},
+      {Counter::kNotFound, 1},    {Counter::kBytes, 14},       {Counter::kHits, 5},
+      {Counter::kMisses, 3},      {Counter::kEntries, 3},
   };
   for (const auto& row : kRows) {
     EXPECT_EQ(stats.Get(row.counter), row.value) << CounterName(row.counter);

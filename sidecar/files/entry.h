@@ -64,9 +64,9 @@ struct EntryParts {
   uint32_t date_offset_304 = 0;  // Where the date's 29 bytes are.
   uint32_t date_offset_206 = 0;
   uint32_t date_offset_200 = 0;
-  bool in_memory = false;   // `body` is all of the file. Else it is sent from `fd`.
+  bool in_memory = false;  // `body` is all of the file. Else it is sent from `fd`.
   std::string_view body;
-  int fd = -1;              // Taken over if Build() succeeds.
+  int fd = -1;  // Taken over if Build() succeeds.
   int64_t validated_us = 0;
 };
 

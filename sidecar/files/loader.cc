@@ -48,9 +48,9 @@ int ReadWhole(int fd, uint64_t size, std::string* bytes) {
 std::string StatusTag(const FileIdentity& identity) {
   const bool weak = identity.modified_ns < 2'000'000'000;
   char text[64];
-  const int bytes = std::snprintf(
-      text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", weak ? "W/" : "",
-      static_cast<uint64_t>(identity.modified_ns), identity.size, identity.inode);
+  const int bytes = std::snprintf(text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"",
+                                  weak ? "W/" : "", static_cast<uint64_t>(identity.modified_ns),
+                                  identity.size, identity.inode);
   return std::string(text, bytes);
 }
 
@@ -59,10 +59,20 @@ std::string StatusTag(const FileIdentity& identity) {
 const char* HeaderProblem(std::string_view name, std::string_view value) {
   if (!http::IsToken(name)) return "the name is not a token (letters, digits, '-')";
   if (!http::AllIn(value, http::kFieldChar)) return "the value has a control byte in it";
-  static constexpr std::string_view kOurs[] = {
-      "Accept-Ranges", "Connection", "Content-Encoding", "Content-Length", "Content-Range",
-      "Content-Type",  "Date",       "ETag",             "Keep-Alive",     "Last-Modified",
-      "Server",        "Trailer",    "Transfer-Encoding", "Upgrade"};
+  static constexpr std::string_view kOurs[] = {"Accept-Ranges",
+                                               "Connection",
+                                               "Content-Encoding",
+                                               "Content-Length",
+                                               "Content-Range",
+                                               "Content-Type",
+                                               "Date",
+                                               "ETag",
+                                               "Keep-Alive",
+                                               "Last-Modified",
+                                               "Server",
+                                               "Trailer",
+                                               "Transfer-Encoding",
+                                               "Upgrade"};
   for (const std::string_view ours : kOurs) {
     if (http::EqualsIgnoringCase(ours, name)) return "the field is written by the sidecar itself";
   }
@@ -101,8 +111,7 @@ OpenResult Loader::Load(std::string_view key, const base::Now& now, const base::
     if (!index) return Negative(key, index.error(), now, known);
     return File(key, name, std::move(*index), now, known);
   }
-  base::Result<Opened, int> opened =
-      resolver_.Open(path, now.monotonic_us, config_->revalidate_us);
+  base::Result<Opened, int> opened = resolver_.Open(path, now.monotonic_us, config_->revalidate_us);
   if (!opened) return Negative(key, opened.error(), now, known);
   if (S_ISDIR(opened->status.st_mode)) return Directory(key, now, known);
   return File(key, path, std::move(*opened), now, known);

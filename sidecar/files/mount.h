@@ -67,8 +67,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   enum class Found : uint8_t { kEntry, kStatus, kOpen };
   struct Lookup {
     Found found = Found::kOpen;
-    Entry* entry = nullptr;        // kEntry: valid until the end of this turn unless referenced.
-    uint16_t status = 0;           // kStatus: 400, 403 or 404.
+    Entry* entry = nullptr;  // kEntry: valid until the end of this turn unless referenced.
+    uint16_t status = 0;     // kStatus: 400, 403 or 404.
   };
 
   // `path` is the request's path as http/target gives it, decoded once and without dot segments,

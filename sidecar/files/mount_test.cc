@@ -120,8 +120,7 @@ TEST(Mount, HonoursEachOfItsOptions) {
   EXPECT_NE(head.find("X-Frame-Options: DENY\r\n"), std::string::npos);
   EXPECT_NE(head.find("Content-Type: application/x-blob\r\n"), std::string::npos);
   EXPECT_EQ(head.find("Set-Cookie"), std::string::npos);
-  EXPECT_NE(got.entry->head_304().find("Cache-Control: public, max-age=60\r\n"),
-            std::string::npos);
+  EXPECT_NE(got.entry->head_304().find("Cache-Control: public, max-age=60\r\n"), std::string::npos);
   EXPECT_EQ(got.entry->head_304().find("Content-"), std::string::npos);
 }
 
@@ -131,10 +130,9 @@ TEST(Mount, KeepsItsHeadsReadyToBeSent) {
   h.Make();
   const MountHarness::Got got = h.Get("/static/a.txt");
   const Entry& entry = *got.entry;
-  for (const auto& [head, offset] :
-       {std::pair{entry.head_200(), entry.date_offset_200()},
-        {entry.head_206(), entry.date_offset_206()},
-        {entry.head_304(), entry.date_offset_304()}}) {
+  for (const auto& [head, offset] : {std::pair{entry.head_200(), entry.date_offset_200()},
+                                     {entry.head_206(), entry.date_offset_206()},
+                                     {entry.head_304(), entry.date_offset_304()}}) {
     EXPECT_EQ(head.substr(offset - 6, 6 + 29 + 2), "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
     EXPECT_TRUE(head.ends_with("\r\n"));
     EXPECT_FALSE(head.ends_with("\r\n\r\n"));
@@ -191,8 +189,8 @@ TEST(Mount, NoticesEveryKindOfChangeWithinItsWindow) {
   h.tree.Link("current", "v1");
   h.Make();
   const std::pair<std::string_view, std::string_view> kRows[] = {
-      {"/static/replaced", "new!"},   {"/static/rewritten", "new!"},
-      {"/static/grown", "old-new!"},  {"/static/deleted", ""},
+      {"/static/replaced", "new!"},        {"/static/rewritten", "new!"},
+      {"/static/grown", "old-new!"},       {"/static/deleted", ""},
       {"/static/current/swapped", "new!"}, {"/static/late", "new!"}};
   for (const auto& row : kRows) h.Get(row.first);
 
@@ -417,10 +415,17 @@ TEST(Mount, LetsGoOfItsEntriesWhenItIsReplaced) {
 TEST(HeaderProblem, NamesWhatCannotBeSentWithFiles) {
   EXPECT_EQ(HeaderProblem("X-Frame-Options", "DENY"), nullptr);
   EXPECT_EQ(HeaderProblem("Content-Security-Policy", "default-src 'self'"), nullptr);
-  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, const char*>>{
-           {"", "x"}, {"X A", "x"}, {"X:", "x"}, {"X-A", "x\r\nB: c"}, {"X-A", "\x01"},
-           {"content-length", "3"}, {"Transfer-Encoding", "chunked"}, {"Connection", "close"},
-           {"Date", "now"}, {"etag", "x"}}) {
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"", "x"},
+                                                                  {"X A", "x"},
+                                                                  {"X:", "x"},
+                                                                  {"X-A", "x\r\nB: c"},
+                                                                  {"X-A", "\x01"},
+                                                                  {"content-length", "3"},
+                                                                  {"Transfer-Encoding", "chunked"},
+                                                                  {"Connection", "close"},
+                                                                  {"Date", "now"},
+                                                                  {"etag", "x"}}) {
     EXPECT_NE(HeaderProblem(name, value), nullptr) << name;
   }
 }

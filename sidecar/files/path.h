@@ -11,9 +11,9 @@ namespace catzilla::files {
 
 enum class PathVerdict : uint8_t {
   kOk,
-  kBad,     // 400: NUL, control bytes, backslash, dot segments that should not be here.
-  kHidden,  // 404: a segment that begins with '.', but .well-known.
-  kTooLong, // 404: longer than any file name can be.
+  kBad,      // 400: NUL, control bytes, backslash, dot segments that should not be here.
+  kHidden,   // 404: a segment that begins with '.', but .well-known.
+  kTooLong,  // 404: longer than any file name can be.
 };
 
 struct PathRules {

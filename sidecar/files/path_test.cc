@@ -11,9 +11,12 @@ TEST(Path, IsStrippedOfItsPrefixAtASegmentBoundary) {
   struct {
     std::string_view path, prefix, relative;
   } const kRows[] = {
-      {"/static/app.js", "/static", "/app.js"}, {"/static/", "/static", "/"},
-      {"/static", "/static", ""},               {"/static//a", "/static", "//a"},
-      {"/a/b", "/", "/a/b"},                    {"/", "/", "/"},
+      {"/static/app.js", "/static", "/app.js"},
+      {"/static/", "/static", "/"},
+      {"/static", "/static", ""},
+      {"/static//a", "/static", "//a"},
+      {"/a/b", "/", "/a/b"},
+      {"/", "/", "/"},
   };
   for (const auto& row : kRows) EXPECT_EQ(StripPrefix(row.path, row.prefix), row.relative);
 }

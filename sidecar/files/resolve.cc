@@ -177,7 +177,7 @@ uint16_t HttpStatusOf(int error) {
     case ELOOP:
     case EXDEV:
     case ENAMETOOLONG:
-    case ENXIO:   // A socket, or a FIFO's other end.
+    case ENXIO:  // A socket, or a FIFO's other end.
     case ENODEV:
     case EISDIR:
       return 404;

@@ -53,8 +53,8 @@ enum class ResolveMethod : uint8_t { kOpenat2, kWalk };
 ResolveMethod DetectResolveMethod();
 
 struct Opened {
-  UniqueFd fd;            // A regular file, open for reading, or a directory.
-  struct stat status {};  // fstat of it: never of the name.
+  UniqueFd fd;           // A regular file, open for reading, or a directory.
+  struct stat status{};  // fstat of it: never of the name.
 };
 
 class Resolver {

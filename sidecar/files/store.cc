@@ -43,8 +43,8 @@ bool FileStore::Insert(const base::Ref<Entry>& entry) {
     Remove(*entry);  // What it replaces; that may be the room it needs.
     if (!HasRoom(*entry)) return false;
   }
-  const base::CacheAdmission admission = table_.Insert(
-      entry, entry->hash(), Charge(*entry), SameKey{entry->mount_id(), entry->path()});
+  const base::CacheAdmission admission = table_.Insert(entry, entry->hash(), Charge(*entry),
+                                                       SameKey{entry->mount_id(), entry->path()});
   return admission == base::CacheAdmission::kAdmitted;
 }
 

@@ -129,8 +129,8 @@ void OutputQueue::Trim() {
       return pieces_[at].data >= chunk.bytes.get() &&
              pieces_[at].data < chunk.bytes.get() + kChunkBytes;
     };
-    unused = static_cast<size_t>(std::find_if(chunks_.begin(), chunks_.end(), holds) -
-                                 chunks_.begin());
+    unused =
+        static_cast<size_t>(std::find_if(chunks_.begin(), chunks_.end(), holds) - chunks_.begin());
     break;
   }
   chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(unused));

@@ -1,11 +1,12 @@
 // One event loop on one thread, over libuv.
 //
-// A turn begins with the first callback after a sleep and ends just before the next sleep: the clock
-// is read once per turn, deferred work (flushing what was corked) runs at its end, and the hooks tell
-// epochs and counters about both.
+// A turn begins with the first callback after a sleep and ends just before the next sleep: the
+// clock is read once per turn, deferred work (flushing what was corked) runs at its end, and the
+// hooks tell epochs and counters about both.
 //
-// Threads: everything here belongs to the thread that calls Run(), but for Stop() of Wakeup/Mailbox.
-// Owns:    the uv_loop_t. Handles (Poll, Timer, Wakeup) are owned by whoever made them, must be
+// Threads: everything here belongs to the thread that calls Run(), but for Stop() of
+// Wakeup/Mailbox. Owns:    the uv_loop_t. Handles (Poll, Timer, Wakeup) are owned by whoever made
+// them, must be
 //          closed before their owner goes, and before the loop is destroyed.
 // Fails:   a loop that cannot be made (no descriptors left) aborts at start.
 #pragma once

@@ -204,7 +204,7 @@ TEST(Socket, AStaleUnixSocketIsReplacedALiveOneIsNot) {
   const std::string path = std::string(folder) + "/w.sock";
   auto live = ListenUnix(path, 0660, 4);
   ASSERT_TRUE(live.ok()) << live.error().message;
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0660u);
   auto second = ListenUnix(path, 0660, 4);

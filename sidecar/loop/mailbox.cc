@@ -24,8 +24,6 @@ void Wakeup::OnAsync(uv_async_t* handle) {
   wakeup->handler_.OnWakeup();
 }
 
-void Wakeup::OnUvClosed(uv_handle_t* handle) {
-  static_cast<Wakeup*>(handle->data)->closed_ = true;
-}
+void Wakeup::OnUvClosed(uv_handle_t* handle) { static_cast<Wakeup*>(handle->data)->closed_ = true; }
 
 }  // namespace catzilla::loop

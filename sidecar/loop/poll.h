@@ -25,8 +25,8 @@ class Poll {
  public:
   class Handler {
    public:
-    // `ready` is a set of Ready. An error on the descriptor is kReadable|kWritable|kHangup: the next
-    // read or write tells what it is.
+    // `ready` is a set of Ready. An error on the descriptor is kReadable|kWritable|kHangup: the
+    // next read or write tells what it is.
     virtual void OnReady(unsigned ready) = 0;
     virtual void OnClosed() = 0;
 

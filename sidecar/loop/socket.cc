@@ -117,9 +117,9 @@ base::Result<std::vector<int>, SocketError> ListenTcp(const TcpAddress& address,
 base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, int backlog) {
   const std::string what = "listen unix:" + path;
   if (path.empty() || path.size() > kUnixPathBytesMax) {
-    return base::Fail(SocketError{
-        ENAMETOOLONG, what + ": a socket's path has 1 to " + std::to_string(kUnixPathBytesMax) +
-                          " bytes (choose a shorter runtime folder)"});
+    return base::Fail(SocketError{ENAMETOOLONG, what + ": a socket's path has 1 to " +
+                                                    std::to_string(kUnixPathBytesMax) +
+                                                    " bytes (choose a shorter runtime folder)"});
   }
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -131,10 +131,9 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
   // Does somebody answer there? Only a refused connection proves a leftover.
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (probe >= 0) {
-    const bool refused =
-        ::connect(probe, generic, sizeof(address)) != 0 && errno == ECONNREFUSED;
+    const bool refused = ::connect(probe, generic, sizeof(address)) != 0 && errno == ECONNREFUSED;
     ::close(probe);
-    struct stat status {};
+    struct stat status{};
     if (refused && ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) {
       ::unlink(path.c_str());
     }
@@ -149,7 +148,8 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
     ::close(fd);
     if (error == EADDRINUSE) {
       return base::Fail(SocketError{
-          error, what + ": in use (another sidecar is running there: stop it or set --runtime-dir)"});
+          error,
+          what + ": in use (another sidecar is running there: stop it or set --runtime-dir)"});
     }
     return base::Fail(MakeError(what, error));
   }

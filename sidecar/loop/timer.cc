@@ -50,9 +50,7 @@ void Timer::OnUvClosed(uv_handle_t* handle) {
 }
 
 Wheel::Wheel(Loop& loop)
-    : loop_(loop),
-      timer_(loop, *this),
-      swept_us_(loop.now().monotonic_us / kTickUs * kTickUs) {
+    : loop_(loop), timer_(loop, *this), swept_us_(loop.now().monotonic_us / kTickUs * kTickUs) {
   timer_.Start(kTickUs, kTickUs);
 }
 

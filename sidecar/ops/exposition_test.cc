@@ -84,8 +84,8 @@ TEST(Exposition, LabelsAreEscapedAndAlwaysUtf8) {
       {"a\"b\\c\nd", "a\\\"b\\\\c\\nd"},
       {"é€𝄞", "é€𝄞"},
       {"\xff", "\xef\xbf\xbd"},
-      {"\xc3", "\xef\xbf\xbd"},                                 // Cut short.
-      {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                 // Overlong.
+      {"\xc3", "\xef\xbf\xbd"},                                  // Cut short.
+      {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                  // Overlong.
       {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},  // A surrogate.
       {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
       {"", ""},

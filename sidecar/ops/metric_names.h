@@ -11,58 +11,58 @@
 
 namespace catzilla::ops {
 
-#define CATZILLA_HTTP_METRICS(METRIC)                                                              \
-  METRIC(HttpRequests, "catzilla_http_requests", kCounter, "route, method, code",                  \
-         "Requests answered, by route template, method and class of status code.")                 \
-  METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                               \
-         "Answers by exact status code; 499 is a client that left before its answer.")             \
-  METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",       \
-         "From a request's head until its answer was made; not the time the client takes.")        \
-  METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                            \
-         "Client connections open now: active (an answer is being made) or idle (all others).")    \
-  METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",              \
-         "Client connections accepted.")                                                           \
-  METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",            \
-         "Client connections closed, by the reason that ended them.")                              \
-  METRIC(HttpReceivedBytes, "catzilla_http_received_bytes", kCounter, "",                          \
-         "Bytes read from clients, heads included.")                                               \
-  METRIC(HttpSentBytes, "catzilla_http_sent_bytes", kCounter, "",                                  \
-         "Bytes written to clients, heads included.")                                              \
-  METRIC(HttpKeepaliveReuses, "catzilla_http_keepalive_reuses", kCounter, "",                      \
-         "Requests that came on a connection that had already carried one.")                       \
-  METRIC(HttpWrites, "catzilla_http_writes", kCounter, "",                                         \
+#define CATZILLA_HTTP_METRICS(METRIC)                                                           \
+  METRIC(HttpRequests, "catzilla_http_requests", kCounter, "route, method, code",               \
+         "Requests answered, by route template, method and class of status code.")              \
+  METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                            \
+         "Answers by exact status code; 499 is a client that left before its answer.")          \
+  METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",    \
+         "From a request's head until its answer was made; not the time the client takes.")     \
+  METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                         \
+         "Client connections open now: active (an answer is being made) or idle (all others).") \
+  METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",           \
+         "Client connections accepted.")                                                        \
+  METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",         \
+         "Client connections closed, by the reason that ended them.")                           \
+  METRIC(HttpReceivedBytes, "catzilla_http_received_bytes", kCounter, "",                       \
+         "Bytes read from clients, heads included.")                                            \
+  METRIC(HttpSentBytes, "catzilla_http_sent_bytes", kCounter, "",                               \
+         "Bytes written to clients, heads included.")                                           \
+  METRIC(HttpKeepaliveReuses, "catzilla_http_keepalive_reuses", kCounter, "",                   \
+         "Requests that came on a connection that had already carried one.")                    \
+  METRIC(HttpWrites, "catzilla_http_writes", kCounter, "",                                      \
          "System calls that wrote to clients, sendfile included.")
 
-#define CATZILLA_STATIC_METRICS(METRIC)                                                            \
-  METRIC(StaticRequests, "catzilla_static_requests", kCounter, "mount, result",                    \
-         "Requests to a static mount, by what came of them.")                                      \
-  METRIC(StaticBodyBytes, "catzilla_static_body_bytes", kCounter, "mount",                         \
-         "Bytes of bodies that a mount has answered with.")                                        \
-  METRIC(StaticLookups, "catzilla_static_lookups", kCounter, "mount, result",                      \
-         "Lookups in the file cache: hit (no system call) or miss (the file is opened).")          \
-  METRIC(StaticEvictions, "catzilla_static_evictions", kCounter, "mount",                          \
-         "Entries that left the file cache to make room.")                                         \
-  METRIC(StaticOpenErrors, "catzilla_static_open_errors", kCounter, "mount",                       \
-         "Files that could not be opened for another reason than not being there.")                \
-  METRIC(StaticRevalidations, "catzilla_static_revalidations", kCounter, "mount",                  \
-         "Entries checked against the file system while they were still served.")                  \
-  METRIC(StaticChanged, "catzilla_static_changed", kCounter, "mount",                              \
-         "Checks that found another file than the entry holds.")                                   \
-  METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                                \
-         "Entries of the mount in the file cache now.")                                            \
-  METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                           \
-         "Memory that the mount's entries take in the file cache now.")                            \
-  METRIC(FileCacheEntries, "catzilla_file_cache_entries", kGauge, "",                              \
-         "Entries of all mounts in the file cache now.")                                           \
-  METRIC(FileCacheBytes, "catzilla_file_cache_bytes", kGauge, "",                                  \
-         "Memory of all mounts' entries in the file cache now.")                                   \
-  METRIC(FileCacheLimitBytes, "catzilla_file_cache_limit_bytes", kGauge, "",                       \
-         "What the file cache may hold: limits.file_cache_bytes_max.")                             \
-  METRIC(FileCacheDescriptors, "catzilla_file_cache_descriptors", kGauge, "",                      \
-         "Large files kept open between requests now.")                                            \
-  METRIC(FileCacheNegatives, "catzilla_file_cache_negatives", kGauge, "",                          \
-         "Remembered answers 403 and 404 now.")                                                    \
-  METRIC(FileCacheDeclined, "catzilla_file_cache_declined", kCounter, "",                          \
+#define CATZILLA_STATIC_METRICS(METRIC)                                                   \
+  METRIC(StaticRequests, "catzilla_static_requests", kCounter, "mount, result",           \
+         "Requests to a static mount, by what came of them.")                             \
+  METRIC(StaticBodyBytes, "catzilla_static_body_bytes", kCounter, "mount",                \
+         "Bytes of bodies that a mount has answered with.")                               \
+  METRIC(StaticLookups, "catzilla_static_lookups", kCounter, "mount, result",             \
+         "Lookups in the file cache: hit (no system call) or miss (the file is opened).") \
+  METRIC(StaticEvictions, "catzilla_static_evictions", kCounter, "mount",                 \
+         "Entries that left the file cache to make room.")                                \
+  METRIC(StaticOpenErrors, "catzilla_static_open_errors", kCounter, "mount",              \
+         "Files that could not be opened for another reason than not being there.")       \
+  METRIC(StaticRevalidations, "catzilla_static_revalidations", kCounter, "mount",         \
+         "Entries checked against the file system while they were still served.")         \
+  METRIC(StaticChanged, "catzilla_static_changed", kCounter, "mount",                     \
+         "Checks that found another file than the entry holds.")                          \
+  METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \
+         "Entries of the mount in the file cache now.")                                   \
+  METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                  \
+         "Memory that the mount's entries take in the file cache now.")                   \
+  METRIC(FileCacheEntries, "catzilla_file_cache_entries", kGauge, "",                     \
+         "Entries of all mounts in the file cache now.")                                  \
+  METRIC(FileCacheBytes, "catzilla_file_cache_bytes", kGauge, "",                         \
+         "Memory of all mounts' entries in the file cache now.")                          \
+  METRIC(FileCacheLimitBytes, "catzilla_file_cache_limit_bytes", kGauge, "",              \
+         "What the file cache may hold: limits.file_cache_bytes_max.")                    \
+  METRIC(FileCacheDescriptors, "catzilla_file_cache_descriptors", kGauge, "",             \
+         "Large files kept open between requests now.")                                   \
+  METRIC(FileCacheNegatives, "catzilla_file_cache_negatives", kGauge, "",                 \
+         "Remembered answers 403 and 404 now.")                                           \
+  METRIC(FileCacheDeclined, "catzilla_file_cache_declined", kCounter, "",                 \
          "Entries that were served once and not kept, for want of room.")
 
 #define CATZILLA_CACHE_METRICS(METRIC)                                                             \
@@ -80,8 +80,7 @@ namespace catzilla::ops {
          "Answers stored in an edge cache.")                                                       \
   METRIC(CacheDeclined, "catzilla_cache_declined", kCounter, "cache",                              \
          "Storable answers that were not kept: too large, not yet asked for twice, no memory.")    \
-  METRIC(CacheObjects, "catzilla_cache_objects", kGauge, "cache",                                  \
-         "Objects in an edge cache now.")                                                          \
+  METRIC(CacheObjects, "catzilla_cache_objects", kGauge, "cache", "Objects in an edge cache now.") \
   METRIC(CacheBytes, "catzilla_cache_bytes", kGauge, "cache",                                      \
          "Memory of an edge cache's objects now.")                                                 \
   METRIC(CacheLimitBytes, "catzilla_cache_limit_bytes", kGauge, "cache",                           \
@@ -91,71 +90,65 @@ namespace catzilla::ops {
   METRIC(CacheFillBytes, "catzilla_cache_fill_bytes", kGauge, "cache",                             \
          "Memory of answers being fetched into an edge cache now.")
 
-#define CATZILLA_POOL_METRICS(METRIC)                                                              \
-  METRIC(PoolWorkers, "catzilla_pool_workers", kGauge, "pool, generation, state",                  \
-         "Worker processes now, by generation of the app's code and by state.")                    \
-  METRIC(PoolActiveGeneration, "catzilla_pool_active_generation", kGauge, "pool",                  \
-         "The generation that answers requests now; 0: none yet.")                                 \
-  METRIC(PoolInFlight, "catzilla_pool_in_flight", kGauge, "pool",                                  \
-         "Requests that workers have and have not answered now.")                                  \
-  METRIC(PoolQueueDepth, "catzilla_pool_queue_depth", kGauge, "pool",                              \
-         "Requests that wait for a worker now.")                                                   \
-  METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                              \
-         "How many requests may wait: the pool's queue_max.")                                      \
-  METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                    \
-         "How long requests that had to wait for a worker have waited.")                           \
-  METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool",                                 \
-         "Requests given to a pool.")                                                              \
-  METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                   \
-         "Requests sent to another worker because the first one was lost.")                        \
-  METRIC(PoolRejected, "catzilla_pool_rejected", kCounter, "pool, reason",                         \
-         "Requests refused before a worker had them.")                                             \
-  METRIC(PoolFailures, "catzilla_pool_failures", kCounter, "pool, reason",                         \
+#define CATZILLA_POOL_METRICS(METRIC)                                                           \
+  METRIC(PoolWorkers, "catzilla_pool_workers", kGauge, "pool, generation, state",               \
+         "Worker processes now, by generation of the app's code and by state.")                 \
+  METRIC(PoolActiveGeneration, "catzilla_pool_active_generation", kGauge, "pool",               \
+         "The generation that answers requests now; 0: none yet.")                              \
+  METRIC(PoolInFlight, "catzilla_pool_in_flight", kGauge, "pool",                               \
+         "Requests that workers have and have not answered now.")                               \
+  METRIC(PoolQueueDepth, "catzilla_pool_queue_depth", kGauge, "pool",                           \
+         "Requests that wait for a worker now.")                                                \
+  METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                           \
+         "How many requests may wait: the pool's queue_max.")                                   \
+  METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                 \
+         "How long requests that had to wait for a worker have waited.")                        \
+  METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.") \
+  METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                \
+         "Requests sent to another worker because the first one was lost.")                     \
+  METRIC(PoolRejected, "catzilla_pool_rejected", kCounter, "pool, reason",                      \
+         "Requests refused before a worker had them.")                                          \
+  METRIC(PoolFailures, "catzilla_pool_failures", kCounter, "pool, reason",                      \
          "Requests that failed after a worker had them.")
 
-#define CATZILLA_PROCESS_METRICS(METRIC)                                                           \
-  METRIC(Config, "catzilla_config", kInfo, "version",                                              \
-         "The version of the configuration that is served.")                                       \
-  METRIC(ConfigChange, "catzilla_config_change_timestamp_seconds", kGauge, "",                     \
-         "When the served version of the configuration was accepted.")                             \
-  METRIC(ConfigRejections, "catzilla_config_rejections", kCounter, "source",                       \
-         "Changes of the configuration that were refused, by layer.")                              \
-  METRIC(LoopTurns, "catzilla_loop_turns", kCounter, "loop",                                       \
-         "Turns of an event loop.")                                                                \
-  METRIC(LoopBusySeconds, "catzilla_loop_busy_seconds", kCounter, "loop",                          \
-         "Time that an event loop has spent in its turns; its rate is the loop's load.")           \
-  METRIC(LoopTurnAge, "catzilla_loop_turn_age_seconds", kGauge, "loop",                            \
-         "How long ago an event loop has ended a turn; it has one each second when idle.")         \
-  METRIC(LoopStalled, "catzilla_loop_stalled", kGauge, "loop",                                     \
-         "1: the loop has not ended a turn for so long that /livez fails.")                        \
-  METRIC(AccessLogDropped, "catzilla_access_log_dropped", kCounter, "",                            \
-         "Lines of the access log that did not fit its ring, because what reads it is slow.")      \
-  METRIC(SeriesOverflow, "catzilla_telemetry_series_overflow", kCounter, "",                       \
-         "Routes and mounts counted as route=\"<other>\" because of telemetry.series_max.")        \
-  METRIC(MemoryBytes, "catzilla_memory_bytes", kGauge, "arena, kind",                              \
-         "Memory by purpose: allocated is what was asked for, resident what the kernel gave.")     \
-  METRIC(HeapBytes, "catzilla_heap_bytes", kGauge, "kind",                                         \
-         "Memory of the whole heap, the arenas included.")                                         \
-  METRIC(MemoryLimitBytes, "catzilla_memory_limit_bytes", kGauge, "",                              \
-         "The container's memory limit; 0: none.")                                                 \
-  METRIC(CpuLimit, "catzilla_cpu_limit", kGauge, "",                                               \
-         "How many CPUs the container may use; 0: no limit.")                                      \
-  METRIC(ProcessCpu, "process_cpu_seconds", kCounter, "",                                          \
-         "User and system CPU time of the process.")                                               \
-  METRIC(ProcessResident, "process_resident_memory_bytes", kGauge, "",                             \
-         "Resident memory of the process.")                                                        \
-  METRIC(ProcessVirtual, "process_virtual_memory_bytes", kGauge, "",                               \
-         "Virtual memory of the process.")                                                         \
-  METRIC(ProcessOpenFds, "process_open_fds", kGauge, "",                                           \
-         "File descriptors open now.")                                                             \
-  METRIC(ProcessMaxFds, "process_max_fds", kGauge, "",                                             \
-         "How many file descriptors may be open.")                                                 \
-  METRIC(ProcessThreads, "process_threads", kGauge, "",                                            \
-         "Threads of the process now.")                                                            \
-  METRIC(ProcessStart, "process_start_time_seconds", kGauge, "",                                   \
-         "When the process has started, since the Unix epoch.")                                    \
-  METRIC(Build, "catzilla_build", kInfo, "version",                                                \
-         "What is running; always 1.")
+#define CATZILLA_PROCESS_METRICS(METRIC)                                                         \
+  METRIC(Config, "catzilla_config", kInfo, "version",                                            \
+         "The version of the configuration that is served.")                                     \
+  METRIC(ConfigChange, "catzilla_config_change_timestamp_seconds", kGauge, "",                   \
+         "When the served version of the configuration was accepted.")                           \
+  METRIC(ConfigRejections, "catzilla_config_rejections", kCounter, "source",                     \
+         "Changes of the configuration that were refused, by layer.")                            \
+  METRIC(LoopTurns, "catzilla_loop_turns", kCounter, "loop", "Turns of an event loop.")          \
+  METRIC(LoopBusySeconds, "catzilla_loop_busy_seconds", kCounter, "loop",                        \
+         "Time that an event loop has spent in its turns; its rate is the loop's load.")         \
+  METRIC(LoopTurnAge, "catzilla_loop_turn_age_seconds", kGauge, "loop",                          \
+         "How long ago an event loop has ended a turn; it has one each second when idle.")       \
+  METRIC(LoopStalled, "catzilla_loop_stalled", kGauge, "loop",                                   \
+         "1: the loop has not ended a turn for so long that /livez fails.")                      \
+  METRIC(AccessLogDropped, "catzilla_access_log_dropped", kCounter, "",                          \
+         "Lines of the access log that did not fit its ring, because what reads it is slow.")    \
+  METRIC(SeriesOverflow, "catzilla_telemetry_series_overflow", kCounter, "",                     \
+         "Routes and mounts counted as route=\"<other>\" because of telemetry.series_max.")      \
+  METRIC(MemoryBytes, "catzilla_memory_bytes", kGauge, "arena, kind",                            \
+         "Memory by purpose: allocated is what was asked for, resident what the kernel gave.")   \
+  METRIC(HeapBytes, "catzilla_heap_bytes", kGauge, "kind",                                       \
+         "Memory of the whole heap, the arenas included.")                                       \
+  METRIC(MemoryLimitBytes, "catzilla_memory_limit_bytes", kGauge, "",                            \
+         "The container's memory limit; 0: none.")                                               \
+  METRIC(CpuLimit, "catzilla_cpu_limit", kGauge, "",                                             \
+         "How many CPUs the container may use; 0: no limit.")                                    \
+  METRIC(ProcessCpu, "process_cpu_seconds", kCounter, "",                                        \
+         "User and system CPU time of the process.")                                             \
+  METRIC(ProcessResident, "process_resident_memory_bytes", kGauge, "",                           \
+         "Resident memory of the process.")                                                      \
+  METRIC(ProcessVirtual, "process_virtual_memory_bytes", kGauge, "",                             \
+         "Virtual memory of the process.")                                                       \
+  METRIC(ProcessOpenFds, "process_open_fds", kGauge, "", "File descriptors open now.")           \
+  METRIC(ProcessMaxFds, "process_max_fds", kGauge, "", "How many file descriptors may be open.") \
+  METRIC(ProcessThreads, "process_threads", kGauge, "", "Threads of the process now.")           \
+  METRIC(ProcessStart, "process_start_time_seconds", kGauge, "",                                 \
+         "When the process has started, since the Unix epoch.")                                  \
+  METRIC(Build, "catzilla_build", kInfo, "version", "What is running; always 1.")
 
 #define CATZILLA_METRICS(METRIC)  \
   CATZILLA_HTTP_METRICS(METRIC)   \

@@ -111,8 +111,8 @@ class OpsConnection final : private loop::Poll::Handler, private loop::Deadline 
   // True: all of it is written. False: the rest waits for the client, or the connection has gone.
   bool Flush() {
     while (written_ < output_.size()) {
-      const ssize_t bytes = ::send(poll_.fd(), output_.data() + written_, output_.size() - written_,
-                                   MSG_NOSIGNAL);
+      const ssize_t bytes =
+          ::send(poll_.fd(), output_.data() + written_, output_.size() - written_, MSG_NOSIGNAL);
       if (bytes > 0) {
         written_ += static_cast<size_t>(bytes);
       } else if (bytes < 0 && errno == EAGAIN) {
@@ -149,10 +149,10 @@ class OpsConnection final : private loop::Poll::Handler, private loop::Deadline 
   http::HeadBuffer head_;
   http::RequestParser parser_;
   State state_ = State::kServing;
-  bool last_ = false;      // The connection ends with this answer.
-  std::string input_;      // Read and not yet asked; at most kReadBytes.
-  std::string output_;     // The answer that is being written...
-  size_t written_ = 0;     // ...and how much of it is.
+  bool last_ = false;   // The connection ends with this answer.
+  std::string input_;   // Read and not yet asked; at most kReadBytes.
+  std::string output_;  // The answer that is being written...
+  size_t written_ = 0;  // ...and how much of it is.
 };
 
 OpsServer::OpsServer(HealthSource& health, std::vector<MetricsSource*> sources, OpsLimits limits)

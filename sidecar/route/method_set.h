@@ -10,8 +10,8 @@
 
 namespace catzilla::route {
 
-inline constexpr std::string_view kKnownMethods[] = {"GET",    "HEAD",    "POST",  "PUT",    "DELETE",
-                                                     "PATCH",  "OPTIONS", "TRACE", "CONNECT"};
+inline constexpr std::string_view kKnownMethods[] = {
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"};
 
 // The method's bit, or 0 for one without.
 inline uint32_t MethodBit(std::string_view method) {

@@ -88,9 +88,9 @@ base::Result<PathTemplate, std::string> ParseTemplate(std::string_view text) {
       convertor = *named;
       name = name.substr(0, colon);
     }
-    const bool valid = !name.empty() && IsNameStart(name[0]) &&
-                       std::all_of(name.begin(), name.end(),
-                                   [](char c) { return IsNameStart(c) || IsDigit(c); });
+    const bool valid =
+        !name.empty() && IsNameStart(name[0]) &&
+        std::all_of(name.begin(), name.end(), [](char c) { return IsNameStart(c) || IsDigit(c); });
     if (!valid) {
       return base::Fail("'" + std::string(name) + "' is no parameter name (letters, digits, '_')");
     }
@@ -158,7 +158,8 @@ bool MatchPieces(const TemplatePiece* pieces, size_t count, std::string_view tex
   }
   const size_t longest = LongestTake(piece.convertor, text);
   if (longest == SIZE_MAX) return false;
-  const bool any_text = piece.convertor == Convertor::kString || piece.convertor == Convertor::kPath;
+  const bool any_text =
+      piece.convertor == Convertor::kString || piece.convertor == Convertor::kPath;
   const size_t shortest = piece.convertor == Convertor::kPath ? 0 : 1;
   for (size_t take = longest + 1; take-- > shortest && *steps >= 0;) {
     if (!any_text && !Accepts(piece.convertor, text.substr(0, take))) continue;

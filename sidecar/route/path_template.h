@@ -27,7 +27,8 @@ struct PathTemplate {
   std::string literal_prefix;  // Up to the first parameter.
 
   size_t parameter_count() const;
-  // A path convertor anywhere but at the very end of its own segment: no trie can tell where it ends.
+  // A path convertor anywhere but at the very end of its own segment: no trie can tell where it
+  // ends.
   bool has_inner_path() const;
 };
 

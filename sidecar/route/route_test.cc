@@ -13,7 +13,8 @@ using config::Layer;
 using Kind = Verdict::Kind;
 
 TEST(PathTemplate, RefusesWhatItCannotMean) {
-  for (const char* text : {"", "items", "/a{", "/a}", "/{}", "/{1a}", "/{a:hex}", "/{a}/{a}", "/{a b}"}) {
+  for (const char* text :
+       {"", "items", "/a{", "/a}", "/{}", "/{1a}", "/{a:hex}", "/{a}/{a}", "/{a b}"}) {
     EXPECT_FALSE(ParseTemplate(text).ok()) << text;
   }
   EXPECT_EQ(ParseTemplate("/a{x}")->literal_prefix, "/a");
@@ -29,12 +30,18 @@ struct AcceptCase {
 
 TEST(PathTemplate, ConvertorsAreStarlettes) {
   const AcceptCase cases[] = {
-      {Convertor::kString, "a", true},     {Convertor::kString, "", false},
-      {Convertor::kString, "a/b", false},  {Convertor::kInt, "007", true},
-      {Convertor::kInt, "-1", false},      {Convertor::kInt, "1.0", false},
-      {Convertor::kFloat, "1", true},      {Convertor::kFloat, "1.5", true},
-      {Convertor::kFloat, "1.", false},    {Convertor::kFloat, ".5", false},
-      {Convertor::kPath, "", true},        {Convertor::kPath, "a/b", true},
+      {Convertor::kString, "a", true},
+      {Convertor::kString, "", false},
+      {Convertor::kString, "a/b", false},
+      {Convertor::kInt, "007", true},
+      {Convertor::kInt, "-1", false},
+      {Convertor::kInt, "1.0", false},
+      {Convertor::kFloat, "1", true},
+      {Convertor::kFloat, "1.5", true},
+      {Convertor::kFloat, "1.", false},
+      {Convertor::kFloat, ".5", false},
+      {Convertor::kPath, "", true},
+      {Convertor::kPath, "a/b", true},
       {Convertor::kUuid, "123e4567-e89b-12d3-a456-426614174000", true},
       {Convertor::kUuid, "123e4567e89b12d3a456426614174000", true},
       {Convertor::kUuid, "123e4567-e89b-12d3-a456-42661417400", false},

@@ -8,8 +8,8 @@
 namespace catzilla::route {
 namespace {
 
-// How specific a template is, piece by piece: a literal beats a typed parameter beats a string beats
-// a path. Compared lexicographically, smaller is more specific.
+// How specific a template is, piece by piece: a literal beats a typed parameter beats a string
+// beats a path. Compared lexicographically, smaller is more specific.
 std::vector<int> Specificity(const PathTemplate& path) {
   std::vector<int> ranks;
   for (const TemplatePiece& piece : path.pieces) {
@@ -197,8 +197,8 @@ void Router::Match(std::string_view host, std::string_view method, std::string_v
 
   // Starlette's redirect_slashes: the same path with or without its last slash would match.
   if (path.size() < 2) return;
-  const std::string toggled = path.ends_with('/') ? std::string(path.substr(0, path.size() - 1))
-                                                  : std::string(path) + "/";
+  const std::string toggled =
+      path.ends_with('/') ? std::string(path.substr(0, path.size() - 1)) : std::string(path) + "/";
   for (const HostRouter* router : {own, &any_host_}) {
     if (router == nullptr || router->app.trie == nullptr) continue;
     TrieMatch match;

@@ -24,8 +24,8 @@ struct Verdict {
     kMount,             // snapshot.mounts[mount]
     kRoute,             // snapshot.routes[route]
     kMethodNotAllowed,  // snapshot.routes[route] has the path, but not the method.
-    kAppDecides,        // The app of snapshot.routes[route] must route for itself: a trailing slash to
-                        // redirect, or a template or path that a trie cannot decide.
+    kAppDecides,  // The app of snapshot.routes[route] must route for itself: a trailing slash to
+                  // redirect, or a template or path that a trie cannot decide.
   };
   Kind kind = Kind::kNotFound;
   uint32_t mount = 0;
@@ -51,8 +51,8 @@ class Router {
   // The trie of one layer of one host, with the route that each order stands for.
   struct Table {
     std::unique_ptr<Trie> trie;
-    std::vector<uint32_t> routes;     // order -> index in snapshot.routes
-    std::vector<bool> opaque;         // order -> the app decides
+    std::vector<uint32_t> routes;  // order -> index in snapshot.routes
+    std::vector<bool> opaque;      // order -> the app decides
   };
   struct HostRouter {
     Table operators;
@@ -71,8 +71,8 @@ class Router {
   HostRouter any_host_;
 };
 
-// Whether `prefix` claims `path`, on a segment boundary: "/static" has "/static" and "/static/x", but
-// not "/staticfoo".
+// Whether `prefix` claims `path`, on a segment boundary: "/static" has "/static" and "/static/x",
+// but not "/staticfoo".
 bool PrefixClaims(std::string_view prefix, std::string_view path);
 
 }  // namespace catzilla::route

@@ -125,7 +125,8 @@ uint32_t Trie::FindStatic(const Node& node, std::string_view text) const {
   const uint32_t hash = HashText(text);
   const size_t mask = node.statics.size() - 1;
   for (size_t at = hash & mask; node.statics[at].node != 0; at = (at + 1) & mask) {
-    if (node.statics[at].hash == hash && node.statics[at].text == text) return node.statics[at].node;
+    if (node.statics[at].hash == hash && node.statics[at].text == text)
+      return node.statics[at].node;
   }
   return 0;
 }

@@ -204,9 +204,8 @@ base::Result<control::Ticket, std::string> RunningBackend::BeginGeneration(
     const std::string& pool, const std::string& table_hash, uint32_t min_ready) {
   auto begun = sidecar_.workers().BeginGeneration(pool, table_hash, min_ready);
   if (!begun.ok()) return base::Fail(begun.error());
-  return control::Ticket{{begun->generation.epoch, begun->generation.number},
-                         begun->token,
-                         begun->socket_path};
+  return control::Ticket{
+      {begun->generation.epoch, begun->generation.number}, begun->token, begun->socket_path};
 }
 
 bool RunningBackend::Orphan(const std::string& pool, const control::GenerationId& generation) {

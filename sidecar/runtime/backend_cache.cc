@@ -14,7 +14,8 @@ bool Chosen(const exchange::CacheTarget& cache, const std::string& name) {
   return name.empty() || cache.config->name == name;
 }
 
-bool Selector(const control::v1::PurgeRequest& request, cache::PurgeKind* kind, std::string* value) {
+bool Selector(const control::v1::PurgeRequest& request, cache::PurgeKind* kind,
+              std::string* value) {
   switch (request.selector_case()) {
     case control::v1::PurgeRequest::kUrl:
       *kind = cache::PurgeKind::kUrl;
@@ -187,8 +188,9 @@ control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& reque
         (*out->mutable_parameters())[target.parameters[i]] =
             std::string(decoded.path.substr(capture.begin, capture.end - capture.begin));
       }
-      forward(target, target.config->source == config::Layer::kApp ? "first declared match of the app"
-                                                                   : "most specific match");
+      forward(target, target.config->source == config::Layer::kApp
+                          ? "first declared match of the app"
+                          : "most specific match");
       return {};
     }
     case route::Verdict::Kind::kAppDecides:

@@ -18,7 +18,8 @@ std::string OriginOf(const CLI::App& app, const std::string& flag, const std::st
   if (option->count() == 0) return "";
   const char* value = std::getenv(variable.c_str());
   const auto results = option->results();
-  // CLI11 fills an option from its variable as if it had been given; only the command line can differ.
+  // CLI11 fills an option from its variable as if it had been given; only the command line can
+  // differ.
   return value != nullptr && !results.empty() && results.front() == value ? variable : flag;
 }
 
@@ -34,10 +35,12 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
       ->envname("CATZILLA_ROOT");
   app.add_option("--host", flags->host, "address of the HTTP listener (0.0.0.0)")
       ->envname("CATZILLA_HOST");
-  app.add_option("--port", flags->port, "port of the HTTP listener (8080)")->envname("CATZILLA_PORT");
+  app.add_option("--port", flags->port, "port of the HTTP listener (8080)")
+      ->envname("CATZILLA_PORT");
   app.add_option("--ops-host", flags->ops_host, "address of /metrics and the probes (0.0.0.0)")
       ->envname("CATZILLA_OPS_HOST");
-  app.add_option("--ops-port", flags->ops_port, "port of /metrics and the probes (9901); 0: any free")
+  app.add_option("--ops-port", flags->ops_port,
+                 "port of /metrics and the probes (9901); 0: any free")
       ->envname("CATZILLA_OPS_PORT");
   app.add_option("--runtime-dir", flags->runtime_dir, "folder of control.sock and worker.sock")
       ->envname("CATZILLA_RUNTIME_DIR");

@@ -23,7 +23,8 @@ LoopThread::~LoopThread() {
   loop_.DrainHandles();
 }
 
-base::Result<base::Unit, std::string> LoopThread::OpenWorkerSocket(worker::AcceptorOptions options) {
+base::Result<base::Unit, std::string> LoopThread::OpenWorkerSocket(
+    worker::AcceptorOptions options) {
   acceptor_ = std::make_unique<worker::Acceptor>(loop_, workers_, std::move(options));
   workers_.SetControlLinks(acceptor_.get());
   return acceptor_->Open();

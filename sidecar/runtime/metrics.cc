@@ -26,13 +26,13 @@ constexpr std::array<int, 26> kOwnStatuses = {200, 204, 206, 301, 304, 307, 308,
 double Seconds(uint64_t us) { return static_cast<double>(us) * 1e-6; }
 
 uint64_t Sum(const std::vector<Metrics::LoopView>& loops,
-             stats::Counter stats::LoopStats::*counter) {
+             stats::Counter stats::LoopStats::* counter) {
   uint64_t sum = 0;
   for (const Metrics::LoopView& view : loops) sum += (view.stats->*counter).value();
   return sum;
 }
 
-uint64_t Sum(const std::vector<Metrics::LoopView>& loops, stats::Gauge stats::LoopStats::*gauge) {
+uint64_t Sum(const std::vector<Metrics::LoopView>& loops, stats::Gauge stats::LoopStats::* gauge) {
   uint64_t sum = 0;
   for (const Metrics::LoopView& view : loops) sum += (view.stats->*gauge).value();
   return sum;
@@ -168,7 +168,7 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
   }
 
   const auto total = [&](const ops::MetricFamily& family,
-                         stats::Counter stats::LoopStats::*counter) {
+                         stats::Counter stats::LoopStats::* counter) {
     out.Family(family);
     out.Sample({}, Sum(loops, counter));
   };
@@ -201,9 +201,10 @@ void Metrics::CollectMounts(ops::Exposition& out) {
     out.Sample({{"mount", mount.config->name}, {"result", "miss"}}, stats.Get(Counter::kMisses));
   }
   const auto each = [&](const ops::MetricFamily& family, Counter counter) {
-    Each(out, family, "mount", mounts,
-         [](const auto& mount) -> std::string_view { return mount.config->name; },
-         [&](const auto& mount) { return Level(mount.files->stats().Get(counter)); });
+    Each(
+        out, family, "mount", mounts,
+        [](const auto& mount) -> std::string_view { return mount.config->name; },
+        [&](const auto& mount) { return Level(mount.files->stats().Get(counter)); });
   };
   each(metric::kStaticBodyBytes, Counter::kBytes);
   each(metric::kStaticEvictions, Counter::kEvictions);
@@ -254,10 +255,10 @@ void Metrics::CollectCaches(ops::Exposition& out) {
       out.Sample({{"cache", name}, {"kind", cache::PurgeKindName(i)}}, stats.purged[i]);
     }
   }
-  const auto each = [&](const ops::MetricFamily& family, uint64_t CacheStats::*number) {
-    Each(out, family, "cache", caches,
-         [](const auto& one) -> std::string_view { return one.first; },
-         [&](const auto& one) { return one.second.*number; });
+  const auto each = [&](const ops::MetricFamily& family, uint64_t CacheStats::* number) {
+    Each(
+        out, family, "cache", caches, [](const auto& one) -> std::string_view { return one.first; },
+        [&](const auto& one) { return one.second.*number; });
   };
   each(metric::kCachePurgedFills, &CacheStats::purged_fills);
   each(metric::kCacheInvalidated, &CacheStats::invalidated);
@@ -284,8 +285,9 @@ void Metrics::CollectPools(ops::Exposition& out) {
                   Seconds(pool.queue_wait_us));
   }
   const auto each = [&](const ops::MetricFamily& family, auto number) {
-    Each(out, family, "pool", pools,
-         [](const auto& pool) -> std::string_view { return pool.name; }, number);
+    Each(
+        out, family, "pool", pools, [](const auto& pool) -> std::string_view { return pool.name; },
+        number);
   };
   each(metric::kPoolActiveGeneration, [](const auto& pool) { return pool.active.number; });
   each(metric::kPoolInFlight, [](const auto& pool) { return pool.in_flight; });
@@ -325,9 +327,8 @@ void Metrics::CollectLoops(ops::Exposition& out, const std::vector<LoopView>& lo
        [](const LoopView& view) { return Seconds(view.loop->busy_us()); });
   each(metric::kLoopTurnAge,
        [&](const LoopView& view) { return Seconds(static_cast<uint64_t>(age_us(view))); });
-  each(metric::kLoopStalled, [&](const LoopView& view) {
-    return uint64_t{age_us(view) > parts_.stalled_us ? 1u : 0u};
-  });
+  each(metric::kLoopStalled,
+       [&](const LoopView& view) { return uint64_t{age_us(view) > parts_.stalled_us ? 1u : 0u}; });
 }
 
 void Metrics::CollectMemory(ops::Exposition& out) {

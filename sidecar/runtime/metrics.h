@@ -2,7 +2,8 @@
 //
 // Threads: Collect() by the ops thread; it only reads, and what it reads is made for that (counters
 //          with one writer, tables and stores that guard themselves).
-// Owns:    nothing. REQUIRES: what Parts names outlives it, and the ops server is stopped before any
+// Owns:    nothing. REQUIRES: what Parts names outlives it, and the ops server is stopped before
+// any
 //          of it goes.
 // Limits:  labels are registered names and route templates; their number is bounded by
 //          telemetry.series_max and the configuration's own limits.

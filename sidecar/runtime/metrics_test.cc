@@ -30,16 +30,22 @@ class MetricsTest : public ::testing::Test {
         workers_(Options()),
         routes_(2, 200),
         config_({0, false, [] { return int64_t{1'700'000'000'000'000}; }}),
-        metrics_(Metrics::Parts{
-            "1.2.3", kStalledUs, {1.5, 1 << 30}, routes_, file_store_, workers_, config_,
-            [this] {
-              return std::vector<Metrics::LoopView>{{&loops_[0], &loop_stats_[0]},
-                                                    {&loops_[1], &loop_stats_[1]}};
-            },
-            [this] { return plan_; },
-            [this] {
-              return std::vector<std::pair<std::string, cache::CacheStats>>{{"edge", cache_}};
-            }}) {
+        metrics_(Metrics::Parts{"1.2.3",
+                                kStalledUs,
+                                {1.5, 1 << 30},
+                                routes_,
+                                file_store_,
+                                workers_,
+                                config_,
+                                [this] {
+                                  return std::vector<Metrics::LoopView>{
+                                      {&loops_[0], &loop_stats_[0]}, {&loops_[1], &loop_stats_[1]}};
+                                },
+                                [this] { return plan_; },
+                                [this] {
+                                  return std::vector<std::pair<std::string, cache::CacheStats>>{
+                                      {"edge", cache_}};
+                                }}) {
     config::Pool pool;
     pool.name = "app";
     workers_.Configure(pool);
@@ -255,7 +261,13 @@ TEST_F(MetricsTest, SaysWhenALoopIsStalled) {
   auto samples = Samples();
   EXPECT_EQ(samples["catzilla_loop_stalled{loop=\"0\"}"], "0");
   Metrics impatient(Metrics::Parts{
-      "", -1, {}, routes_, file_store_, workers_, config_,
+      "",
+      -1,
+      {},
+      routes_,
+      file_store_,
+      workers_,
+      config_,
       [this] { return std::vector<Metrics::LoopView>{{&loops_[1], &loop_stats_[1]}}; },
       [] { return nullptr; },
       [] { return std::vector<std::pair<std::string, cache::CacheStats>>(); }});

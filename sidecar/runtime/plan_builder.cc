@@ -77,8 +77,8 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
                           config->cache_key.empty() ? cache.query_allow : config->cache_key,
                           cache.query_deny};
   }
-  target->stats = parts_.stats.Get(config->label.empty() ? config->path : config->label,
-                                   config->methods);
+  target->stats =
+      parts_.stats.Get(config->label.empty() ? config->path : config->label, config->methods);
   return target;
 }
 

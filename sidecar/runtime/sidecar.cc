@@ -86,18 +86,16 @@ base::Result<base::Unit, std::string> Sidecar::Start() {
 
 base::Result<base::Unit, std::string> Sidecar::Configure() {
   file_source_ = std::make_unique<schema::FileSource>(
-      schema::FileSourceOptions{
-          flags_.config_file,
-          [this](schema::FileLayer* layer, schema::Diagnostics* findings) {
-            Overlay(flags_, layer, findings);
-          },
-          2'000'000},
+      schema::FileSourceOptions{flags_.config_file,
+                                [this](schema::FileLayer* layer, schema::Diagnostics* findings) {
+                                  Overlay(flags_, layer, findings);
+                                },
+                                2'000'000},
       config_);
   const schema::Outcome outcome = file_source_->Reload();
   LogFindings(outcome.diagnostics);
   if (!outcome.ok()) return base::Fail(std::string("the configuration is not valid"));
-  control_settings_ =
-      schema::CompileControl(config_.Current()->merged.config, RuntimeDir(flags_));
+  control_settings_ = schema::CompileControl(config_.Current()->merged.config, RuntimeDir(flags_));
   return base::Unit{};
 }
 
@@ -145,9 +143,14 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     if (!log.ok()) return base::Fail(log.error());
     access_log_ = std::move(log).value();
   }
-  builder_ = std::make_unique<PlanBuilder>(PlanBuilder::Parts{
-      *file_store_, *files_, files::DetectResolveMethod(), *workers_, *route_stats_, epochs_, *this,
-      {RandomBits(), RandomBits()}});
+  builder_ = std::make_unique<PlanBuilder>(PlanBuilder::Parts{*file_store_,
+                                                              *files_,
+                                                              files::DetectResolveMethod(),
+                                                              *workers_,
+                                                              *route_stats_,
+                                                              epochs_,
+                                                              *this,
+                                                              {RandomBits(), RandomBits()}});
   workers_->SetEvents(this);
   const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
   {
@@ -181,20 +184,19 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
 base::Result<base::Unit, std::string> Sidecar::StartOps() {
   const config::v1::Telemetry& telemetry = config_.Current()->merged.config.telemetry();
   ops::HealthSource& health = *this;
-  metrics_ = std::make_unique<Metrics>(Metrics::Parts{
-      CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_, config_,
-      [this] { return LoopViews(); }, [this] { return plan(); },
-      [this] {
-        std::vector<std::pair<std::string, cache::CacheStats>> caches;
-        for (const auto& cache : plan()->caches) {
-          caches.emplace_back(cache->config->name, cache->store->stats());
-        }
-        return caches;
-      }});
-  ops_ = std::make_unique<ops::OpsServer>(health,
-                                          std::vector<ops::MetricsSource*>{metrics_.get()});
-  auto started = ops_->Start(
-      {telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
+  metrics_ = std::make_unique<Metrics>(
+      Metrics::Parts{CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_,
+                     config_, [this] { return LoopViews(); }, [this] { return plan(); },
+                     [this] {
+                       std::vector<std::pair<std::string, cache::CacheStats>> caches;
+                       for (const auto& cache : plan()->caches) {
+                         caches.emplace_back(cache->config->name, cache->store->stats());
+                       }
+                       return caches;
+                     }});
+  ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{metrics_.get()});
+  auto started =
+      ops_->Start({telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
   if (started.ok()) spdlog::info("ops on {}:{}", telemetry.ops_address(), ops_->port());
   return started;
 }
@@ -301,7 +303,9 @@ void Sidecar::Leave() {
   while (!cut && !all_drained() && base::ReadClockMicros(CLOCK_MONOTONIC) < until_us) {
     cut = wait(20'000);
   }
-  spdlog::info("drained{}", all_drained() ? "" : cut ? ", cut by a second signal" : ", cut by drain.timeout");
+  spdlog::info("drained{}", all_drained() ? ""
+                            : cut         ? ", cut by a second signal"
+                                          : ", cut by drain.timeout");
 }
 
 void Sidecar::OnLoopDrained() {

@@ -1,9 +1,11 @@
 // The process: built from the configuration, run until a signal, drained, taken down in order.
 //
-//   constructed --Start()--> serving --SIGTERM, Drain()--> draining --all answered, or timeout--> stopped
+//   constructed --Start()--> serving --SIGTERM, Drain()--> draining --all answered, or timeout-->
+//   stopped
 //
-// Threads: constructor, Start(), Run() and destructor on main's; Drain() and the sources' methods on any.
-// Owns:    every part. Order of birth: configuration, shared state, loops, ops, control; of death: the
+// Threads: constructor, Start(), Run() and destructor on main's; Drain() and the sources' methods
+// on any. Owns:    every part. Order of birth: configuration, shared state, loops, ops, control; of
+// death: the
 //          other way round, so metrics and health are the last to answer.
 // Fails:   Start() with a sentence and its remedy; nothing is left behind then.
 #pragma once
@@ -42,8 +44,8 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   ~Sidecar();
 
   base::Result<base::Unit, std::string> Start();
-  // Waits for signals until drained: SIGTERM and SIGINT drain (a second one cuts), SIGHUP re-reads the
-  // file and re-opens the access log. REQUIRES: these signals are blocked in every thread.
+  // Waits for signals until drained: SIGTERM and SIGINT drain (a second one cuts), SIGHUP re-reads
+  // the file and re-opens the access log. REQUIRES: these signals are blocked in every thread.
   void Run();
   // As SIGTERM. Any thread.
   void Drain(const std::string& reason);

@@ -1,7 +1,7 @@
 // How many connections each client address has, over all loops.
 //
-// Threads: any. Limits: as many addresses as there are connections. Costs a lock per connection, not
-// per request, and nothing at all while no cap is configured.
+// Threads: any. Limits: as many addresses as there are connections. Costs a lock per connection,
+// not per request, and nothing at all while no cap is configured.
 #pragma once
 
 #include <array>

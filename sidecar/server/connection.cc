@@ -187,7 +187,8 @@ bool Connection::TakeBody(std::string_view bytes) {
   // A client that sends a byte now and then keeps the gaps short, but not the average up.
   const int64_t taken_us = context().now().monotonic_us - state_since_us_;
   const bool judged = limits_->body_rate_min > 0 && taken_us > limits_->body_timeout_us;
-  if (judged && body_bytes_ * 1'000'000 / static_cast<uint64_t>(taken_us) < limits_->body_rate_min) {
+  if (judged &&
+      body_bytes_ * 1'000'000 / static_cast<uint64_t>(taken_us) < limits_->body_rate_min) {
     exchange_->FailRequest(408);
     RunExchange();
     CloseAfterOutput(CloseReason::kBodyTimeout);
@@ -389,11 +390,11 @@ void Connection::CloseAfterOutput(CloseReason reason) {
   held_.clear();
 }
 
-// All is written. A client that may still be sending would meet a reset, which can destroy the answer
-// before it is read: so we end our side, and listen a little longer.
+// All is written. A client that may still be sending would meet a reset, which can destroy the
+// answer before it is read: so we end our side, and listen a little longer.
 void Connection::BeginLinger() {
-  const bool may_send = close_reason_ == CloseReason::kBadRequest ||
-                        close_reason_ == CloseReason::kUnread;
+  const bool may_send =
+      close_reason_ == CloseReason::kBadRequest || close_reason_ == CloseReason::kUnread;
   if (!may_send || peer_gone_) {
     CloseNow(close_reason_);
     return;
@@ -418,8 +419,8 @@ void Connection::UpdateWatch() {
 
 void Connection::ArmDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
-  // A head must be complete in time from its first byte, however it drips; the others count from the
-  // last progress.
+  // A head must be complete in time from its first byte, however it drips; the others count from
+  // the last progress.
   int64_t from_us = context().now().monotonic_us;
   int64_t wait_us = 0;
   switch (state_) {

@@ -6,7 +6,8 @@
 //   kExchange --answered, must close, client still sends--> kLingering --> kClosing
 //
 // Threads: its loop's.
-// Owns:    the socket, the exchange while one is under way, what is to be written. An idle connection
+// Owns:    the socket, the exchange while one is under way, what is to be written. An idle
+// connection
 //          holds neither buffer, exchange nor output queue.
 // Limits:  reads at most kReadBytes a turn and nothing while a request is under way; output as
 //          kOutputMark; times and sizes as config::Limits.

@@ -120,8 +120,8 @@ void LoopServer::Accept(const std::shared_ptr<const config::Listener>& listener,
     RefuseConnection(fd);
     return;
   }
-  auto connection = std::make_unique<Connection>(*this, listener, peer,
-                                                 limits.connections_per_client_max != 0);
+  auto connection =
+      std::make_unique<Connection>(*this, listener, peer, limits.connections_per_client_max != 0);
   if (!connection->Open(fd)) {
     counts_.connections.fetch_sub(1);
     if (connection->counted_by_client()) counts_.clients.Remove(peer);
@@ -172,9 +172,8 @@ void LoopServer::CloseNow() {
   if (closed_) return;
   closed_ = true;
   for (const auto& port : ports_) port->Close();
-  connections_.ForEach([](Connection& connection) {
-    connection.CloseNow(stats::CloseReason::kDrain);
-  });
+  connections_.ForEach(
+      [](Connection& connection) { connection.CloseNow(stats::CloseReason::kDrain); });
   mailbox_.Close();
   if (on_closed_) on_closed_();
 }

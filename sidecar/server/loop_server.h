@@ -1,4 +1,5 @@
-// Everything of one loop that serves clients: its listeners, its connections, what exchanges borrow.
+// Everything of one loop that serves clients: its listeners, its connections, what exchanges
+// borrow.
 //
 // Threads: made and destroyed by main while the loop does not run; Post() by any thread; everything
 //          else by the loop's thread.
@@ -61,13 +62,15 @@ class LoopServer final : public ConnectionHost,
   LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan);
   ~LoopServer();
 
-  // Accepts on `fd`, a listening socket of `listener`. Before the loop runs. False: it cannot be watched.
+  // Accepts on `fd`, a listening socket of `listener`. Before the loop runs. False: it cannot be
+  // watched.
   [[nodiscard]] bool Open(std::shared_ptr<const config::Listener> listener, int fd);
 
   // Any thread. False: the loop is closing.
   bool Post(ServerMessage&& message) { return mailbox_.Post(std::move(message)); }
 
-  // Closes listeners and connections, and then calls on_closed. On the loop's thread, or after it ended.
+  // Closes listeners and connections, and then calls on_closed. On the loop's thread, or after it
+  // ended.
   void CloseNow();
 
  private:

@@ -1,8 +1,8 @@
 // The access log: one line of JSON for every request, native or not.
 //
 // Threads: each loop writes into its own ring (single producer); one thread of the log's own takes
-//          from all rings and writes to the descriptor. Writing to a slow disk or pipe never holds a
-//          loop: a full ring drops the line and the loop counts it.
+//          from all rings and writes to the descriptor. Writing to a slow disk or pipe never holds
+//          a loop: a full ring drops the line and the loop counts it.
 // Owns:    the rings and the thread; the descriptor is borrowed unless a path was given.
 // Limits:  `ring_bytes` per loop; a line is at most kLineBytesMax, longer values are cut.
 #pragma once
@@ -46,8 +46,7 @@ class AccessLog {
 
   // `path` is a file that is appended to, or "-" for standard output.
   static base::Result<std::unique_ptr<AccessLog>, std::string> Open(const std::string& path,
-                                                                    int loops,
-                                                                    uint32_t ring_bytes);
+                                                                    int loops, uint32_t ring_bytes);
   ~AccessLog();  // Writes what is in the rings, waits at most kFlushUs for a reader that is stuck.
 
   // False: dropped. Only the loop `loop` may call.

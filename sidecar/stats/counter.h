@@ -1,6 +1,7 @@
 // Counters and histograms with one writer.
 //
-// Threads: one thread adds (the loop that owns the block), any thread reads. Readers may see a block
+// Threads: one thread adds (the loop that owns the block), any thread reads. Readers may see a
+// block
 //          between two additions, never a torn number.
 #pragma once
 
@@ -33,9 +34,8 @@ class Gauge {
 };
 
 // Durations in seconds, from half a millisecond to ten seconds.
-inline constexpr std::array<double, 14> kDurationBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01,
-                                                           0.025,  0.05,  0.1,    0.25,  0.5,
-                                                           1.0,    2.5,   5.0,    10.0};
+inline constexpr std::array<double, 14> kDurationBounds = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0};
 
 class DurationHistogram {
  public:

@@ -55,7 +55,8 @@ void JsonLine::Escaped(std::string_view value) {
   // One byte is kept for the closing quote.
   while (!value.empty() && room() > 7) {
     const char c = value[0];
-    if (static_cast<uint8_t>(c) >= 0x20 && static_cast<uint8_t>(c) < 0x7f && c != '"' && c != '\\') {
+    if (static_cast<uint8_t>(c) >= 0x20 && static_cast<uint8_t>(c) < 0x7f && c != '"' &&
+        c != '\\') {
       *at_++ = c;
       value.remove_prefix(1);
       continue;

@@ -1,7 +1,7 @@
 // Writing one line of JSON into a bounded buffer, without allocating.
 //
-// Bytes that are not UTF-8 become U+FFFD, so that every line can be parsed. A line that does not fit
-// ends early but stays valid JSON: values are cut, never the braces.
+// Bytes that are not UTF-8 become U+FFFD, so that every line can be parsed. A line that does not
+// fit ends early but stays valid JSON: values are cut, never the braces.
 #pragma once
 
 #include <cstddef>

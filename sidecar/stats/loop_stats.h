@@ -12,19 +12,19 @@
 namespace catzilla::stats {
 
 // CLOSE_REASON(enumerator, label, what the manual says)
-#define CATZILLA_CLOSE_REASONS(X)                                                           \
-  X(kClient, "client", "the client closed the connection")                                  \
-  X(kDone, "done", "the answer said Connection: close")                                     \
-  X(kIdle, "idle", "keep-alive ran out")                                                    \
-  X(kHeaderTimeout, "header_timeout", "a request head took too long")                       \
-  X(kBodyTimeout, "body_timeout", "a request body stopped or was too slow")                 \
-  X(kWriteTimeout, "write_timeout", "the client did not read its answer")                   \
-  X(kBadRequest, "bad_request", "what came was not HTTP, or passed a limit")                \
-  X(kUnread, "unread", "a request body was not wanted and too long to skip")                \
-  X(kTruncated, "truncated", "the answer broke off: its source failed after the head")      \
-  X(kWriteError, "write_error", "the kernel refused to write")                              \
-  X(kOverLimit, "over_limit", "there were too many connections")                            \
-  X(kProxyHeader, "proxy_header", "the PROXY header was missing or malformed")              \
+#define CATZILLA_CLOSE_REASONS(X)                                                      \
+  X(kClient, "client", "the client closed the connection")                             \
+  X(kDone, "done", "the answer said Connection: close")                                \
+  X(kIdle, "idle", "keep-alive ran out")                                               \
+  X(kHeaderTimeout, "header_timeout", "a request head took too long")                  \
+  X(kBodyTimeout, "body_timeout", "a request body stopped or was too slow")            \
+  X(kWriteTimeout, "write_timeout", "the client did not read its answer")              \
+  X(kBadRequest, "bad_request", "what came was not HTTP, or passed a limit")           \
+  X(kUnread, "unread", "a request body was not wanted and too long to skip")           \
+  X(kTruncated, "truncated", "the answer broke off: its source failed after the head") \
+  X(kWriteError, "write_error", "the kernel refused to write")                         \
+  X(kOverLimit, "over_limit", "there were too many connections")                       \
+  X(kProxyHeader, "proxy_header", "the PROXY header was missing or malformed")         \
   X(kDrain, "drain", "the sidecar is shutting down")
 
 enum class CloseReason : uint8_t {
@@ -44,14 +44,14 @@ struct alignas(64) LoopStats {
   Counter accepted;
   std::array<Counter, kCloseReasons> closed;
   Gauge connections_open;
-  Gauge connections_active;  // With a request under way.
+  Gauge connections_active;            // With a request under way.
   std::array<Counter, 600> responses;  // By exact status.
   Counter requests;
   Counter bytes_received;
   Counter bytes_sent;
   Counter keepalive_reuses;
-  Counter writes;             // Calls of the kernel to write, sendfile included.
-  Counter access_dropped;     // Lines that did not fit the ring.
+  Counter writes;          // Calls of the kernel to write, sendfile included.
+  Counter access_dropped;  // Lines that did not fit the ring.
   Counter accepts_failed;
   DurationHistogram duration;
 };

@@ -22,7 +22,8 @@ TEST(JsonLine, EscapesWhatJsonCannotHold) {
   line.Seconds("s", 1'000'042);
   line.Bool("b", true);
   EXPECT_EQ(line.Finish(),
-            "{\"a\":\"q\\\" b\\\\ n\\u000a \xc3\xa9 \xef\xbf\xbd\",\"n\":-5,\"s\":1.000042,\"b\":true}\n");
+            "{\"a\":\"q\\\" b\\\\ n\\u000a \xc3\xa9 "
+            "\xef\xbf\xbd\",\"n\":-5,\"s\":1.000042,\"b\":true}\n");
 }
 
 TEST(JsonLine, StaysValidWhenItDoesNotFit) {

@@ -62,8 +62,9 @@ void Acceptor::Adopt(int fd) {
   if (connections_.size() > kConnectionsMax) {
     greeting.Refuse({GoawayCode::kTooMany, "too many connections on worker.sock"});
   } else if (!PeerAllowed(fd, &who)) {
-    greeting.Refuse({GoawayCode::kToken, who + " may not attach workers (allowed: the sidecar's own "
-                                               "uid, root, and those listed for the worker socket)"});
+    greeting.Refuse({GoawayCode::kToken, who +
+                                             " may not attach workers (allowed: the sidecar's own "
+                                             "uid, root, and those listed for the worker socket)"});
   }
 }
 

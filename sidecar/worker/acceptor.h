@@ -1,13 +1,15 @@
-// `worker.sock`: accepts workers, checks who they are, and hands each connection to where it belongs.
+// `worker.sock`: accepts workers, checks who they are, and hands each connection to where it
+// belongs.
 //
 //   accepted --HELLO ok, lane-----> the dispatcher of its loop
 //          \---HELLO ok, control--> stays here: PING, STATS, LOG, GOAWAY
 //           \--refused, too late--> GOAWAY with a sentence, closed
 //
 // Threads: the loop's it was made on (loop 0), but for PostControlGoaway().
-// Owns:    the listening socket with its file, connections that have not said HELLO, control connections.
-// Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones together.
-// Fails:   Open() with a sentence that names the remedy. A worker's faults are its own: GOAWAY and close.
+// Owns:    the listening socket with its file, connections that have not said HELLO, control
+// connections. Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones
+// together. Fails:   Open() with a sentence that names the remedy. A worker's faults are its own:
+// GOAWAY and close.
 #pragma once
 
 #include <sys/types.h>

@@ -23,7 +23,8 @@ struct Intruder {
 TEST(AcceptorTest, WhoIsNotTakenHearsWhyAndWhatToDo) {
   const Intruder kIntruders[] = {
       {"newer worker", [](HelloText& h) { h.version_min = 3, h.version_max = 4; },
-       GoawayCode::kVersion, "speaks link version 3-4, this sidecar (0.1.0) 1: upgrade the sidecar"},
+       GoawayCode::kVersion,
+       "speaks link version 3-4, this sidecar (0.1.0) 1: upgrade the sidecar"},
       {"wrong token", [](HelloText& h) { h.ticket.token[15] ^= 1; }, GoawayCode::kToken, "token"},
       {"unknown pool", [](HelloText& h) { h.pool = "other"; }, GoawayCode::kGeneration,
        "no pool named other"},
@@ -140,8 +141,8 @@ TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
     ASSERT_EQ(ended, child);
     confined = WEXITSTATUS(status) == 90;
     if (confined) break;
-    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(taken ? FrameType::kHelloAck
-                                                          : FrameType::kGoaway));
+    EXPECT_EQ(WEXITSTATUS(status),
+              static_cast<int>(taken ? FrameType::kHelloAck : FrameType::kGoaway));
   }
   acceptor.Close();
   dispatcher.Close();
@@ -221,7 +222,7 @@ TEST(AcceptorTest, SocketFileHasItsModeReplacesALeftoverAndGoesWithUs) {
   Acceptor acceptor(loop, registry, {path, 0600, {}});
   const auto opened = acceptor.Open();
   ASSERT_TRUE(opened.ok());
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   Acceptor second(loop, registry, {path, 0600, {}});
@@ -229,7 +230,8 @@ TEST(AcceptorTest, SocketFileHasItsModeReplacesALeftoverAndGoesWithUs) {
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().find(path), std::string::npos);
   second.Close();
-  ASSERT_EQ(::stat(path.c_str(), &status), 0) << "the second one must not take the first one's file";
+  ASSERT_EQ(::stat(path.c_str(), &status), 0)
+      << "the second one must not take the first one's file";
   acceptor.Close();
   dispatcher.Close();
   wheel.Close();

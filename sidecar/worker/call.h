@@ -1,8 +1,10 @@
 // One request on its way to a worker and its answer, as the exchange sees it.
 //
-// Threads: the loop's that started it. No method calls the observer before it returns; the observer's
+// Threads: the loop's that started it. No method calls the observer before it returns; the
+// observer's
 //          methods come from the loop and may call the Call's.
-// Owns:    nothing of the observer. The dispatcher owns the Call, lends it from Start() until the last
+// Owns:    nothing of the observer. The dispatcher owns the Call, lends it from Start() until the
+// last
 //          event (OnEnd or OnFailure has been called) or Cancel(); the pointer is dead after that.
 // Limits:  the stream's windows: what the observer has not given back with Consumed() is at most
 //          stream_window; what it may send is body_window(). Inline bodies need none.
@@ -33,7 +35,8 @@ enum class FailureKind : uint8_t {
   kNoWorkers,     // 503 with Retry-After: the pool is orphaned, or was never registered
   kTimeout,       // 504: the soft deadline passed before an answer began
   kWorkerLost,    // 502: the worker died or refused; trying again was not allowed or did not help
-  kAppFailed,     // 500, or a broken answer if it had begun: the app raised, or ended without answering
+  kAppFailed,     // 500, or a broken answer if it had begun: the app raised, or ended without
+                  // answering
   kBadAnswer,     // 502: the answer's head cannot be used
   kTooLarge,      // 431: the head does not fit the frames agreed with the workers
 };
@@ -54,8 +57,8 @@ struct ResponseHead : ResponseView {
 
 class CallObserver {
  public:
-  // Once. `head.body` holds the first bytes of the body; they need no Consumed(). Views live until it
-  // returns.
+  // Once. `head.body` holds the first bytes of the body; they need no Consumed(). Views live until
+  // it returns.
   virtual void OnResponse(const ResponseHead& head) = 0;
   virtual void OnInformational(const ResponseHead& head) = 0;
   // Give the bytes back with Consumed() when they have left.
@@ -121,22 +124,22 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
   int64_t queued_us_ = 0;
   int loop_ = 0;
   int64_t soft_due_us_ = 0;
-  int64_t budget_us_ = 0;        // From the head to the answer, not counting a body on its way.
-  std::string request_;  // The encoded frame, kept while it may have to be sent again.
-  uint64_t window_ = 0;          // Body bytes the worker still takes.
+  int64_t budget_us_ = 0;  // From the head to the answer, not counting a body on its way.
+  std::string request_;    // The encoded frame, kept while it may have to be sent again.
+  uint64_t window_ = 0;    // Body bytes the worker still takes.
   uint64_t body_bytes_sent_ = 0;
   uint32_t receive_window_ = 0;  // Answer bytes the worker may still send.
   uint32_t held_ = 0;            // Received and not given back on the wire yet...
   uint32_t consumed_ = 0;        // ...of which the observer is through with so many.
   bool idempotent_ = false;
-  bool streaming_ = false;         // The body follows in REQUEST_DATA.
-  bool awaits_continue_ = false;   // The first WINDOW is still to come.
-  bool own_end_ = false;         // The body's END is out.
-  bool body_over_ = false;       // SendBody() has said `last`.
-  bool response_begun_ = false;  // Any frame of the answer has come.
+  bool streaming_ = false;        // The body follows in REQUEST_DATA.
+  bool awaits_continue_ = false;  // The first WINDOW is still to come.
+  bool own_end_ = false;          // The body's END is out.
+  bool body_over_ = false;        // SendBody() has said `last`.
+  bool response_begun_ = false;   // Any frame of the answer has come.
   bool response_seen_ = false;
   bool trailers_seen_ = false;
-  bool keeps_credit_ = false;    // DETACHED came.
+  bool keeps_credit_ = false;  // DETACHED came.
 };
 
 }  // namespace catzilla::worker

@@ -165,7 +165,8 @@ void Channel::Flush() {
       poll_.Watch(loop::kReadable | loop::kWritable);
       return;
     }
-    // What the worker wrote before it went may still be there, an END for instance: read that first.
+    // What the worker wrote before it went may still be there, an END for instance: read that
+    // first.
     Read();
     if (!closed()) Lose("the worker has gone", false);
     return;
@@ -269,7 +270,8 @@ void Channel::Close(GoawayCode code, std::string_view sentence) {
   Append(FrameType::kGoaway, 0, last_stream_, static_cast<uint32_t>(code), sentence);
   // Once, as far as it goes: nobody waits for a peer that is being cut off.
   (void)!::send(poll_.fd(), out_.data() + out_sent_, out_.size() - out_sent_, MSG_NOSIGNAL);
-  Lose(code == GoawayCode::kDraining ? "the sidecar is stopping" : "the worker broke the link's rules",
+  Lose(code == GoawayCode::kDraining ? "the sidecar is stopping"
+                                     : "the worker broke the link's rules",
        code == GoawayCode::kDraining);
 }
 

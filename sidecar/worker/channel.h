@@ -4,10 +4,13 @@
 //      \--lost, protocol error, drain timeout--------------------------------/
 //
 // Threads: the loop's.
-// Owns:    its descriptor, buffers, and the table of its streams (the Calls belong to the dispatcher).
-// Limits:  what is buffered to be written is at most the worker's windows, the heads of its credits, and
-//          small frames; what the worker may send is our windows, checked. The table has kStreamsMax places.
-// Fails:   a peer that breaks the contract gets GOAWAY with a sentence, and the lane is lost: each of its
+// Owns:    its descriptor, buffers, and the table of its streams (the Calls belong to the
+// dispatcher). Limits:  what is buffered to be written is at most the worker's windows, the heads
+// of its credits, and
+//          small frames; what the worker may send is our windows, checked. The table has
+//          kStreamsMax places.
+// Fails:   a peer that breaks the contract gets GOAWAY with a sentence, and the lane is lost: each
+// of its
 //          streams is sent again or failed by the dispatcher.
 //
 // Everything queued within a turn leaves in one write at its end.
@@ -105,8 +108,8 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
 
   Call* Find(uint32_t stream) const;
   uint32_t NextStream();
-  void Forget(Call& call);          // Out of the table; nothing else.
-  void ReturnHeld(Call& call);      // Its window bytes go back to the lane's.
+  void Forget(Call& call);      // Out of the table; nothing else.
+  void ReturnHeld(Call& call);  // Its window bytes go back to the lane's.
   void ReturnToLane(uint32_t bytes);
   void Append(FrameType type, uint8_t flags, uint32_t stream, uint32_t aux,
               std::string_view payload = {});
@@ -131,13 +134,13 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   std::vector<Call*> streams_;  // By stream id modulo its size, a power of two.
   size_t live_ = 0;
   uint32_t last_stream_ = 0;
-  uint64_t send_window_;        // Request bytes the lane still takes.
-  uint32_t receive_window_;     // Answer bytes the worker may still send.
-  uint32_t unreturned_ = 0;     // To be given back with WINDOW(0).
+  uint64_t send_window_;     // Request bytes the lane still takes.
+  uint32_t receive_window_;  // Answer bytes the worker may still send.
+  uint32_t unreturned_ = 0;  // To be given back with WINDOW(0).
   bool ping_open_ = false;
   int64_t ping_due_us_ = 0;
   int64_t drain_due_us_ = 0;
-  bool peer_left_ = false;      // GOAWAY came: we close when the last stream has ended.
+  bool peer_left_ = false;  // GOAWAY came: we close when the last stream has ended.
 };
 
 }  // namespace catzilla::worker

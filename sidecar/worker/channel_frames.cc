@@ -15,8 +15,8 @@ bool IsTokenChar(unsigned char c) {
   return c != 0 && std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
 }
 
-// What may never leave on the wire towards a client: names that are no tokens, CR or LF in a value. NUL
-// has been excluded by counting the pairs.
+// What may never leave on the wire towards a client: names that are no tokens, CR or LF in a value.
+// NUL has been excluded by counting the pairs.
 bool FieldsMayLeave(const FieldsView& fields) {
   if (fields.bytes().find_first_of("\r\n") != std::string_view::npos) return false;
   for (const Field field : fields) {
@@ -121,7 +121,8 @@ void Channel::OnResponse(const FrameView& frame, Call& call) {
   if (call.state_ == Call::State::kCancelled) return;
   dispatcher_.wheel_.Disarm(call);  // It was for the beginning of the answer.
   if (!sound || head.status < 200 || head.status > 599 || !FieldsMayLeave(head.fields)) {
-    return AnswerUnusable(call, "the app's answer has a status or a header field that cannot be sent");
+    return AnswerUnusable(call,
+                          "the app's answer has a status or a header field that cannot be sent");
   }
   head.complete = frame.header.end();
   call.observer_->OnResponse(head);

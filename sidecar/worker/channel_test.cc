@@ -353,7 +353,8 @@ TEST_F(ChannelTest, WorkerThatLeavesFinishesWhatItHasBegunAndTheRestGoesElsewher
   Rig::FakeWorker other = rig.Attach(other_hello);
   lane.Send(FrameType::kGoaway, first, "recycled", 0, 0);
   rig.Pump();
-  ASSERT_TRUE(other.lane->Take(FrameType::kRequest, &frame)) << "not begun: sent again, though a POST";
+  ASSERT_TRUE(other.lane->Take(FrameType::kRequest, &frame))
+      << "not begun: sent again, though a POST";
   EXPECT_EQ(frame.header.aux, 1u) << "and says that it is the second attempt";
   other.lane->Respond(frame.header.stream);
   lane.Respond(first);
@@ -380,7 +381,8 @@ TEST_F(ChannelTest, RefusedRequestGoesToAnotherWorkerOnce) {
   const bool again_here = lane.Take(FrameType::kRequest, &frame);
   ASSERT_TRUE(again_here || other.lane->Take(FrameType::kRequest, &frame));
   FakeConnection& second = again_here ? lane : *other.lane;
-  second.Send(FrameType::kEnd, frame.header.stream, {}, 0, static_cast<uint32_t>(EndCode::kRefused));
+  second.Send(FrameType::kEnd, frame.header.stream, {}, 0,
+              static_cast<uint32_t>(EndCode::kRefused));
   rig.Pump();
   EXPECT_EQ(notes.notes, (Lines{"failure worker_lost"}));
   EXPECT_EQ(rig.in_flight(), 0u);

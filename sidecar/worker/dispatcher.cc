@@ -10,9 +10,7 @@ namespace catzilla::worker {
 
 // Call: what the exchange may do with it...
 
-size_t Call::body_window() const {
-  return channel_ == nullptr ? 0 : channel_->BodyRoom(*this);
-}
+size_t Call::body_window() const { return channel_ == nullptr ? 0 : channel_->BodyRoom(*this); }
 
 void Call::SendBody(std::string_view bytes, bool last) {
   if (body_ended()) return;
@@ -219,15 +217,15 @@ void Dispatcher::OnCallDeadline(Call& call) {
   }
 }
 
-// A handler that nobody waits for any more keeps its credit; this is how long it may go on doing so. The time
-// counts from now: a stream of hours that its client leaves has all of it.
+// A handler that nobody waits for any more keeps its credit; this is how long it may go on doing
+// so. The time counts from now: a stream of hours that its client leaves has all of it.
 void Dispatcher::ArmHard(Call& call) {
   const int64_t grace_us = call.pool_->hard_timeout_us() - call.pool_->request_timeout_us();
   wheel_.Arm(call, loop_.now().monotonic_us + std::max<int64_t>(grace_us, loop::Wheel::kTickUs));
 }
 
-// While the body moves, the client or the app is at work on it, and other deadlines watch their pace; the
-// time for the answer begins again.
+// While the body moves, the client or the app is at work on it, and other deadlines watch their
+// pace; the time for the answer begins again.
 void Dispatcher::RenewDeadline(Call& call) {
   if (call.response_seen_) return;
   call.soft_due_us_ = loop_.now().monotonic_us + call.budget_us_;

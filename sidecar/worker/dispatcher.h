@@ -1,13 +1,16 @@
-// One loop's part of the worker link: the lanes that live on it, and the calls that were started on it.
+// One loop's part of the worker link: the lanes that live on it, and the calls that were started on
+// it.
 //
 // Threads: the loop's, but for the Post…() methods, which any thread may call until Close().
 // Owns:    its Channels and its Calls. Pools, wheel and registry are borrowed and outlive it.
-// Limits:  a call per waiting or running request (bounded by the pools); lanes_max connections; a mailbox
+// Limits:  a call per waiting or running request (bounded by the pools); lanes_max connections; a
+// mailbox
 //          of kMessagesMax.
 // Fails:   Start() returns null and says why; later failures come through the observer.
 //
-// A request goes straight to the lane of the least busy worker with a free credit; if there is none, or
-// somebody waits already, it queues in its pool. Frames of one turn leave each lane in one write.
+// A request goes straight to the lane of the least busy worker with a free credit; if there is
+// none, or somebody waits already, it queues in its pool. Frames of one turn leave each lane in one
+// write.
 #pragma once
 
 #include <cstdint>
@@ -47,16 +50,16 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
-  // Sends or queues the request. `spec` and what it points to may go when this returns; deadline_us 0
-  // is filled from the pool. Null: `failure` says why, and the observer hears nothing.
+  // Sends or queues the request. `spec` and what it points to may go when this returns; deadline_us
+  // 0 is filled from the pool. Null: `failure` says why, and the observer hears nothing.
   [[nodiscard]] Call* Start(const RequestSpec& spec, const std::shared_ptr<Pool>& pool,
                             CallObserver& observer, CallFailure* failure);
 
-  // Says GOAWAY on every lane and closes when its streams have ended, at the latest when the registry's
-  // drain timeout has passed.
+  // Says GOAWAY on every lane and closes when its streams have ended, at the latest when the
+  // registry's drain timeout has passed.
   void Drain();
-  // Closes everything now. Calls still open fail, and their observers hear of it before this returns.
-  // REQUIRES: not called from inside an observer.
+  // Closes everything now. Calls still open fail, and their observers hear of it before this
+  // returns. REQUIRES: not called from inside an observer.
   void Close();
 
   // Any thread. False: the mailbox is full or closed.

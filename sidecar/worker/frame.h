@@ -1,10 +1,12 @@
-// Frames of the worker link: types, codes, the 16-byte header, and cutting a byte stream into frames.
+// Frames of the worker link: types, codes, the 16-byte header, and cutting a byte stream into
+// frames.
 //
 // The contract is proto/catzilla/worker/v1/frames.md; section numbers here are that page's.
 //
 // Threads: none of its own. Owns: FrameReader owns its buffer; a FrameView borrows from it.
-// Limits:  FrameLimits; a frame that passes them is refused by its header, before its payload is read.
-// Fails:   with a FrameError, a static sentence and the code for GOAWAY. Nothing here allocates but the
+// Limits:  FrameLimits; a frame that passes them is refused by its header, before its payload is
+// read. Fails:   with a FrameError, a static sentence and the code for GOAWAY. Nothing here
+// allocates but the
 //          reader's buffer, which grows to the largest frame allowed and no further.
 #pragma once
 
@@ -132,7 +134,8 @@ void AppendFrame(const FrameHeader& header, std::string_view payload, std::strin
 // REQUIRES: 16 bytes at `bytes`.
 base::Result<FrameHeader, FrameError> DecodeHeader(const char* bytes, const FrameLimits& limits);
 
-// The rules on stream, aux and payload of a whole frame that need no state (section 2). Null: it is sound.
+// The rules on stream, aux and payload of a whole frame that need no state (section 2). Null: it is
+// sound.
 const char* CheckFrame(const FrameView& frame);
 
 // Little-endian numbers at any alignment.

@@ -14,7 +14,8 @@ namespace {
 
 // JSON, as far as generate.py writes it: texts are Latin-1, one character a byte.
 struct Json {
-  std::variant<std::monostate, uint64_t, std::string, std::vector<Json>, std::map<std::string, Json>>
+  std::variant<std::monostate, uint64_t, std::string, std::vector<Json>,
+               std::map<std::string, Json>>
       value;
 
   bool null() const { return value.index() == 0; }
@@ -119,22 +120,32 @@ std::string FromHex(const std::string& hex) {
 
 FrameType TypeNamed(const std::string& name) {
   static const std::map<std::string, FrameType> kTypes = {
-      {"HELLO", FrameType::kHello},         {"HELLO_ACK", FrameType::kHelloAck},
-      {"PING", FrameType::kPing},           {"PONG", FrameType::kPong},
-      {"GOAWAY", FrameType::kGoaway},       {"WINDOW", FrameType::kWindow},
-      {"CREDIT", FrameType::kCredit},       {"REQUEST", FrameType::kRequest},
-      {"REQUEST_DATA", FrameType::kRequestData}, {"RESPONSE", FrameType::kResponse},
-      {"RESPONSE_DATA", FrameType::kResponseData}, {"TRAILERS", FrameType::kTrailers},
-      {"INFORMATIONAL", FrameType::kInformational}, {"END", FrameType::kEnd},
-      {"CANCEL", FrameType::kCancel},       {"DETACHED", FrameType::kDetached},
-      {"STATS", FrameType::kStats},         {"LOG", FrameType::kLog},
+      {"HELLO", FrameType::kHello},
+      {"HELLO_ACK", FrameType::kHelloAck},
+      {"PING", FrameType::kPing},
+      {"PONG", FrameType::kPong},
+      {"GOAWAY", FrameType::kGoaway},
+      {"WINDOW", FrameType::kWindow},
+      {"CREDIT", FrameType::kCredit},
+      {"REQUEST", FrameType::kRequest},
+      {"REQUEST_DATA", FrameType::kRequestData},
+      {"RESPONSE", FrameType::kResponse},
+      {"RESPONSE_DATA", FrameType::kResponseData},
+      {"TRAILERS", FrameType::kTrailers},
+      {"INFORMATIONAL", FrameType::kInformational},
+      {"END", FrameType::kEnd},
+      {"CANCEL", FrameType::kCancel},
+      {"DETACHED", FrameType::kDetached},
+      {"STATS", FrameType::kStats},
+      {"LOG", FrameType::kLog},
       {"DUMP", FrameType::kDump}};
   return kTypes.at(name);
 }
 
 std::vector<Field> FieldsOf(const Json& fields) {
   std::vector<Field> out;
-  for (const Json& pair : fields.list()) out.push_back({pair.list()[0].text(), pair.list()[1].text()});
+  for (const Json& pair : fields.list())
+    out.push_back({pair.list()[0].text(), pair.list()[1].text()});
   return out;
 }
 
@@ -415,7 +426,8 @@ TEST(FrameReader, FramesSurviveAnySplit) {
     all += FromHex(c["hex"].text());
     ++count;
   }
-  for (size_t step : {size_t{1}, size_t{2}, size_t{15}, size_t{16}, size_t{17}, size_t{997}, all.size()}) {
+  for (size_t step :
+       {size_t{1}, size_t{2}, size_t{15}, size_t{16}, size_t{17}, size_t{997}, all.size()}) {
     FrameReader reader{FrameLimits{}};
     std::string seen;
     size_t frames = 0;

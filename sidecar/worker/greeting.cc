@@ -85,22 +85,21 @@ bool Greeting::Agree(const Hello& hello, Pool::Refusal* refusal) {
   }
   if (hello.head_bytes_max < options.head_bytes_max() ||
       hello.data_bytes_max < options.data_bytes_max) {
-    return refuse(GoawayCode::kLimits,
-                  "the worker takes heads of " + std::to_string(hello.head_bytes_max) +
-                      " and data of " + std::to_string(hello.data_bytes_max) +
-                      " bytes; the configured limits need " +
-                      std::to_string(options.head_bytes_max()) + " and " +
-                      std::to_string(options.data_bytes_max) +
-                      ": lower limits.header_bytes_max or raise the worker's");
+    return refuse(GoawayCode::kLimits, "the worker takes heads of " +
+                                           std::to_string(hello.head_bytes_max) + " and data of " +
+                                           std::to_string(hello.data_bytes_max) +
+                                           " bytes; the configured limits need " +
+                                           std::to_string(options.head_bytes_max()) + " and " +
+                                           std::to_string(options.data_bytes_max) +
+                                           ": lower limits.header_bytes_max or raise the worker's");
   }
   if (hello.purpose == Purpose::kControl) return true;
   if (hello.lane_kind != LaneKind::kEventLoop) {
     return refuse(GoawayCode::kProtocol, "this sidecar takes event-loop lanes only");
   }
   if (hello.loop_index != kAnyLoop && hello.loop_index >= options.loops) {
-    return refuse(GoawayCode::kProtocol,
-                  "there is no loop " + std::to_string(hello.loop_index) + ", HELLO_ACK said " +
-                      std::to_string(options.loops));
+    return refuse(GoawayCode::kProtocol, "there is no loop " + std::to_string(hello.loop_index) +
+                                             ", HELLO_ACK said " + std::to_string(options.loops));
   }
   if (hello.stream_window < 1024 || hello.connection_window < hello.stream_window) {
     return refuse(GoawayCode::kLimits, "the worker's windows are too small to be of use");
@@ -214,7 +213,8 @@ void Greeting::OnControlFrame(const FrameView& frame) {
       pool_->Drain(*worker_);
       return;
     default:
-      return Refuse({GoawayCode::kProtocol, "a frame that does not belong on a control connection"});
+      return Refuse(
+          {GoawayCode::kProtocol, "a frame that does not belong on a control connection"});
   }
 }
 

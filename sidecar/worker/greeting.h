@@ -1,11 +1,13 @@
-// One connection on worker.sock: until its HELLO has been judged, and for good if it is a control one.
+// One connection on worker.sock: until its HELLO has been judged, and for good if it is a control
+// one.
 //
 //   kHello --lane--> kGone (the descriptor lives on in a Channel)
 //      |  \--control--> kControl --GOAWAY--> kControl, draining --peer closes--> kGone
 //       \--refused, late--> kGone
 //
 // Threads: the loop's. Owns: the descriptor until it is handed over.
-// Limits:  one HELLO of kHelloPayloadMax; small frames after; output of kOutputMax, past it the worker does
+// Limits:  one HELLO of kHelloPayloadMax; small frames after; output of kOutputMax, past it the
+// worker does
 //          not read and is let go.
 #pragma once
 

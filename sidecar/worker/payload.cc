@@ -127,8 +127,7 @@ void EncodeHello(const Hello& hello, std::string* out) {
   writer.U32(hello.head_bytes_max).U32(hello.data_bytes_max).Zeros(4);
   writer.U64(hello.monotonic_us).U64(hello.wall_us).U64(hello.rss_bytes).Zeros(8);
   size_t at = kHelloBytes;
-  for (std::string_view text :
-       {hello.pool, hello.sdk, hello.python, hello.framework, hello.note}) {
+  for (std::string_view text : {hello.pool, hello.sdk, hello.python, hello.framework, hello.note}) {
     at += text.size();
     writer.U32(static_cast<uint32_t>(at));
   }

@@ -1,7 +1,9 @@
-// What frames carry: fields, HELLO, HELLO_ACK, RESPONSE, heads, STATS (sections 4.1, 4.2, 4.4 to 4.6).
+// What frames carry: fields, HELLO, HELLO_ACK, RESPONSE, heads, STATS (sections 4.1, 4.2, 4.4
+// to 4.6).
 //
 // Threads: none of its own. Owns: nothing; views borrow from the payload they were decoded from.
-// Fails:   Decode…() returns why as a static sentence, null for success; the view is then complete and
+// Fails:   Decode…() returns why as a static sentence, null for success; the view is then complete
+// and
 //          every offset has been checked. Encoders append to `out` and cannot fail.
 #pragma once
 
@@ -61,7 +63,7 @@ struct Hello {
   Purpose purpose = Purpose::kLane;
   LaneKind lane_kind = LaneKind::kEventLoop;
   uint16_t loop_index = 0;
-  std::string_view token;       // kTokenBytes
+  std::string_view token;  // kTokenBytes
   uint64_t epoch = 0;
   uint64_t generation = 0;
   std::string_view table_hash;  // kTableHashBytes
@@ -126,8 +128,8 @@ struct ResponseView {
   std::string_view tags;  // Each followed by NUL.
   std::string_view body;
 };
-// Offsets are broken: the peer's fault. `fields_sound` says whether count and pairs agree; if not it is the
-// app's fault and only this request fails.
+// Offsets are broken: the peer's fault. `fields_sound` says whether count and pairs agree; if not
+// it is the app's fault and only this request fails.
 const char* DecodeResponse(std::string_view payload, ResponseView* response, bool* fields_sound);
 void EncodeResponse(const ResponseView& response, std::string* out);
 

@@ -23,30 +23,6 @@ bool IsSameProcess(const Worker& worker, const Hello& hello) {
 
 }  // namespace
 
-std::string_view FailureName(FailureKind kind) {
-  switch (kind) {
-    case FailureKind::kQueueFull: return "queue_full";
-    case FailureKind::kQueueTimeout: return "queue_timeout";
-    case FailureKind::kNoWorkers: return "no_workers";
-    case FailureKind::kTimeout: return "timeout";
-    case FailureKind::kWorkerLost: return "worker_lost";
-    case FailureKind::kAppFailed: return "app_failed";
-    case FailureKind::kBadAnswer: return "bad_answer";
-    case FailureKind::kTooLarge: return "too_large";
-  }
-  return "?";
-}
-
-std::string_view WorkerStateName(WorkerStatus::State state) {
-  switch (state) {
-    case WorkerStatus::State::kStarting: return "starting";
-    case WorkerStatus::State::kReady: return "ready";
-    case WorkerStatus::State::kDraining: return "draining";
-    case WorkerStatus::State::kRecycling: return "recycling";
-  }
-  return "?";
-}
-
 Pool::Pool(std::string name, uint64_t epoch, int loops, PoolLinks& links)
     : name_(std::move(name)), epoch_(epoch), loops_(loops), links_(links) {
   CATZILLA_CHECK(loops >= 1 && loops <= kLoopsMax, "a pool needs one to eight loops");
@@ -136,7 +112,8 @@ uint32_t Pool::ReadyCount(const Generation& generation) const {
   return ready;
 }
 
-// All routes go over with one store; loops see either the old generation's workers or the new one's.
+// All routes go over with one store; loops see either the old generation's workers or the new
+// one's.
 void Pool::MaybeSwitch(Generation& generation, std::vector<WorkerEvent>* events,
                        std::vector<Goaway>* goaways) {
   const uint32_t ready = ReadyCount(generation);
@@ -172,9 +149,10 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   };
   Generation* generation = hello.epoch == epoch_ ? Find(hello.generation) : nullptr;
   if (generation == nullptr) {
-    return refuse(GoawayCode::kGeneration,
-                  "pool " + name_ + " has no generation " + std::to_string(hello.generation) +
-                      " (the sidecar has restarted, or newer code has replaced it): register again");
+    return refuse(
+        GoawayCode::kGeneration,
+        "pool " + name_ + " has no generation " + std::to_string(hello.generation) +
+            " (the sidecar has restarted, or newer code has replaced it): register again");
   }
   if (!EqualInConstantTime(hello.token, generation->token)) {
     return refuse(GoawayCode::kToken, "the attach token is not the one of this generation");
@@ -288,8 +266,8 @@ void Pool::ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) {
   for (uint8_t lanes : worker.lanes_) {
     if (lanes > 0) return;
   }
-  events->push_back(Event(
-      worker.said_goodbye_ ? WorkerEvent::Kind::kLeft : WorkerEvent::Kind::kLost, worker));
+  events->push_back(
+      Event(worker.said_goodbye_ ? WorkerEvent::Kind::kLeft : WorkerEvent::Kind::kLost, worker));
   Generation* generation = Find(worker.generation.number);
   if (generation == nullptr) return;
   std::erase_if(generation->workers, [&](const auto& other) { return other.get() == &worker; });
@@ -340,8 +318,8 @@ bool Pool::TryAcquire(Worker& worker) {
   return false;
 }
 
-// The order matters: the credit is free before the queue is looked at, and Enqueue() queues before it
-// looks for a credit, so that one of the two always sees the other.
+// The order matters: the credit is free before the queue is looked at, and Enqueue() queues before
+// it looks for a credit, so that one of the two always sees the other.
 void Pool::Release(Worker& worker) {
   const uint32_t before = worker.in_flight.fetch_sub(1, std::memory_order_seq_cst);
   CATZILLA_CHECK(before > 0, "a credit was returned twice");
@@ -435,56 +413,6 @@ void Pool::CountQueueWait(int loop, int64_t wait_us) {
   }
   Bump(numbers_[loop].queue_wait[bucket]);
   Bump(numbers_[loop].queue_wait_us, static_cast<uint64_t>(std::max<int64_t>(0, wait_us)));
-}
-
-PoolStatus Pool::Status() const {
-  PoolStatus status;
-  status.name = name_;
-  status.queued = waiting_.load();
-  status.queue_max = Get(queue_max_);
-  for (const Numbers& numbers : numbers_) {
-    status.requests += Get(numbers.requests);
-    status.retries += Get(numbers.retries);
-    status.queue_wait_us += Get(numbers.queue_wait_us);
-    for (int i = 0; i < kFailureKinds; ++i) status.failures[i] += Get(numbers.failures[i]);
-    for (size_t i = 0; i < status.queue_wait.size(); ++i) {
-      status.queue_wait[i] += Get(numbers.queue_wait[i]);
-    }
-  }
-  base::MutexLock lock(mutex_);
-  status.active = {epoch_, active_.load()};
-  status.newest = {epoch_, newest_};
-  for (const auto& generation : generations_) {
-    status.leased |= generation->leased && generation->phase != Phase::kRetiring;
-    for (const auto& worker : generation->workers) {
-      WorkerStatus& row = status.workers.emplace_back();
-      row.state = worker->recycling.load()   ? WorkerStatus::State::kRecycling
-                  : worker->draining.load() || generation->phase == Phase::kRetiring
-                      ? WorkerStatus::State::kDraining
-                  : worker->ready.load() ? WorkerStatus::State::kReady
-                                         : WorkerStatus::State::kStarting;
-      row.generation = worker->generation;
-      row.id = worker->id;
-      row.pid = worker->pid;
-      row.index = worker->index;
-      row.start_time_us = worker->start_time_us;
-      for (uint8_t lanes : worker->lanes_) row.lanes += lanes;
-      row.in_flight = worker->in_flight.load();
-      row.credits = worker->ceiling.load();
-      row.requests = worker->requests.load();
-      row.rss_bytes = worker->rss_bytes.load();
-      row.pings_missed = worker->pings_missed.load();
-      row.handler_us = worker->handler_us.load();
-      row.loop_lag_us = worker->loop_lag_us.load();
-      row.sdk = worker->sdk;
-      row.python = worker->python;
-      row.framework = worker->framework;
-      row.note = worker->note;
-      status.in_flight += row.in_flight;
-    }
-  }
-  status.orphaned = ever_leased_ && !status.leased;
-  return status;
 }
 
 }  // namespace catzilla::worker

@@ -1,12 +1,14 @@
-// What the loops share of one pool of workers: its processes, its generations, the admission count and
-// the one queue of requests that wait.
+// What the loops share of one pool of workers: its processes, its generations, the admission count
+// and the one queue of requests that wait.
 //
-// Threads: any, unless a line says otherwise. TryAcquire/Release and the numbers are atomics; the queue,
+// Threads: any, unless a line says otherwise. TryAcquire/Release and the numbers are atomics; the
+// queue,
 //          the generations and the list of workers are under one mutex that is never held while
 //          anything is called back.
 // Owns:    Workers by reference; Calls in the queue belong to their dispatchers.
 // Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLoopsMax.
-// Order:   the oldest waiter of all loops gets the next free credit; a request never overtakes the queue.
+// Order:   the oldest waiter of all loops gets the next free credit; a request never overtakes the
+// queue.
 #pragma once
 
 #include <array>
@@ -83,7 +85,8 @@ struct WorkerEvent {
     kRefused,      // A HELLO was not accepted; `detail` is the sentence it was sent.
     kSwitched,     // All routes are now answered by `generation`.
     kRetired,      // The last worker of an older generation has gone.
-    kHardTimeout,  // A request has passed its hard deadline: recycle the process. `detail` names it.
+    kHardTimeout,  // A request has passed its hard deadline: recycle the process. `detail` names
+                   // it.
     kLog,          // A line of the worker; `level` as in LOG.
   };
   Kind kind = Kind::kAttached;
@@ -143,20 +146,20 @@ struct WorkerStatus {
 std::string_view WorkerStateName(WorkerStatus::State state);
 
 // Upper bounds of the queue-wait histogram, seconds; one more bucket is everything above.
-inline constexpr std::array<double, 12> kQueueWaitBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                                            0.05,   0.1,   0.25,   0.5,   1.0,  5.0};
+inline constexpr std::array<double, 12> kQueueWaitBounds = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0};
 struct PoolStatus {
   std::string name;
-  GenerationId active;   // number 0: none yet.
+  GenerationId active;  // number 0: none yet.
   GenerationId newest;
-  bool leased = false;   // A registration stream holds it.
-  bool orphaned = false; // There was one.
+  bool leased = false;    // A registration stream holds it.
+  bool orphaned = false;  // There was one.
   uint32_t queued = 0;
   uint32_t queue_max = 0;
   uint32_t in_flight = 0;
   uint64_t requests = 0;
   uint64_t retries = 0;
-  std::array<uint64_t, kFailureKinds> failures{};  // By FailureKind.
+  std::array<uint64_t, kFailureKinds> failures{};                  // By FailureKind.
   std::array<uint64_t, kQueueWaitBounds.size() + 1> queue_wait{};  // Not cumulative.
   uint64_t queue_wait_us = 0;
   std::vector<WorkerStatus> workers;

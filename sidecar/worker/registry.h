@@ -1,6 +1,8 @@
-// All pools by name; generations and tokens for the control plane; the way from pools to connections.
+// All pools by name; generations and tokens for the control plane; the way from pools to
+// connections.
 //
-// Threads: any. Dispatchers and the acceptor are made known before the loops run and stay until they
+// Threads: any. Dispatchers and the acceptor are made known before the loops run and stay until
+// they
 //          have stopped.
 // Owns:    the pools; they live as long as somebody holds them. A removed pool drains first.
 // Limits:  kPoolsMax pools.
@@ -25,7 +27,7 @@ namespace catzilla::worker {
 class Dispatcher;
 
 struct RegistryOptions {
-  uint64_t epoch = 1;       // Of this start of the sidecar: its wall clock in µs, for instance.
+  uint64_t epoch = 1;  // Of this start of the sidecar: its wall clock in µs, for instance.
   int loops = 1;
   std::string socket_path;  // What BeginGeneration() tells the SDK.
   std::string version = "0.1.0";
@@ -74,15 +76,15 @@ class Registry final : private PoolLinks {
 
   struct Ticket {
     GenerationId generation;
-    std::string token;        // kTokenBytes random bytes.
+    std::string token;  // kTokenBytes random bytes.
     std::string socket_path;
   };
   // New code: a new generation, which takes all routes when `min_ready` of its workers are ready (0
   // counts as 1). The pool must have been configured. `table_hash` has kTableHashBytes.
   base::Result<Ticket, std::string> BeginGeneration(std::string_view pool, std::string table_hash,
                                                     uint32_t min_ready);
-  // The registration stream of the generation has ended, or a new one of the same instance goes on with it.
-  // False: there is no such generation any more.
+  // The registration stream of the generation has ended, or a new one of the same instance goes on
+  // with it. False: there is no such generation any more.
   bool Orphan(std::string_view pool, const GenerationId& generation);
   bool Resume(std::string_view pool, const GenerationId& generation);
   // Tells one worker to finish and restart (`worker restart`).

@@ -1,8 +1,10 @@
 // REQUEST: one flat buffer from which a worker rebuilds the whole request (section 4.3).
 //
 // Threads: none of its own. Owns: nothing; spec and view borrow.
-// Limits:  the caller keeps head_bytes_max and data_bytes_max (RequestBytes()). Slots that do not fit 16-bit
-//          offsets are all left out and the frame says SLOTS_OVERFLOW: the worker takes the slow lane.
+// Limits:  the caller keeps head_bytes_max and data_bytes_max (RequestBytes()). Slots that do not
+// fit 16-bit
+//          offsets are all left out and the frame says SLOTS_OVERFLOW: the worker takes the slow
+//          lane.
 // Fails:   DecodeRequest() returns why, null for success.
 #pragma once
 
@@ -75,10 +77,10 @@ struct RequestSpec {
   std::string_view request_id;
   std::string_view traceparent;
   std::string_view tracestate;
-  std::span<const Field> fields;   // Names in lower case.
+  std::span<const Field> fields;  // Names in lower case.
   std::span<const SlotValue> slots;
-  std::string_view body;           // kInline
-  bool idempotent = false;         // The route says so; not part of the frame.
+  std::string_view body;    // kInline
+  bool idempotent = false;  // The route says so; not part of the frame.
 };
 
 // Payload bytes without the inline body, for the limit.

@@ -1,5 +1,5 @@
-// The pieces the link's tests share: a sidecar's side on real loops, a worker that follows a script, and an
-// observer that writes down what it hears.
+// The pieces the link's tests share: a sidecar's side on real loops, a worker that follows a
+// script, and an observer that writes down what it hears.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -117,7 +117,8 @@ class FakeConnection {
       ASSERT_NE(step, FrameReader::Step::kError) << reader_.error().message;
     }
   }
-  // The next frame of this type; those in front of it are dropped. Type kPing with length 99: none came.
+  // The next frame of this type; those in front of it are dropped. Type kPing with length 99: none
+  // came.
   bool Take(FrameType type, Frame* frame) {
     Receive();
     while (!frames_.empty()) {

@@ -1,4 +1,5 @@
-// Two loops on two threads share one pool; workers answer on threads of their own. Run under TSan too.
+// Two loops on two threads share one pool; workers answer on threads of their own. Run under TSan
+// too.
 #include <poll.h>
 
 #include <atomic>

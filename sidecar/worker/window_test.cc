@@ -1,4 +1,5 @@
-// Windows in both directions: bodies keep to the worker's, answers to ours, and no byte of either gets lost.
+// Windows in both directions: bodies keep to the worker's, answers to ours, and no byte of either
+// gets lost.
 #include "sidecar/worker/rig_test.h"
 
 namespace catzilla::worker {
@@ -81,9 +82,8 @@ TEST_F(WindowTest, LanesWindowHoldsBodiesBackAndWakesAllOfThem) {
 
 TEST_F(WindowTest, FirstWindowOfAnExpectingRequestOpensItsBody) {
   Call* call = nullptr;
-  const uint32_t stream = rig.StartOn(lane, notes, &call, [](RequestSpec& spec) {
-    Streaming(spec).flags = kExpectContinue;
-  });
+  const uint32_t stream = rig.StartOn(
+      lane, notes, &call, [](RequestSpec& spec) { Streaming(spec).flags = kExpectContinue; });
   EXPECT_EQ(call->body_window(), 0u);
   lane.Send(FrameType::kWindow, stream, {}, 0, 4096);
   rig.Pump();

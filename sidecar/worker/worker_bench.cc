@@ -1,4 +1,5 @@
-// What one request costs on the link: the codec alone, and a round trip through real sockets and loops.
+// What one request costs on the link: the codec alone, and a round trip through real sockets and
+// loops.
 #include <benchmark/benchmark.h>
 #include <sys/socket.h>
 
@@ -87,8 +88,8 @@ struct Client final : public CallObserver {
   int64_t* answered = nullptr;
 };
 
-// The worker answers in the same thread, so this is the CPU of the sidecar's side, the system calls of
-// both sides, and a worker that does nothing.
+// The worker answers in the same thread, so this is the CPU of the sidecar's side, the system calls
+// of both sides, and a worker that does nothing.
 void BM_RoundTrip(benchmark::State& state) {
   loop::Loop loop;
   loop::Wheel wheel(loop);

@@ -1,4 +1,5 @@
-// Any bytes into the reader and the decoders: no crash, no read outside, and what decodes encodes again.
+// Any bytes into the reader and the decoders: no crash, no read outside, and what decodes encodes
+// again.
 #include <algorithm>
 #include <cstring>
 

@@ -1,5 +1,6 @@
-// The whole link under a script made of the input: clients start, feed, read and leave, workers attach, answer
-// by the rules or not, and die. Whatever happens, every credit comes back and nothing is touched after its end.
+// The whole link under a script made of the input: clients start, feed, read and leave, workers
+// attach, answer by the rules or not, and die. Whatever happens, every credit comes back and
+// nothing is touched after its end.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,8 +67,11 @@ struct Client final : public CallObserver {
 };
 
 struct World {
-  World() : wheel(loop), registry(Options()), dispatcher(loop, wheel, registry),
-            acceptor(loop, registry, {"/nonexistent", 0600, {}}) {
+  World()
+      : wheel(loop),
+        registry(Options()),
+        dispatcher(loop, wheel, registry),
+        acceptor(loop, registry, {"/nonexistent", 0600, {}}) {
     config::Pool config;
     config.name = "app";
     config.credits_per_worker = 3;
@@ -170,9 +174,9 @@ void StartCall(World& world, Client& client, uint8_t kind) {
 // A frame by the rules more often than chance would make one.
 void WorkerFrame(World& world, Input& input) {
   static constexpr FrameType kTypes[] = {
-      FrameType::kResponse, FrameType::kResponseData, FrameType::kEnd,    FrameType::kWindow,
-      FrameType::kCredit,   FrameType::kDetached,     FrameType::kGoaway, FrameType::kTrailers,
-      FrameType::kPing,     FrameType::kInformational, FrameType::kStats, FrameType::kPong};
+      FrameType::kResponse, FrameType::kResponseData,  FrameType::kEnd,    FrameType::kWindow,
+      FrameType::kCredit,   FrameType::kDetached,      FrameType::kGoaway, FrameType::kTrailers,
+      FrameType::kPing,     FrameType::kInformational, FrameType::kStats,  FrameType::kPong};
   const int fd = world.fds[input.Byte() & 3];
   const uint8_t choice = input.Byte();
   FrameHeader header;

@@ -99,7 +99,9 @@ class Sidecar:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the sidecar ended with {self.process.returncode}: {self.log()}")
+                raise RuntimeError(
+                    f"the sidecar ended with {self.process.returncode}: {self.log()}"
+                )
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection(("127.0.0.1", self.port), 1),

@@ -56,7 +56,9 @@ def defaults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
         yield running
 
 
-@pytest.mark.parametrize(("answer", "name", "data"), malformed(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("answer", "name", "data"), malformed(), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_malformed_requests_get_their_answer_and_the_connection_ends(
     defaults: Sidecar, answer: str, name: str, data: bytes
 ) -> None:
@@ -184,7 +186,9 @@ def test_nothing_leaks(sidecar: Sidecar) -> None:
         for cut in range(0, 60, 3):
             for _ in range(10):
                 with RawConnection(sidecar.port) as raw:
-                    raw.send(b"GET /large.bin HTTP/1.1\r\nHost: t\r\nX-Padding: aaaaaaaa\r\n\r\n"[:cut])
+                    raw.send(
+                        b"GET /large.bin HTTP/1.1\r\nHost: t\r\nX-Padding: aaaaaaaa\r\n\r\n"[:cut]
+                    )
 
     storm()
     time.sleep(0.5)

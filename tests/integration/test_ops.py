@@ -62,7 +62,9 @@ def samples(sidecar: Sidecar) -> dict[str, float]:
 
 
 def told_families() -> dict[str, str]:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE
+    )
     return dict(rows)
 
 
@@ -167,7 +169,9 @@ def test_counts_what_was_answered(fresh: Sidecar) -> None:
     assert during["catzilla_http_sent_bytes_total"] > 9 * 100
     # The probe of the fixture and this client: gauges come back, they do not drift.
     deadline = time.monotonic() + 5
-    while (after := samples(fresh))['catzilla_http_connections{state="idle"}'] and time.monotonic() < deadline:
+    while (after := samples(fresh))[
+        'catzilla_http_connections{state="idle"}'
+    ] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert after['catzilla_http_connections{state="idle"}'] == 0
     assert after['catzilla_http_connections_closed_total{reason="client"}'] == 2
@@ -201,8 +205,13 @@ def test_promtool_has_nothing_to_say(fresh: Sidecar) -> None:
 
 
 def test_openmetrics_when_it_is_preferred(fresh: Sidecar) -> None:
-    answer = ask(fresh, "/metrics", "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
-    assert answer.header("content-type") == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    answer = ask(
+        fresh, "/metrics", "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+    )
+    assert (
+        answer.header("content-type")
+        == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    )
     text = answer.body.decode()
     assert text.endswith("\n# EOF\n")
     assert "# TYPE catzilla_http_requests counter\n" in text
@@ -224,7 +233,10 @@ def test_random_requests_make_no_series(fresh: Sidecar) -> None:
     for _ in range(100):
         with RawConnection(fresh.port) as client:
             for _ in range(5):
-                lines = [f"GET /{word()}/{word()}?{word()} HTTP/1.1\r\nHost: {word()}\r\n\r\n" for _ in range(20)]
+                lines = [
+                    f"GET /{word()}/{word()}?{word()} HTTP/1.1\r\nHost: {word()}\r\n\r\n"
+                    for _ in range(20)
+                ]
                 client.send("".join(lines).encode())
                 sent += len(lines)
                 for _ in lines:
@@ -245,9 +257,15 @@ def test_a_scrape_does_not_wait_for_slow_clients(fresh: Sidecar) -> None:
     with RawConnection(fresh.port) as client:
         client.send(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         started = time.monotonic()
-        with urllib.request.urlopen(f"http://127.0.0.1:{fresh.ops_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{fresh.ops_port}/metrics", timeout=5
+        ) as answer:
             assert answer.status == 200
         assert time.monotonic() - started < 5
         now = samples(fresh)
-        open_now = [value for series, value in now.items() if series.startswith("catzilla_http_connections{")]
+        open_now = [
+            value
+            for series, value in now.items()
+            if series.startswith("catzilla_http_connections{")
+        ]
         assert sum(open_now) == 1

@@ -15,7 +15,12 @@ def test_a_file_has_length_type_validators_and_date(connection: RawConnection) -
     assert (answer.status, answer.body) == (200, b"0123456789")
     assert answer.header("content-type") == "text/plain; charset=utf-8"
     assert answer.header("accept-ranges") == "bytes"
-    assert answer.header("etag", ) is not None
+    assert (
+        answer.header(
+            "etag",
+        )
+        is not None
+    )
     date = answer.header("date")
     assert date is not None
     assert email.utils.parsedate_to_datetime(date)
@@ -56,7 +61,9 @@ def test_paths(connection: RawConnection, path: str, status: int, body: bytes | 
     assert b"outside" not in answer.body
 
 
-def test_a_directory_without_its_slash_is_redirected_on_this_host(connection: RawConnection) -> None:
+def test_a_directory_without_its_slash_is_redirected_on_this_host(
+    connection: RawConnection,
+) -> None:
     assert connection.get("/sub").header("location") == "/sub/"
     answer = connection.get("//evil.example/..%2f")
     assert answer.status in (400, 404)
@@ -86,7 +93,7 @@ def test_conditions(connection: RawConnection) -> None:
         ([f'If-None-Match: "x", W/{etag}'], 304),
         ([f"If-Modified-Since: {modified}"], 304),
         (["If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT"], 200),
-        ([f'If-None-Match: "other"', f"If-Modified-Since: {modified}"], 200),
+        (['If-None-Match: "other"', f"If-Modified-Since: {modified}"], 200),
         ([f"If-Match: {etag}"], 200),
         (['If-Match: "other"'], 412),
         (["If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT"], 412),
@@ -114,7 +121,11 @@ def test_conditions(connection: RawConnection) -> None:
     ],
 )
 def test_ranges(
-    connection: RawConnection, value: str, status: int, content_range: str | None, body: bytes | None
+    connection: RawConnection,
+    value: str,
+    status: int,
+    content_range: str | None,
+    body: bytes | None,
 ) -> None:
     answer = connection.get("/a.txt", f"Range: {value}")
     assert answer.status == status

@@ -25,10 +25,20 @@ TYPES = {
 METHODS = ["", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
 
-def u8(*v): return struct.pack(f"<{len(v)}B", *v)  # noqa: E704
-def u16(*v): return struct.pack(f"<{len(v)}H", *v)  # noqa: E704
-def u32(*v): return struct.pack(f"<{len(v)}I", *v)  # noqa: E704
-def u64(*v): return struct.pack(f"<{len(v)}Q", *v)  # noqa: E704
+def u8(*v):
+    return struct.pack(f"<{len(v)}B", *v)
+
+
+def u16(*v):
+    return struct.pack(f"<{len(v)}H", *v)
+
+
+def u32(*v):
+    return struct.pack(f"<{len(v)}I", *v)
+
+
+def u64(*v):
+    return struct.pack(f"<{len(v)}Q", *v)
 
 
 def frame(kind, payload=b"", flags=0, stream=0, aux=0, length=None, reserved=0):
@@ -204,7 +214,9 @@ STATS_FIELDS = {
 
 def valid():
     def case(name, kind, fields, flags=0, stream=0, aux=0):
-        payload = ENCODERS[kind](fields) if kind in ENCODERS else fields["payload"].encode("latin-1")
+        payload = (
+            ENCODERS[kind](fields) if kind in ENCODERS else fields["payload"].encode("latin-1")
+        )
         return {"name": name, "type": kind, "flags": flags, "stream": stream, "aux": aux,
                 "fields": fields, "hex": frame(kind, payload, flags, stream, aux).hex()}  # fmt: skip
 
@@ -335,7 +347,9 @@ def invalid():
     yield case("informational with bytes behind its fields", "INFORMATIONAL",
                frame("INFORMATIONAL", head({"status": 103, "fields": []}) + b"x", stream=1), "payload")  # fmt: skip
     yield case("stats of another size", "STATS", frame("STATS", bytes(63)), "payload")
-    yield case("cancel with half a lane id", "CANCEL", frame("CANCEL", b"xx", stream=1, aux=1), "payload")
+    yield case(
+        "cancel with half a lane id", "CANCEL", frame("CANCEL", b"xx", stream=1, aux=1), "payload"
+    )
 
 
 def main():
@@ -349,7 +363,9 @@ def main():
         else:
             path.write_text(content)
     if wrong:
-        sys.exit(f"{', '.join(wrong)} differ from what generate.py writes; run it and look at the difference")
+        sys.exit(
+            f"{', '.join(wrong)} differ from what generate.py writes; run it and look at the difference"
+        )
 
 
 if __name__ == "__main__":
