@@ -92,23 +92,31 @@ class Sidecar:
         ]
 
     def start(self) -> Sidecar:
+        """Returns when both ports are open; a sidecar that ends before that is an error."""
+        # Memory that AddressSanitizer keeps aside would look like a leak to tests that measure.
+        sanitizer = f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=4"
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
             self.process = subprocess.Popen(
-                self.command(), stdout=out, stderr=err, env={**os.environ, **self.environment}
+                self.command(),
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "ASAN_OPTIONS": sanitizer, **self.environment},
             )
         deadline = time.monotonic() + READY_SECONDS
+        for port in (self.port, self.ops_port):
+            self._wait_for(port, deadline)
+        return self
+
+    def _wait_for(self, port: int, deadline: float) -> None:
+        assert self.process is not None
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(
-                    f"the sidecar ended with {self.process.returncode}: {self.log()}"
-                )
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 1),
-            ):
-                return self
+                ended = self.process.returncode
+                raise RuntimeError(f"the sidecar ended with {ended}: {self.log()}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
             time.sleep(0.02)
-        raise RuntimeError(f"the sidecar does not listen after {READY_SECONDS} s: {self.log()}")
+        raise RuntimeError(f"nothing listens on {port} after {READY_SECONDS} s: {self.log()}")
 
     def stop(self, seconds: float = 30.0) -> int:
         """SIGTERM, and the exit code; SIGKILL and a failure when it does not end."""
