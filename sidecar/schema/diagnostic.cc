@@ -109,7 +109,7 @@ std::string DiagnosticsReference() {
   std::string out =
       "# Diagnostics\n\nEvery finding about a configuration has one of these codes, in the API, on "
       "the command\n"
-      "line and in the log. Printed by `catzilla-sidecar --print-diagnostics-reference`; do not "
+      "line and in the log. Printed by `catzilla-sidecar --print-diagnostics`; do not "
       "edit.\n\n"
       "| code | meaning |\n|---|---|\n";
   for (const Entry& entry : kEntries) {
