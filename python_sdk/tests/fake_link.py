@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
         self.ids = itertools.count(1)
         self.stats: frames.Stats | None = None
         self.pongs = 0
+        self.lines: list[tuple[int, str]] = []
         self.goaway: tuple[int, str] | None = None
         self.closed = asyncio.Event()
         self.writes = 0
@@ -146,7 +147,7 @@ class Connection(asyncio.Protocol):
             elif kind == frames.GOAWAY:
                 self.goaway = (aux, payload.decode())
             elif kind == frames.LOG:
-                pass
+                self.lines.append((aux, payload.decode()))
             elif kind == frames.WINDOW:
                 exchange = self.exchanges.get(stream)
                 if exchange is not None:

@@ -296,6 +296,9 @@ def test_an_app_that_raises_fails_its_request_only(tmp_path: Path, begun: bool, 
             assert caught.value.code == f.END_FAILED
             assert (await pair.link.request(target="/fine")).body == b"hello"
             assert pair.worker.exceptions == 1
+            control = pair.link.controls[0]
+            await wait_for(lambda: control.lines)
+            assert control.lines == [(3, "GET /: ValueError: broken")]
 
     with caplog.at_level(logging.ERROR, "catzilla.error"):
         run(script())

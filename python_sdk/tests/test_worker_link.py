@@ -135,6 +135,16 @@ def test_no_sidecar_is_told_with_the_path(tmp_path: Path) -> None:
     run(script())
 
 
+class Silent:
+    """Events of a control connection that nobody acts on."""
+
+    def control_goaway(self, code: int, sentence: str) -> None: ...
+    def control_cancel(self, lane_id: int, stream_id: int) -> None: ...
+    def control_lost(self, reason: str) -> None: ...
+    def control_tick(self) -> f.Stats:
+        return f.Stats(*[0] * 9)
+
+
 def test_ping_is_answered_while_the_loop_is_busy(tmp_path: Path) -> None:
     import time
 
@@ -178,9 +188,7 @@ def test_ping_is_answered_while_the_loop_is_busy(tmp_path: Path) -> None:
         async with serving(tmp_path, app) as pair:
             thread = threading.Thread(target=sidecar)
             thread.start()
-            control = ControlConnection(
-                path, lambda: pair.worker._hello(pair.ticket, f.PURPOSE_CONTROL, 0), pair.worker
-            )
+            control = ControlConnection(path, lambda: pair.worker._hello(pair.ticket, f.PURPOSE_CONTROL, 0), Silent())
             control.connect()
             control.start()
             await pair.link.request()

@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _routes(options: argparse.Namespace) -> int:
     from catzilla._load import load_app
-    from catzilla._routing import compile_table
+    from catzilla._routing import GENUINE, compile_table
 
     table = compile_table(load_app(options.app, os.path.abspath(options.app_dir)))
     if options.output == "json":
@@ -114,7 +114,7 @@ def _routes(options: argparse.Namespace) -> int:
                 entry.lane,
                 f"{entry.cache_ttl}{tags}" if entry.cache_ttl else "-",
                 entry.endpoint,
-                "; ".join(entry.lane_reasons),
+                "; ".join(reason for reason in entry.lane_reasons if reason != GENUINE),
             )
         )
     for mount in table.mounts:
@@ -123,7 +123,8 @@ def _routes(options: argparse.Namespace) -> int:
         rows.append(("-", "static", "GET,HEAD", path, where, "-", mount.resource["root"], mount.reason))
     _print_table(rows)
     why = f" ({table.unmatched_reason})" if table.unmatched_reason else ""
-    print(f"\nother paths: {'404 by the sidecar' if table.unmatched == 'sidecar' else f'to the app{why}'}")
+    print(f"\nlane slow: {GENUINE}")
+    print(f"other paths: {'404 by the sidecar' if table.unmatched == 'sidecar' else f'to the app{why}'}")
     print(f"table: {table.hash.hex()}")
     return 0
 

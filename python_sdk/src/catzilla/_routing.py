@@ -40,7 +40,7 @@ _CONVERTORS: Final = {
     convertors.UUIDConvertor: "uuid",
 }
 _BUFFER_LIMIT: Final = 64 * 1024
-_GENUINE: Final = "every route runs the genuine ASGI app in this version"
+GENUINE: Final = "every route runs the genuine ASGI app in this version"
 
 
 @dataclass(slots=True)
@@ -120,7 +120,7 @@ def compile_table(app: Any) -> Table:
     for frontend in _frontends(app, len(contexts)):
         table.routes.append(frontend)
     for entry in table.routes:
-        entry.lane_reasons.append(_GENUINE)
+        entry.lane_reasons.append(GENUINE)
     _refuse_hidden_policies(table)
     _move_mounts(app, contexts, table)
     table.unmatched, table.unmatched_reason = _unmatched(app, table)
@@ -382,4 +382,4 @@ def _name(thing: Any) -> str:
 _OWN_MATCHERS: Final = frozenset({Route.matches, WebSocketRoute.matches, Mount.matches, APIRoute.matches,
                                   fastapi_routing.APIWebSocketRoute.matches})  # fmt: skip
 
-__all__ = ["BaseRoute", "Input", "MountEntry", "RouteEntry", "Table", "compile_table"]
+__all__ = ["GENUINE", "BaseRoute", "Input", "MountEntry", "RouteEntry", "Table", "compile_table"]

@@ -18,6 +18,7 @@ from catzilla._worker import _frames as frames
 
 _TICK: Final = 1.0
 _HELLO_TIMEOUT: Final = 10.0
+_LINES_MAX: Final = 20
 
 
 class ControlEvents(Protocol):
@@ -42,6 +43,7 @@ class ControlConnection:
         self._lock = threading.Lock()  # Guards sending, and _closed.
         self._closed = False
         self._next_tick = 0.0
+        self._lines: list[bytes] = []
         self._thread: threading.Thread | None = None
 
     def connect(self) -> frames.HelloAck:
@@ -73,8 +75,10 @@ class ControlConnection:
         self._thread.start()
 
     def log(self, level: int, text: str) -> None:
-        data = text.encode()[: frames.CONTROL_BYTES_MAX]
-        self._send(frames.encode_frame(frames.LOG, payload=data, aux=level))
+        """A line for the sidecar's log, with the next tick. Never blocks: beyond _LINES_MAX per tick it is dropped."""
+        if len(self._lines) < _LINES_MAX:
+            data = text.encode()[: frames.CONTROL_BYTES_MAX]
+            self._lines.append(frames.encode_frame(frames.LOG, payload=data, aux=level))
 
     def goaway(self, code: int, sentence: str = "") -> None:
         text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
@@ -124,6 +128,8 @@ class ControlConnection:
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK
+            lines, self._lines = self._lines, []
+            self._send(b"".join(lines))
             self._send(frames.encode_frame(frames.STATS, payload=self._events.control_tick().encode()))
         return self._next_tick - now
 

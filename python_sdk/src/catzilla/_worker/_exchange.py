@@ -31,6 +31,18 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY: Final = frozenset({204, 304})
 _DISCONNECT: Final = "http.disconnect"
 
+# Names of answer fields, in lower case. Apps use few different ones; past _NAMES_MAX they are not kept.
+_LOWER: Final[dict[bytes, bytes]] = {}
+_NAMES_MAX: Final = 1024
+
+
+def _lower(name: bytes) -> bytes:
+    name = bytes(name)
+    lowered = name.lower()
+    if len(_LOWER) < _NAMES_MAX:
+        _LOWER[name] = lowered
+    return lowered
+
 
 class Exchange:
     """Scope, receive and send of one request, on one Task of its own."""
@@ -42,6 +54,7 @@ class Exchange:
 
     def __init__(self, lane: Lane, stream: Stream) -> None:
         request = stream.request
+        flags = request.flags
         stream.exchange = self
         self.lane = lane
         self.stream = stream
@@ -53,13 +66,13 @@ class Exchange:
             deque((request.body,)) if request.body_mode == frames.BODY_INLINE else deque()
         )
         self.body_open = not stream.peer_ended
-        self.needs_continue = bool(request.flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
+        self.needs_continue = bool(flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
         # The answer.
         self.status = 0
         self.fields: Any = ()
         self.head_sent = False
         self.answered = False
-        self.silent = bool(request.flags & frames.REQUEST_HEAD)
+        self.silent = bool(flags & frames.REQUEST_HEAD)
         # The client.
         self.disconnected = False
         self.waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
@@ -76,7 +89,7 @@ class Exchange:
             "raw_path": request.raw_path,
             "query_string": request.query,
             "headers": request.fields,
-            "extensions": {"http.response.early_hint": {}},
+            "extensions": {"http.response.early_hint": {}},  # Its own: apps may add to it.
             "state": lane.worker.state.copy(),
         }
 
@@ -92,7 +105,7 @@ class Exchange:
         except asyncio.CancelledError:
             sentence = "the handler was cancelled"
         except BaseException as error:
-            self.lane.worker.exceptions += 1
+            self.lane.worker.failed(f"{self.scope['method']} {self.scope['path']}", error)
             sentence = f"{type(error).__name__}: {error}"
             # The names of uvicorn's message, which people search their logs for.
             log.error("Exception in ASGI application\n", exc_info=error)
@@ -161,7 +174,7 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def _head(self, body: bytes, *, end: bool) -> None:
-        fields = [(bytes(name).lower(), bytes(value)) for name, value in self.fields]
+        fields = [(_LOWER.get(name) or _lower(name), value) for name, value in self.fields]
         vary = self.lane.worker.vary.get(self.stream.request.route_id)
         if vary is not None:
             fields.append((b"vary", vary))

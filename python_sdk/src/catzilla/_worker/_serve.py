@@ -29,6 +29,7 @@ log = logging.getLogger("catzilla.worker")
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _ATTACH_TIMEOUT: Final = 10.0
+_LEVEL_ERROR: Final = 3  # Of a LOG frame.
 
 # What a link's end means: (GOAWAY code or 0, was it clean, a sentence).
 LinkEnded = Callable[[int, bool, str], None]
@@ -125,10 +126,11 @@ class Worker:
     def attached(self) -> bool:
         return not self._ended
 
-    def log(self, level: int, text: str) -> None:
-        """One line for the sidecar's log too."""
-        if self._control is not None and not self._ended:
-            self._control.log(level, text)
+    def failed(self, what: str, error: BaseException) -> None:
+        """An exception has left the app. Its traceback is in our log, one line of it in the sidecar's."""
+        self.exceptions += 1
+        if self._control is not None:
+            self._control.log(_LEVEL_ERROR, f"{what}: {type(error).__name__}: {error}")
 
     def _close(self) -> None:
         self._ended = True
