@@ -106,7 +106,11 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
   if (!whole && answer.body_bytes > 0) {
     auto owner = base::Ref<base::Owner>(answer.entry);
     if (answer.fd >= 0) {
-      output.AppendFile({answer.fd, answer.offset, answer.body_bytes}, std::move(owner));
+      mount_->stats().Add(context_->index(), files::Counter::kSendfiles);
+      const auto intact = [](const base::Owner& held) {
+        return static_cast<const files::Entry&>(held).Unchanged();
+      };
+      output.AppendFile({answer.fd, answer.offset, answer.body_bytes, intact}, std::move(owner));
     } else {
       output.AppendShared(answer.body, std::move(owner));
     }

@@ -87,6 +87,11 @@ const OutputQueue::FilePiece* OutputQueue::FrontFile() const {
   return &pieces_[first_].file;
 }
 
+bool OutputQueue::FrontFileIntact() const {
+  const Piece& piece = pieces_[first_];
+  return piece.file.intact == nullptr || piece.file.intact(*piece.owner);
+}
+
 void OutputQueue::Consume(uint64_t bytes) {
   CATZILLA_CHECK(bytes <= pending_bytes_, "more was written than was pending");
   pending_bytes_ -= bytes;

@@ -33,6 +33,9 @@ class OutputQueue {
     int fd = -1;
     uint64_t offset = 0;
     uint64_t length = 0;
+    // Whether the file still is what its head said; asked with its owner before each write. Null:
+    // it cannot change.
+    bool (*intact)(const base::Owner& owner) = nullptr;
   };
 
   OutputQueue() = default;
@@ -57,6 +60,7 @@ class OutputQueue {
   int Gather(iovec* parts, int parts_max, bool* more) const;
   // The file that is next, or null.
   const FilePiece* FrontFile() const;
+  bool FrontFileIntact() const;  // REQUIRES: FrontFile() is there.
 
   void Consume(uint64_t bytes);  // REQUIRES: no more than was gathered, or the front file's length.
   void Clear();                  // Drops everything; chunks and owners are released.

@@ -76,6 +76,17 @@ TEST(OutputQueue, AFileStopsTheGatheringAndIsConsumedInPieces) {
   EXPECT_TRUE(gone);
 }
 
+TEST(OutputQueue, AFileIsAskedWhetherItIsStillTheSame) {
+  OutputQueue queue;
+  bool gone = false;
+  queue.AppendFile({7, 0, 50, [](const base::Owner&) { return false; }},
+                   base::Ref<base::Owner>::Adopt(new Flag(&gone)));
+  EXPECT_FALSE(queue.FrontFileIntact());
+  queue.Clear();
+  queue.AppendFile({7, 0, 50}, base::Ref<base::Owner>::Adopt(new Flag(&gone)));
+  EXPECT_TRUE(queue.FrontFileIntact());
+}
+
 TEST(OutputQueue, LongBytesSpanChunks) {
   OutputQueue queue;
   const std::string text(3 * OutputQueue::kChunkBytes + 5, 'x');

@@ -58,7 +58,12 @@ bool Connection::Open(int fd) {
 }
 
 void Connection::Drain() {
-  if (state_ == State::kIdle) CloseNow(CloseReason::kDrain);
+  if (state_ != State::kIdle) return;
+  if (output_ == nullptr || output_->empty()) {
+    CloseNow(CloseReason::kDrain);
+  } else {
+    CloseAfterOutput(CloseReason::kDrain);  // An answer that is still on its way arrives whole.
+  }
 }
 
 void Connection::CloseNow(CloseReason reason) {
@@ -332,6 +337,11 @@ void Connection::Flush() {
 bool Connection::WriteOnce() {
   ssize_t written = 0;
   if (const http::OutputQueue::FilePiece* file = output_->FrontFile(); file != nullptr) {
+    if (!output_->FrontFileIntact()) {
+      // Rewritten in place since the head was sent: no further byte would belong to it.
+      CloseNow(CloseReason::kTruncated);
+      return false;
+    }
     off_t offset = static_cast<off_t>(file->offset);
     const size_t wanted = std::min<uint64_t>(file->length, kWriteBytesPerTurn);
     written = ::sendfile(poll_.fd(), file->fd, &offset, wanted);

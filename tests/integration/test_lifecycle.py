@@ -107,6 +107,43 @@ def test_sigterm_lets_answers_finish_and_ends_with_0(tmp_path: pathlib.Path) -> 
     assert sidecar.process.wait(20) == 0, sidecar.log()
 
 
+def test_an_answer_on_its_way_outlives_the_drain(tmp_path: pathlib.Path) -> None:
+    site = make_site(tmp_path)
+    size = 64 * 1024 * 1024  # More than any socket buffer takes.
+    with (site / "huge.bin").open("wb") as huge:
+        huge.truncate(size)
+    sidecar = Sidecar(tmp_path, f"mounts: [{{name: s, prefix: /, root: {site}}}]\n").start()
+    assert sidecar.process is not None
+    with RawConnection(sidecar.port) as slow:
+        slow.send(b"GET /huge.bin HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert slow.socket.recv(1)
+        sidecar.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while probe(sidecar, "/readyz") != 503:
+            assert time.monotonic() < deadline
+        assert len(slow.rest()) > size
+    assert sidecar.process.wait(20) == 0, sidecar.log()
+
+
+def test_a_file_rewritten_in_place_never_mixes(tmp_path: pathlib.Path) -> None:
+    site = make_site(tmp_path)
+    size = 64 * 1024 * 1024
+    (site / "huge.bin").write_bytes(b"a" * size)
+    with (
+        Sidecar(tmp_path, f"mounts: [{{name: s, prefix: /, root: {site}}}]\n") as sidecar,
+        RawConnection(sidecar.port) as slow,
+    ):
+        slow.send(b"GET /huge.bin HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert slow.socket.recv(1)
+        with (site / "huge.bin").open("r+b") as huge:
+            huge.seek(size // 2)
+            huge.write(b"b" * (size // 2))
+        answer = slow.rest()
+        assert len(answer) < size
+        # What was in the kernel's buffers when the file changed may be seen, nothing after it.
+        assert answer.count(b"b") < 16 * 1024 * 1024
+
+
 def test_a_changed_file_is_served_a_wrong_one_is_not(tmp_path: pathlib.Path) -> None:
     site = make_site(tmp_path)
     with Sidecar(tmp_path, f"mounts: [{{name: s, prefix: /one, root: {site}}}]\n") as sidecar:
