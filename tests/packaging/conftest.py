@@ -25,7 +25,7 @@ def kubeconform() -> Path:
 
 @pytest.fixture(scope="session")
 def sidecar_program() -> Path:
-    folder = Path(os.environ.get("CATZILLA_BIN_DIR", ROOT / "build" / "asan" / "bin"))
+    folder = Path(os.environ.get("CATZILLA_BIN_DIR", ROOT / "build" / "release" / "bin"))
     program = folder / "catzilla-sidecar"
     if not program.exists():
         pytest.fail(f"{program} is not built: run ./dev build, or set CATZILLA_BIN_DIR")

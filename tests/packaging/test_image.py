@@ -7,7 +7,11 @@ marked `slow`; `./dev test` runs it once.
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +26,7 @@ from go_tools import ROOT
 pytestmark = pytest.mark.slow
 
 IMAGE = "localhost/catzilla/sidecar:test"
+SHOP = ROOT / "python_sdk" / "examples" / "shop"
 MIB = 1 << 20
 SIZE_MAX = 60 * MIB
 LOADERS = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
@@ -51,24 +56,31 @@ def free_port() -> int:
 
 
 class Running:
-    """A container on the host's network, with every restriction that the chart puts on it."""
+    """A container on the host's network, with every restriction that the chart puts on it.
 
-    def __init__(self, containers: Containers, site: Path) -> None:
+    `more` is configuration, `volumes` are further --volume options; without one for it, /run/catzilla
+    is a tmpfs.
+    """
+
+    def __init__(
+        self, containers: Containers, site: Path, more: str = "", volumes: tuple[str, ...] = ()
+    ) -> None:
         self.port, self.ops_port = free_port(), free_port()
         configuration = site.parent / "catzilla"
         configuration.mkdir()
         (configuration / "catzilla.yaml").write_text(
             f"listeners: [{{name: http, address: 127.0.0.1, port: {self.port}}}]\n"
             f"telemetry: {{ops_address: 127.0.0.1, ops_port: {self.ops_port}}}\n"
-            "mounts: [{name: site, prefix: /, root: /srv}]\n"
+            + (more or "mounts: [{name: site, prefix: /, root: /srv}]\n")
         )
+        shared = [option for volume in volumes for option in ("--volume", volume)]
         for folder in (site, configuration):
             folder.chmod(0o755)
         self._containers = containers
         self.name = containers.podman(
             "run", "--detach", "--network", "host", "--read-only", "--cap-drop", "all",
             "--security-opt", "no-new-privileges",
-            "--mount", "type=tmpfs,destination=/run/catzilla,chown=true",
+            *(shared or ["--mount", "type=tmpfs,destination=/run/catzilla,chown=true"]),
             "--volume", f"{site}:/srv:ro", "--volume", f"{configuration}:/etc/catzilla:ro",
             IMAGE, "--config", "/etc/catzilla/catzilla.yaml",
         ).stdout.strip()  # fmt: skip
@@ -164,3 +176,48 @@ def test_the_libraries_are_all_there(containers: Containers) -> None:
             "--list", f"/usr/local/bin/{program}",
         )  # fmt: skip
         assert "not found" not in made.stdout + made.stderr
+
+
+def test_an_app_outside_attaches_through_the_shared_folder(
+    containers: Containers, tmp_path: Path
+) -> None:
+    """As in a pod: two mount namespaces that share two folders, at the same paths."""
+    site = tmp_path / "site"
+    site.mkdir()
+    tmp_path.chmod(0o755)
+    subprocess.run([SHOP / "install-assets"], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(prefix="catzilla-") as sockets:
+        os.chown(sockets, 65532, 65532)
+        running = Running(
+            containers,
+            site,
+            more=f"app: {{mount_roots: [{SHOP}]}}\ncontrol: {{runtime_dir: {sockets}}}\n",
+            volumes=(f"{sockets}:{sockets}", f"{SHOP}:{SHOP}:ro"),
+        )
+        app = None
+        try:
+            assert running.get("/readyz", running.ops_port)[0] == 503
+            with (tmp_path / "app.log").open("wb") as log:
+                app = subprocess.Popen(
+                    [sys.executable, "-m", "catzilla", "run", "shop:app", "--attach",
+                     "--runtime-dir", sockets],
+                    cwd=SHOP, stdout=log, stderr=subprocess.STDOUT,
+                    env={**os.environ, "SHOP_DATABASE": str(tmp_path / "shop.sqlite3")},
+                )  # fmt: skip
+            deadline = time.monotonic() + 30
+            while running.get("/readyz", running.ops_port)[0] != 200:
+                said = (tmp_path / "app.log").read_text()
+                assert time.monotonic() < deadline, said + running.log()
+                time.sleep(0.05)
+            assert running.get("/api/products/tuna-meteor")[0] == 200
+            assert running.get("/shop.css")[0] == 200
+            app.terminate()
+            assert app.wait(20) == 0
+            # The app has gone; what the sidecar holds itself is still there.
+            assert running.get("/shop.css")[0] == 200
+            assert running.get("/api/products/tuna-meteor")[0] == 503
+        finally:
+            if app is not None and app.poll() is None:
+                app.kill()
+                app.wait()
+            containers.podman("rm", "--force", "--time", "1", running.name, check=False)
