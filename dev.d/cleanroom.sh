@@ -72,9 +72,12 @@ dev_cleanroom() {
   code=$CLEANROOM/code
   echo 1 >"$code"
   {
-    cleanroom_environment | tr '\n' '\0' | xargs -0 env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
-      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-      unshare --mount --pid --fork --kill-child ./dev cleanroom-inside "$room" "$what" && echo 0 >"$code"
+    # The environment first, then what is started in it: one argument a line.
+    {
+      printf '%s\n' HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+      cleanroom_environment
+      printf '%s\n' unshare --mount --pid --fork --kill-child ./dev cleanroom-inside "$room" "$what"
+    } | tr '\n' '\0' | xargs -0 env -i && echo 0 >"$code"
   } 2>&1 </dev/null | tee "$transcript"
   rm -rf "$room"
   [ "$(cat "$code")" = 0 ] || fail "the cleanroom found something" "read $transcript"
