@@ -1,6 +1,7 @@
 // catzilla-sidecar: the daemon. Everything it is made of is in runtime/.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <csignal>
 #include <iostream>
@@ -21,6 +22,14 @@ void BlockSignals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// Every client takes a descriptor: what the administrator allows at most is what is wanted.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -35,6 +44,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   BlockSignals();
+  RaiseDescriptorLimit();
   spdlog::set_default_logger(spdlog::stderr_logger_mt("catzilla"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
 

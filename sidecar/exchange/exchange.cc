@@ -124,7 +124,11 @@ Next Exchange::RefuseWith(uint16_t status, std::string_view cause) {
 Next Exchange::Refuse() {
   HeadOptions options;
   options.status = refusal_;
-  close_ = close_ || !request_complete_;
+  close_ = close_ || !SkipsBody();
+  if (!request_complete_) {
+    body_pending_.clear();
+    client_->SetBodyReading(true);
+  }
   options.close = close_;
   const http::ErrorFormat format = http::ChooseErrorFormat(request_);
   const bool has_body = http::StatusHasBody(refusal_);
@@ -189,6 +193,31 @@ void Exchange::Hold() {
   const bool in_request = path_.data() >= raw.data() && path_.data() <= raw.data() + raw.size();
   request_->Pin();
   if (in_request) path_ = request_->path();
+}
+
+// Whether the rest of a body that nobody wants may be read and dropped, so that the connection
+// lives on: it is known to be short, and its sender does not wait to be asked for it.
+bool Exchange::SkipsBody() const {
+  if (request_complete_) return true;
+  if (request_->expect_continue()) return false;
+  return request_->body_kind() == http::BodyKind::kLength
+             ? request_->content_length() <= kSkippedBodyMax
+             : body_bytes_max_ <= kSkippedBodyMax;
+}
+
+void Exchange::HoldUntilSent() {
+  Hold();
+  if (mount_ != nullptr && held_mount_ == nullptr) held_mount_ = mount_->shared_from_this();
+  if (held_stats_ == nullptr) held_stats_ = stats_->shared_from_this();
+}
+
+void Exchange::BreakOff(uint64_t unsent, bool truncated) {
+  body_bytes_sent_ -= std::min(unsent, body_bytes_sent_);
+  (truncated ? broken_ : abandoned_) = true;
+  if (truncated) cause_ = "file_changed";
+  if (truncated && mount_ != nullptr) {
+    mount_->stats().Add(context_->index(), files::Counter::kTruncated);
+  }
 }
 
 void Exchange::OnRequestEnd() {
@@ -288,7 +317,7 @@ void Exchange::Reset() {
   detail_.clear();
   request_id_.clear();
   client_text_.clear();
-  head_written_ = broken_ = abandoned_ = waits_for_output_ = false;
+  head_written_ = sends_file_ = broken_ = abandoned_ = waits_for_output_ = false;
 }
 
 void LogRefusal(Context& context, const ClientFacts& facts, uint16_t status) {

@@ -76,6 +76,14 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   // A file was opened for this exchange.
   void OnOpened(files::OpenResult result);
 
+  // A short answer counts as sent when it is in the output; it leaves in this turn with others. A
+  // long one is over when it has left.
+  bool is_long_answer() const { return sends_file_ || body_bytes_sent_ >= kLongAnswerBytes; }
+  // It leaves in later turns: take what is counted and logged then. Idempotent.
+  void HoldUntilSent();
+  // A held answer could not leave to its end: `unsent` bytes of the output are lost; `truncated` if
+  // their source failed, else it was the client. REQUIRES: HoldUntilSent().
+  void BreakOff(uint64_t unsent, bool truncated);
   void Abandon();    // The client has gone.
   Outcome Finish();  // Counts and logs. REQUIRES: Run() returned kDone, or abandoned.
 
@@ -86,6 +94,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void set_ticket(Ticket ticket) { ticket_ = ticket; }
 
  private:
+  static constexpr uint64_t kLongAnswerBytes = 64 * 1024;
   enum class State : uint8_t {
     kRoute,
     kOpenFile,
@@ -106,6 +115,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void EchoRequestId(AnswerHead& head);
   void EnsureRequestId();
   void Hold();
+  bool SkipsBody() const;
   void WriteLog(int64_t duration_us);
   void Reset();
   // file_steps.cc
@@ -211,6 +221,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   std::string client_text_;
 
   bool head_written_ = false;
+  bool sends_file_ = false;
   bool request_complete_ = false;
   bool close_ = false;
   bool broken_ = false;

@@ -84,7 +84,7 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
   }
   http::OutputQueue& output = client_->output();
   const std::string_view date = context_->date.Get(context_->now().wall_s());
-  close_ = close_ || !request_complete_;
+  close_ = close_ || !SkipsBody();
   char extra[256];
   const size_t extra_bytes = ConnectionFields(extra, sizeof(extra));
 
@@ -110,6 +110,7 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
       const auto intact = [](const base::Owner& held) {
         return static_cast<const files::Entry&>(held).Unchanged();
       };
+      sends_file_ = true;
       output.AppendFile({answer.fd, answer.offset, answer.body_bytes, intact}, std::move(owner));
     } else {
       output.AppendShared(answer.body, std::move(owner));

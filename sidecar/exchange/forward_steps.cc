@@ -102,6 +102,7 @@ void Exchange::DescribeRequest(RequestFields* fields, worker::RequestSpec* spec)
   spec->scheme = origin.https ? 1 : 0;
   spec->accept_us = started_us_;
   if (route.request_timeout_us > 0) spec->deadline_us = started_us_ + route.request_timeout_us;
+  spec->hard_timeout_us = route.hard_timeout_us;
   spec->client_port = origin.client_port;
   spec->server_port = client_->facts().server_port;
   spec->target = request_->target();

@@ -9,6 +9,7 @@
 #include "sidecar/files/mount.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "sidecar/files/path.h"
@@ -18,6 +19,8 @@ namespace catzilla::files {
 namespace {
 // What is missing now may be there soon: a deploy in progress must not look broken for long.
 constexpr int64_t kNegativeWindowUsMax = 1'000'000;
+
+bool IsOurShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
 }  // namespace
 
 Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& environment)
@@ -104,7 +107,9 @@ Mount::Start Mount::Post(std::string_view key, const base::Now& now, const Waite
 
 void Mount::Run(const std::string& key, const base::Now& now) {
   const base::Ref<Entry> known = store_.FindRef(id_, key);
-  const OpenResult result = loader_.Load(key, now, known);
+  OpenResult result = loader_.Load(key, now, known);
+  // What we have is better than an apology for our own shortage, and is asked about again.
+  if (!result.entry && known && IsOurShortage(result.error)) result = {known};
   Publish(result, known);
   if (known) {
     stats_->AddShared(Counter::kRevalidations);

@@ -383,19 +383,20 @@ TEST(Mount, AnswersTheRestWhenDescriptorsRunOut) {
   h.tree.Write("cold", "cold");
   h.Make();
   ASSERT_EQ(h.Get("/static/hot").answered(), 200);
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int first_free = dup(0);
-  close(first_free);
-  const rlimit none{static_cast<rlim_t>(first_free), before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  rlimit before{}, none{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before) + getrlimit(RLIMIT_NOFILE, &none), 0);
+  none.rlim_cur = dup(0);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none) + close(none.rlim_cur), 0);
   const MountHarness::Got cold = h.Get("/static/cold");
   const MountHarness::Got hot = h.Get("/static/hot");
+  h.Advance(h.config.revalidate_us + 1);
+  const MountHarness::Got old = h.Get("/static/hot");  // Past its window.
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(cold.answered(), 503);
   EXPECT_EQ(cold.error, EMFILE);
   EXPECT_EQ(h.mount->stats().Get(Counter::kOpenErrors), 1u);
   EXPECT_TRUE(hot.hot);
+  EXPECT_EQ(old.body(), "hot");
   EXPECT_EQ(h.Get("/static/cold").body(), "cold");  // A shortage is not remembered.
 }
 

@@ -49,9 +49,9 @@ bool Listener::AcceptSome(int count) {
     // The client left while it was queued: the next one may still be there.
     if (errno == ECONNABORTED || errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-    accepts_failed_.store(accepts_failed() + 1, std::memory_order_relaxed);
     poll_.Watch(0);
     retry_.Start(kRetryUs);
+    handler_.OnAcceptFailed(errno);
     return false;
   }
   return poll_.open();

@@ -8,7 +8,6 @@
 
 #include <sys/socket.h>
 
-#include <atomic>
 #include <cstdint>
 
 #include "sidecar/loop/poll.h"
@@ -22,6 +21,8 @@ class Listener final : private Poll::Handler, private Timer::Handler {
    public:
     // Takes `fd` (non-blocking, close-on-exec).
     virtual void OnAccept(int fd, const sockaddr_storage& peer) = 0;
+    // The kernel gave no connection although one waits; accepting pauses. `error`: EMFILE, …
+    virtual void OnAcceptFailed(int /*error*/) {}
     virtual void OnListenerClosed() {}
 
    protected:
@@ -38,8 +39,6 @@ class Listener final : private Poll::Handler, private Timer::Handler {
   void DrainAndClose();
   void Close();
 
-  uint64_t accepts_failed() const { return accepts_failed_.load(std::memory_order_relaxed); }
-
  private:
   static constexpr int kAcceptsPerTurn = 64;
   static constexpr int64_t kRetryUs = 100'000;
@@ -54,7 +53,6 @@ class Listener final : private Poll::Handler, private Timer::Handler {
   Poll poll_;
   Timer retry_;
   int handles_open_ = 2;
-  std::atomic<uint64_t> accepts_failed_{0};
 };
 
 }  // namespace catzilla::loop

@@ -17,11 +17,13 @@ namespace catzilla::ops {
   METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                            \
          "Answers by exact status code; 499 is a client that left before its answer.")          \
   METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",    \
-         "From a request's head until its answer was made; not the time the client takes.")     \
+         "From a request's head until its answer was made; of a long one, until it had left.")  \
   METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                         \
          "Client connections open now: active (an answer is being made) or idle (all others).") \
   METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",           \
          "Client connections accepted.")                                                        \
+  METRIC(HttpAcceptErrors, "catzilla_http_accept_errors", kCounter, "",                         \
+         "Times the kernel gave no connection though one waited: no descriptors, no memory.")   \
   METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",         \
          "Client connections closed, by the reason that ended them.")                           \
   METRIC(HttpReceivedBytes, "catzilla_http_received_bytes", kCounter, "",                       \
@@ -48,6 +50,8 @@ namespace catzilla::ops {
          "Entries checked against the file system while they were still served.")         \
   METRIC(StaticChanged, "catzilla_static_changed", kCounter, "mount",                     \
          "Checks that found another file than the entry holds.")                          \
+  METRIC(StaticTruncated, "catzilla_static_truncated", kCounter, "mount",                 \
+         "Answers cut off, connection and all, because their file changed under them.")   \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \
          "Entries of the mount in the file cache now.")                                   \
   METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                  \

@@ -173,6 +173,7 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
     out.Sample({}, Sum(loops, counter));
   };
   total(metric::kHttpConnectionsAccepted, &stats::LoopStats::accepted);
+  total(metric::kHttpAcceptErrors, &stats::LoopStats::accepts_failed);
   total(metric::kHttpReceivedBytes, &stats::LoopStats::bytes_received);
   total(metric::kHttpSentBytes, &stats::LoopStats::bytes_sent);
   total(metric::kHttpKeepaliveReuses, &stats::LoopStats::keepalive_reuses);
@@ -211,6 +212,7 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticOpenErrors, Counter::kOpenErrors);
   each(metric::kStaticRevalidations, Counter::kRevalidations);
   each(metric::kStaticChanged, Counter::kChanged);
+  each(metric::kStaticTruncated, Counter::kTruncated);
   each(metric::kStaticEntries, Counter::kEntries);
   each(metric::kStaticHeldBytes, Counter::kBytesHeld);
 }

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -258,8 +259,10 @@ void Sidecar::Run() {
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   for (;;) {
-    int signal = 0;
-    sigwait(&signals, &signal);
+    const timespec pause{kShortageCheckSeconds, 0};
+    const int signal = ::sigtimedwait(&signals, nullptr, &pause);
+    LogShortages();
+    if (signal < 0) continue;
     if (signal == SIGHUP) {
       if (access_log_ != nullptr) access_log_->Reopen();
       LogFindings(file_source_->Reload().diagnostics);
@@ -268,6 +271,20 @@ void Sidecar::Run() {
     break;
   }
   Leave();
+}
+
+// What the loops only count, said here: they may not wait for whoever reads the log.
+void Sidecar::LogShortages() {
+  uint64_t failed = 0;
+  for (const auto& thread : loops_) failed += thread->stats().accepts_failed.value();
+  if (failed == accepts_failed_) return;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  spdlog::error(
+      "connections could not be accepted ({} times by now): the process may have {} descriptors; "
+      "raise that limit (LimitNOFILE=, ulimit -n) or lower limits.max_connections",
+      failed, limit.rlim_cur);
+  accepts_failed_ = failed;
 }
 
 // For those who ask over the control plane: main waits for signals, so it gets one.

@@ -68,6 +68,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
 
  private:
   static constexpr int64_t kStalledUs = 5'000'000;
+  static constexpr int kShortageCheckSeconds = 5;
   static constexpr int kFileThreads = 4;
   static constexpr size_t kFileQueueMax = 1024;
 
@@ -78,6 +79,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   base::Result<base::Unit, std::string> StartControl();
   void OnConfig(const schema::ConfigStore::Event& event);
   void Publish(std::shared_ptr<const exchange::Plan> plan);
+  void LogShortages();
   void Leave();
   void OnLoopDrained();
   std::vector<Metrics::LoopView> LoopViews() const;
@@ -112,6 +114,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::unique_ptr<control::ControlServer> control_;
   std::vector<uint16_t> ports_;
   int observer_ = 0;
+  uint64_t accepts_failed_ = 0;  // Of which the log has told.
 
   mutable base::Mutex mutex_;
   base::CondVar drained_;

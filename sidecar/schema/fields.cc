@@ -132,7 +132,7 @@ constexpr Field kFields[] = {
      "What one client may ask; each limit has its own answer."},
     {"limits.max_request_line", Kind::kSize, "8KiB", kLive, 256, 1024 * kKiB, "414"},
     {"limits.max_header_bytes", Kind::kSize, "32KiB", kLive, 1024, 1024 * kKiB, "431"},
-    {"limits.max_headers", Kind::kCount, "100", kLive, 4, 10'000, "431"},
+    {"limits.max_headers", Kind::kCount, "100", kLive, 4, 128, "431"},
     {"limits.max_body_size", Kind::kSize, "64MiB", kLive, 0, kTiB,
      "413; a route may say otherwise."},
     {"limits.max_connections", Kind::kCount, "16384", kLive, 1, 10'000'000,

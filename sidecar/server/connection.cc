@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,9 +20,6 @@ using stats::CloseReason;
 // After an answer that must close while the client still sends: how much and how long we listen on,
 // so that the answer is not lost to a reset (RFC 9112 section 9.6).
 constexpr int64_t kLingerUs = 2'000'000;
-// One connection writes at most this much before the others have their turn.
-constexpr uint64_t kWriteBytesPerTurn = 1024 * 1024;
-constexpr int kIovecsMax = 64;
 constexpr size_t kRefusalBytesMax = 2048;
 
 }  // namespace
@@ -71,7 +67,12 @@ void Connection::CloseNow(CloseReason reason) {
   state_ = State::kClosing;
   context().stats.closed[static_cast<size_t>(reason)].Add();
   if (exchange_ != nullptr) {
-    exchange_->Abandon();
+    if (answer_leaving_) {
+      exchange_->BreakOff(output_ == nullptr ? 0 : output_->pending_bytes(),
+                          reason == CloseReason::kTruncated);
+    } else {
+      exchange_->Abandon();
+    }
     exchange_->Finish();
     context().exchanges.Give(std::exchange(exchange_, nullptr));
   }
@@ -97,6 +98,11 @@ void Connection::OnReady(unsigned ready) {
   if ((ready & loop::kWritable) != 0 && output_ != nullptr) {
     Flush();
     if (state_ == State::kClosing) return;
+  }
+  if (yielded_) {
+    yielded_ = false;
+    Process({});
+    return;
   }
   if ((ready & loop::kReadable) != 0 && (poll_.watching() & loop::kReadable) != 0) {
     Read();
@@ -147,9 +153,12 @@ void Connection::Process(std::string_view input) {
     joined += input;
     input = joined;
   }
-  while (MayParse() && ProcessStep(&input)) {
+  const uint32_t requests_before = requests_;
+  while (MayParse() && requests_ - requests_before < limits_->pipeline_max && ProcessStep(&input)) {
   }
   if (state_ == State::kClosing) return;
+  // Enough for one turn: who pipelines hundreds of requests lets the others answer theirs.
+  yielded_ = requests_ - requests_before >= limits_->pipeline_max && !input.empty() && MayParse();
   if (!input.empty() && !close_after_output_) held_.assign(input);
   Flush();
 }
@@ -274,13 +283,19 @@ void Connection::WriteRefusal(uint16_t status) {
 // Answering...
 
 void Connection::RunExchange() {
-  if (exchange_ == nullptr) return;
+  if (exchange_ == nullptr || answer_leaving_) return;
   if (exchange_->Run() != exchange::Next::kDone) return;
+  if (exchange_->is_long_answer()) {
+    // It is over when it has left, so that what is counted and logged is what was sent.
+    answer_leaving_ = true;
+    return;
+  }
   FinishExchange();
 }
 
-// The answer is complete and all of it is in the output. REQUIRES: Run() returned kDone.
+// The answer is complete and in the output; a long one has left. REQUIRES: Run() returned kDone.
 void Connection::FinishExchange() {
+  answer_leaving_ = false;
   const exchange::Outcome outcome = exchange_->Finish();
   const bool request_complete = exchange_->request_complete();
   context().exchanges.Give(std::exchange(exchange_, nullptr));
@@ -291,6 +306,8 @@ void Connection::FinishExchange() {
     CloseAfterOutput(CloseReason::kUnread);
   } else if (outcome == exchange::Outcome::kClose || peer_gone_) {
     CloseAfterOutput(CloseReason::kDone);
+  } else if (context().draining) {
+    CloseAfterOutput(CloseReason::kDrain);  // It began before, and promised more.
   } else {
     SetState(State::kIdle);
   }
@@ -301,7 +318,7 @@ void Connection::RunDeferred() {
   RunExchange();
   if (state_ == State::kClosing) return;
   // The end of a body needs no byte: it may be all that was held back while nobody wanted the body.
-  if ((!held_.empty() || parser_.at_end()) && MayParse()) {
+  if (!yielded_ && (!held_.empty() || parser_.at_end()) && MayParse()) {
     Process({});
     return;
   }
@@ -319,101 +336,6 @@ void Connection::SetBodyReading(bool wanted) {
   if (wanted) context().loop.Defer(*this);
 }
 
-// Writing...
-
-void Connection::Flush() {
-  if (flushing_ || state_ == State::kClosing) return;
-  flushing_ = true;
-  const uint64_t stop_at = context().stats.bytes_sent.value() + kWriteBytesPerTurn;
-  while (output_ != nullptr && !output_->empty() && state_ != State::kClosing) {
-    if (!WriteOnce()) break;
-    if (context().stats.bytes_sent.value() >= stop_at) break;
-  }
-  flushing_ = false;
-  if (state_ == State::kClosing) return;
-  AfterWrite();
-}
-
-bool Connection::WriteOnce() {
-  ssize_t written = 0;
-  if (const http::OutputQueue::FilePiece* file = output_->FrontFile(); file != nullptr) {
-    if (!output_->FrontFileIntact()) {
-      // Rewritten in place since the head was sent: no further byte would belong to it.
-      CloseNow(CloseReason::kTruncated);
-      return false;
-    }
-    off_t offset = static_cast<off_t>(file->offset);
-    const size_t wanted = std::min<uint64_t>(file->length, kWriteBytesPerTurn);
-    written = ::sendfile(poll_.fd(), file->fd, &offset, wanted);
-    if (written == 0) {
-      // The file became shorter under us: the promised length cannot be kept.
-      CloseNow(CloseReason::kTruncated);
-      return false;
-    }
-  } else {
-    iovec parts[kIovecsMax];
-    bool more = false;
-    const int count = output_->Gather(parts, kIovecsMax, &more);
-    const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-    if (count == 1) {
-      written = ::send(poll_.fd(), parts[0].iov_base, parts[0].iov_len, flags);
-    } else {
-      msghdr message{};
-      message.msg_iov = parts;
-      message.msg_iovlen = static_cast<size_t>(count);
-      written = ::sendmsg(poll_.fd(), &message, flags);
-    }
-  }
-  context().stats.writes.Add();
-  if (written < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-    if (errno == EINTR) return true;
-    CloseNow(CloseReason::kWriteError);
-    return false;
-  }
-  context().stats.bytes_sent.Add(static_cast<uint64_t>(written));
-  output_->Consume(static_cast<uint64_t>(written));
-  return true;
-}
-
-void Connection::AfterWrite() {
-  const bool drained = output_ == nullptr || output_->empty();
-  if (drained && output_ != nullptr) context().outputs.Give(std::move(output_));
-  if (drained && close_after_output_) {
-    BeginLinger();
-    return;
-  }
-  const uint64_t pending = drained ? 0 : output_->pending_bytes();
-  if (pending < exchange::kOutputMark / 2) {
-    // Room for more of this answer, or for the next request that is already here.
-    if (exchange_ != nullptr && exchange_->wants_output()) context().loop.Defer(*this);
-    if ((!held_.empty() || parser_.at_end()) && MayParse()) context().loop.Defer(*this);
-  }
-  UpdateWatch();
-  ArmDeadline();
-}
-
-void Connection::CloseAfterOutput(CloseReason reason) {
-  if (state_ == State::kClosing) return;
-  close_after_output_ = true;
-  close_reason_ = reason;
-  held_.clear();
-}
-
-// All is written. A client that may still be sending would meet a reset, which can destroy the
-// answer before it is read: so we end our side, and listen a little longer.
-void Connection::BeginLinger() {
-  const bool may_send =
-      close_reason_ == CloseReason::kBadRequest || close_reason_ == CloseReason::kUnread;
-  if (!may_send || peer_gone_) {
-    CloseNow(close_reason_);
-    return;
-  }
-  ::shutdown(poll_.fd(), SHUT_WR);
-  SetState(State::kLingering);
-  UpdateWatch();
-}
-
 // Waiting...
 
 void Connection::UpdateWatch() {
@@ -423,7 +345,7 @@ void Connection::UpdateWatch() {
   if (reading) ready |= loop::kReadable;
   // While nothing is read, a client that leaves is told by the kernel's hang-up.
   if (!reading && !peer_gone_) ready |= loop::kHangup;
-  if (output_ != nullptr && !output_->empty()) ready |= loop::kWritable;
+  if (yielded_ || (output_ != nullptr && !output_->empty())) ready |= loop::kWritable;
   poll_.Watch(ready);
 }
 

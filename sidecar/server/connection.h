@@ -96,7 +96,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   // Answering...
   void RunExchange();
   void FinishExchange();
-  // Writing...
+  // Writing... (connection_write.cc)
   void Flush();
   bool WriteOnce();  // False: the kernel takes no more for now, or the connection is closing.
   void AfterWrite();
@@ -126,6 +126,8 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool body_wanted_ = true;
   bool peer_gone_ = false;
   bool flushing_ = false;
+  bool yielded_ = false;         // Held bytes wait for the next turn.
+  bool answer_leaving_ = false;  // The exchange is over when its long answer has left.
   uint32_t requests_ = 0;
   int64_t state_since_us_ = 0;
   uint64_t body_bytes_ = 0;

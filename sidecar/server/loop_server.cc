@@ -17,12 +17,12 @@ class LoopServer::Port final : private loop::Listener::Handler {
 
   bool Open(int fd) { return listener_.Open(fd); }
   void Close() { listener_.DrainAndClose(); }
-  uint64_t accepts_failed() const { return listener_.accepts_failed(); }
 
  private:
   void OnAccept(int fd, const sockaddr_storage& peer) override {
     server_.Accept(config_, fd, loop::ToPeerAddress(peer));
   }
+  void OnAcceptFailed(int) override { server_.context_.stats.accepts_failed.Add(); }
 
   LoopServer& server_;
   const std::shared_ptr<const config::Listener> config_;

@@ -27,11 +27,12 @@ size_t MethodSlot(std::string_view method);  // An index into kMethodLabels.
 
 inline constexpr size_t kStatusClasses = 5;  // 1xx … 5xx
 
-class RouteStats {
+class RouteStats : public std::enable_shared_from_this<RouteStats> {
  public:
   RouteStats(std::string label, std::vector<std::string> methods, int loops);
 
-  // `duration_us` is from the first byte of the head to the last byte given to the kernel.
+  // `duration_us` is from the first byte of the head until the answer was in the output, or for a
+  // long one, until its last byte was given to the kernel.
   void Count(int loop, size_t method_slot, int status, int64_t duration_us) {
     Shard& shard = shards_[static_cast<size_t>(loop)];
     const int status_class = status >= 100 && status < 600 ? status / 100 - 1 : 4;

@@ -125,6 +125,7 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
   int loop_ = 0;
   int64_t soft_due_us_ = 0;
   int64_t budget_us_ = 0;  // From the head to the answer, not counting a body on its way.
+  int64_t grace_us_ = 0;   // From CANCEL to the recycling of the worker; 0: the pool's.
   std::string request_;    // The encoded frame, kept while it may have to be sent again.
   uint64_t window_ = 0;    // Body bytes the worker still takes.
   uint64_t body_bytes_sent_ = 0;

@@ -93,6 +93,10 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   call.soft_due_us_ =
       spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool->request_timeout_us();
   call.budget_us_ = std::max<int64_t>(1, call.soft_due_us_ - call.started_us_);
+  call.grace_us_ =
+      spec.hard_timeout_us > 0
+          ? std::max<int64_t>(spec.hard_timeout_us - call.budget_us_, loop::Wheel::kTickUs)
+          : 0;
   call.body_bytes_sent_ = 0;
   call.body_over_ = false;
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
@@ -220,7 +224,9 @@ void Dispatcher::OnCallDeadline(Call& call) {
 // A handler that nobody waits for any more keeps its credit; this is how long it may go on doing
 // so. The time counts from now: a stream of hours that its client leaves has all of it.
 void Dispatcher::ArmHard(Call& call) {
-  const int64_t grace_us = call.pool_->hard_timeout_us() - call.pool_->request_timeout_us();
+  const int64_t grace_us = call.grace_us_ > 0
+                               ? call.grace_us_
+                               : call.pool_->hard_timeout_us() - call.pool_->request_timeout_us();
   wheel_.Arm(call, loop_.now().monotonic_us + std::max<int64_t>(grace_us, loop::Wheel::kTickUs));
 }
 

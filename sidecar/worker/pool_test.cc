@@ -276,6 +276,18 @@ TEST(PoolTest, HardDeadlineRecyclesTheWorkerOnce) {
   call->Cancel(CancelCode::kClientGone);
 }
 
+TEST(PoolTest, RouteMayHaveAHardDeadlineOfItsOwn) {
+  Notes notes;
+  config::Pool config;
+  config.request_timeout_us = 20'000;
+  config.hard_timeout_us = 600'000'000;
+  Rig rig(config);
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  rig.StartOn(*worker.lane, notes, nullptr,
+              [](RequestSpec& spec) { spec.hard_timeout_us = 60'000; });
+  ASSERT_TRUE(rig.Until([&] { return rig.events.Count(WorkerEvent::Kind::kHardTimeout) == 1; }));
+}
+
 TEST(PoolTest, BodyThatEndsEmptyWhileItsRequestWaitsEndsOnTheLane) {
   Notes running, waiting;
   Rig rig(OneCredit());

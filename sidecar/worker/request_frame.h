@@ -64,6 +64,7 @@ struct RequestSpec {
   BodyMode body_mode = BodyMode::kNone;
   int64_t accept_us = 0;
   int64_t deadline_us = 0;
+  int64_t hard_timeout_us = 0;  // The route's; 0: the pool's. Not part of the frame.
   uint64_t body_length = 0;
   uint32_t queue_us = 0;
   uint16_t client_port = 0;
