@@ -51,6 +51,8 @@ ArenaUsage Arenas::ProcessUsage() {
   return usage;
 }
 
+uint64_t Arenas::Allocations() { return 0; }
+
 #else
 
 namespace {
@@ -123,6 +125,12 @@ ArenaUsage Arenas::Usage(ArenaId id) {
 ArenaUsage Arenas::ProcessUsage() {
   RefreshStats();
   return {ReadGlobal("stats.allocated"), ReadGlobal("stats.resident")};
+}
+
+uint64_t Arenas::Allocations() {
+  RefreshStats();
+  return ReadStat(MALLCTL_ARENAS_ALL, "small.nrequests") +
+         ReadStat(MALLCTL_ARENAS_ALL, "large.nrequests");
 }
 
 #endif

@@ -31,6 +31,8 @@ class Arenas {
 
   static ArenaUsage Usage(ArenaId id);
   static ArenaUsage ProcessUsage();  // All arenas, the automatic ones too.
+  // How often any thread has asked the heap for memory; 0 in builds without jemalloc.
+  static uint64_t Allocations();
 };
 
 }  // namespace catzilla::base

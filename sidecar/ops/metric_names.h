@@ -137,6 +137,8 @@ namespace catzilla::ops {
          "Memory by purpose: allocated is what was asked for, resident what the kernel gave.")   \
   METRIC(HeapBytes, "catzilla_heap_bytes", kGauge, "kind",                                       \
          "Memory of the whole heap, the arenas included.")                                       \
+  METRIC(HeapAllocations, "catzilla_heap_allocations", kCounter, "",                             \
+         "Times memory was asked of the heap; hot answers do not. 0 in sanitizer builds.")       \
   METRIC(MemoryLimitBytes, "catzilla_memory_limit_bytes", kGauge, "",                            \
          "The container's memory limit; 0: none.")                                               \
   METRIC(CpuLimit, "catzilla_cpu_limit", kGauge, "",                                             \

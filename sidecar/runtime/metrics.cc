@@ -345,6 +345,8 @@ void Metrics::CollectMemory(ops::Exposition& out) {
   out.Family(metric::kHeapBytes);
   out.Sample({{"kind", "allocated"}}, heap.allocated_bytes);
   out.Sample({{"kind", "resident"}}, heap.resident_bytes);
+  out.Family(metric::kHeapAllocations);
+  out.Sample({}, base::Arenas::Allocations());
   out.Family(metric::kMemoryLimitBytes);
   out.Sample({}, parts_.limits.memory_bytes);
   out.Family(metric::kCpuLimit);
