@@ -1,6 +1,7 @@
 """The smallest FastAPI app, for every server that can run one."""
 
-from fastapi import FastAPI
+from catzilla import cache
+from fastapi import FastAPI, Response
 
 app = FastAPI()
 
@@ -8,6 +9,13 @@ app = FastAPI()
 @app.get("/hello")
 async def hello() -> dict[str, str]:
     return {"message": "hello"}
+
+
+@app.get("/stored")
+@cache(ttl=3600)
+async def stored() -> Response:
+    """1 KiB that an edge may keep for an hour."""
+    return Response(b"x" * 1024, headers={"Cache-Control": "public, max-age=3600"})
 
 
 @app.get("/hello-def")

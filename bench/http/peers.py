@@ -93,10 +93,17 @@ def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
     return Server("uvicorn + FastAPI", command, path, {"PYTHONPATH": str(app_folder)})
 
 
-def catzilla_app(app_folder: pathlib.Path, path: str, folder: pathlib.Path) -> Server:
-    """Sidecar and one worker together: the CPU of both counts."""
-    config = folder / "catzilla-app.yaml"
-    config.write_text("telemetry: {access_log: false}\n")
+def catzilla_app(
+    app_folder: pathlib.Path,
+    path: str,
+    folder: pathlib.Path,
+    files: pathlib.Path | None = None,
+    name: str = "catzilla (sidecar + worker)",
+) -> Server:
+    """Sidecar and one worker together: the CPU of both counts. With `files`: below /files, too."""
+    config = folder / f"{path.strip('/').replace('/', '-')}.yaml"
+    mounts = "" if files is None else f"mounts: [{{name: files, prefix: /files, root: {files}}}]\n"
+    config.write_text(f"telemetry: {{access_log: false}}\n{mounts}")
 
     def command(port: int) -> list[str]:
         return [
@@ -106,4 +113,4 @@ def catzilla_app(app_folder: pathlib.Path, path: str, folder: pathlib.Path) -> S
         ]
 
     environment = {"PYTHONPATH": str(app_folder), "CATZILLA_BIN_DIR": str(BINARIES / "bin")}
-    return Server("catzilla (sidecar + worker)", command, path, environment)
+    return Server(name, command, path, environment)

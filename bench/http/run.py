@@ -1,6 +1,6 @@
 """The benchmark scenarios; each writes one table into bench/results/.
 
-Usage: python bench/http/run.py [hot-file] [hello] [--rounds N] [--seconds N]
+Usage: python bench/http/run.py [hot-file] [edge-cache] [hello] [--rounds N] [--seconds N]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
 
@@ -78,14 +78,38 @@ def hello(folder: pathlib.Path, options: argparse.Namespace) -> None:
     write("hello", "Dynamic hello: the whole FastAPI stack", options.command, sections)
 
 
-SCENARIOS = {"hot-file": hot_file, "hello": hello}
+def edge_cache(folder: pathlib.Path, options: argparse.Namespace) -> None:
+    """The same sidecar with the same app: a stored answer beside a file of the same size."""
+    apps = pathlib.Path(__file__).resolve().parent
+    files = folder / "files"
+    files.mkdir()
+    (files / "1k.bin").write_bytes(b"x" * 1024)
+    sections = []
+    for connections in (32, 256):
+        contenders = [
+            peers.catzilla_app(apps, "/files/1k.bin", folder, files, "hot file"),
+            peers.catzilla_app(apps, "/stored", folder, files, "edge-cache hit"),
+            peers.floor(1024),
+        ]
+        samples = interleave(
+            contenders,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            connections=connections,
+            log=folder / "servers.log",
+        )
+        sections.append((f"{connections} connections", table(samples, contenders[0].name)))
+    write("edge-cache", "An edge-cache hit of 1 KiB beside a hot file", options.command, sections)
+
+
+SCENARIOS = {"hot-file": hot_file, "edge-cache": edge_cache, "hello": hello}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
     options.command = " ".join(["python", "bench/http/run.py", *sys.argv[1:]])
     for name in options.scenarios or SCENARIOS:
