@@ -85,9 +85,11 @@ class Master(GenerationEvents):
         if self._options.sidecar is not None:
             self._spawn_task(self._keep_sidecar(self._options.sidecar))
         self._lease.start()
-        self._start_generation()
         if self._options.reload:
+            # To Python's own cache of bytecode, two versions of one size and one second are the same.
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
             self._spawn_task(self._watch())
+        self._start_generation()
         await self._stop.wait()
         await self._shut_down()
         return self._exit_code
