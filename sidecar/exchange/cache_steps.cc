@@ -338,12 +338,27 @@ void Exchange::AppendObject(const cache::Object& object, uint64_t first, uint64_
 }
 
 // RFC 9111 section 4.4: what an unsafe request has changed is not served from the store any more.
+// The route that changes it is seldom the one whose answers are kept: that is GET's.
 void Exchange::InvalidateAfter(const worker::ResponseHead& response) {
-  if (target_->cache == nullptr || http::IsSafe(request_->method())) return;
+  const Plan& plan = *context_->plan;
+  if (plan.caches.empty() || http::IsSafe(request_->method()) || response.status >= 400) return;
+  https_ = FindOrigin(*request_, client_->facts()).https;
+  key_host_ = KeyHost();
+  const cache::RequestView view{*request_, https_ ? "https" : "http", key_host_};
   std::vector<cache::Field> fields;
   for (const worker::Field& field : response.fields) fields.push_back({field.name, field.value});
-  const cache::RequestView view{*request_, https_ ? "https" : "http", key_host_};
-  target_->cache->store->Invalidate(view, {response.status, fields}, target_->key_policy);
+  route::Verdict verdict;
+  plan.router.Match(request_->host(), "GET", path_, &verdict);
+  const RouteTarget* kept =
+      verdict.kind == route::Verdict::Kind::kRoute ? plan.routes[verdict.route].get() : nullptr;
+  for (const std::shared_ptr<const CacheTarget>& cache : plan.caches) {
+    const config::Cache& config = *cache->config;
+    const bool own = kept != nullptr && kept->cache == cache;
+    const cache::KeyPolicy policy =
+        own ? kept->key_policy
+            : cache::KeyPolicy{config.ignore_query, config.query_allow, config.query_deny};
+    cache->store->Invalidate(view, {response.status, fields}, policy);
+  }
 }
 
 }  // namespace catzilla::exchange

@@ -10,9 +10,10 @@ import resource
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from app_process import eventually
 from conftest import make_site
 from raw_http import RawConnection
 from sidecar_process import Sidecar, program
@@ -46,13 +47,6 @@ def metric(sidecar: Sidecar, series: str) -> float:
             if line.startswith(series + " "):
                 return float(line.rsplit(" ", 1)[1])
     raise AssertionError(f"there is no series {series}")
-
-
-def eventually(what: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def logged(sidecar: Sidecar, target: str) -> dict[str, object]:
