@@ -35,6 +35,12 @@ run_wait() {
   done
 }
 
+# The rooms alone, then whole servers beside their peers; with arguments only those scenarios.
+dev_bench() {
+  [ $# -gt 0 ] || "$VENV/bin/python" bench/rooms.py
+  "$VENV/bin/python" bench/http/run.py "$@"
+}
+
 dev_run() {
   host=${CATZILLA_HOST:-127.0.0.1} port=${CATZILLA_PORT:-8080} ops=${CATZILLA_OPS_PORT:-9901}
   url=http://$host:$port
