@@ -19,6 +19,7 @@ struct AddFlags {
   std::string revalidate;
   std::string max_cached_file;
   std::string symlinks;
+  std::string invalidation;
   bool hidden_files = false;
   bool dry_run = false;
   CLI::App* command = nullptr;
@@ -43,6 +44,9 @@ ExitCode RunAdd(const AddFlags& flags, Session& session, Client& client) {
   if (flags.symlinks == "never") mount.set_symlinks(config::v1::SYMLINKS_NEVER);
   if (flags.symlinks == "inside") mount.set_symlinks(config::v1::SYMLINKS_INSIDE);
   if (flags.symlinks == "anywhere") mount.set_symlinks(config::v1::SYMLINKS_ANYWHERE);
+  if (flags.invalidation == "immediate") mount.set_invalidation(config::v1::INVALIDATION_IMMEDIATE);
+  if (flags.invalidation == "lazy") mount.set_invalidation(config::v1::INVALIDATION_LAZY);
+  if (flags.invalidation == "ttl") mount.set_invalidation(config::v1::INVALIDATION_TTL);
   request.set_dry_run(flags.dry_run);
   const auto result = client.CreateMount(request);
   if (!result.ok()) return Report(result.error());
@@ -115,6 +119,8 @@ void AddMount(Session& session) {
   add->add_option("--max-cached-file", flags->max_cached_file, "larger files use sendfile (1MiB)");
   add->add_option("--symlinks", flags->symlinks, "never, inside (default) or anywhere")
       ->check(CLI::IsMember({"never", "inside", "anywhere"}));
+  add->add_option("--invalidation", flags->invalidation, "immediate (default), lazy or ttl")
+      ->check(CLI::IsMember({"immediate", "lazy", "ttl"}));
   add->add_flag("--hidden-files", flags->hidden_files, "serve names that begin with a dot");
   add->add_flag("--dry-run", flags->dry_run, "check only");
   add->callback([&session, flags] {

@@ -58,6 +58,13 @@ struct Limits {
 
 enum class Symlinks : uint8_t { kNever, kInside, kAnywhere };
 
+// How a change on disk becomes visible; see files/watch.h.
+enum class Invalidation : uint8_t {
+  kImmediate,  // The kernel tells; and after `revalidate` at the latest.
+  kLazy,       // After `revalidate` at the latest.
+  kTtl,        // When `revalidate` is over, and not looked for before.
+};
+
 struct Mount {
   std::string name;
   Layer source = Layer::kFile;
@@ -73,6 +80,7 @@ struct Mount {
   std::string cache_control;                   // Empty: none is sent.
   uint64_t cache_file_bytes_max = 1ull << 20;  // Larger files are sent with sendfile.
   int64_t revalidate_us = 1'000'000;           // A served entry is never older than this.
+  Invalidation invalidation = Invalidation::kImmediate;
   std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
   bool operator==(const Mount&) const = default;

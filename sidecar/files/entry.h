@@ -113,6 +113,11 @@ class Entry final : public base::Owner, public base::CacheNode {
   void SetValidated(int64_t now_us) const {
     validated_us_.store(now_us, std::memory_order_relaxed);
   }
+  // Watch::changes() before the file was looked at last.
+  uint64_t changes_seen() const { return changes_seen_.load(std::memory_order_relaxed); }
+  void SetChangesSeen(uint64_t changes) const {
+    changes_seen_.store(changes, std::memory_order_relaxed);
+  }
   // True for the one caller that is to revalidate; undone by EndRevalidation().
   bool TryBeginRevalidation() const {
     return !revalidating_.exchange(true, std::memory_order_acq_rel);
@@ -140,6 +145,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   size_t allocated_bytes_ = 0;
   size_t memory_bytes_ = 0;
   mutable std::atomic<int64_t> validated_us_{0};
+  mutable std::atomic<uint64_t> changes_seen_{0};
   uint32_t path_offset_ = 0, path_bytes_ = 0;
   uint32_t etag_offset_ = 0, etag_bytes_ = 0;
   uint32_t head_304_offset_ = 0, head_304_bytes_ = 0;

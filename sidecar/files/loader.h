@@ -45,6 +45,7 @@ class Loader {
   // anew, if that is still true of it.
   OpenResult Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known);
 
+  Resolver& resolver() { return resolver_; }
   const Resolver& resolver() const { return resolver_; }
 
  private:

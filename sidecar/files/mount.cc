@@ -29,12 +29,22 @@ Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& env
       executor_(environment.executor),
       stats_(base::Ref<MountStats>::Make()),
       id_(store_.NewMountId()),
-      loader_(config_, environment.server_name, id_, stats_, environment.resolve) {}
+      loader_(config_, environment.server_name, id_, stats_, environment.resolve),
+      watch_(config_->invalidation == config::Invalidation::kImmediate &&
+                     environment.watcher != nullptr
+                 ? environment.watcher->Open(config_->root)
+                 : nullptr) {}
 
 Mount::~Mount() {
   // Off the loop, where the last request may have let go of us. Declined, the entries age out by
   // themselves: nobody can find them any more.
   (void)executor_.TryPost([&store = store_, id = id_] { store.DropMount(id); });
+}
+
+std::string Mount::watch_state() const {
+  if (watch_ == nullptr) return "off";
+  const std::string why = watch_->degraded();
+  return why.empty() ? "active" : "degraded: " + why;
 }
 
 std::string_view Mount::Key(std::string_view path) const {
@@ -57,10 +67,13 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   const int64_t age_us = now.monotonic_us - entry->validated_us();
   const int64_t window_us = WindowUs(*entry);
   if (age_us > window_us) return {};
+  if (watch_ != nullptr && entry->changes_seen() != watch_->changes()) return {};
   // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the
   // head.
   if (entry->fd() >= 0 && !entry->Unchanged()) return {};
-  if (age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
+  // With a time to live nobody looks before it is over.
+  const bool looks_ahead = config_->invalidation != config::Invalidation::kTtl;
+  if (looks_ahead && age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
     StartRevalidation(*entry, now);
   }
   stats_->Add(loop, Counter::kHits);
@@ -107,7 +120,16 @@ Mount::Start Mount::Post(std::string_view key, const base::Now& now, const Waite
 
 void Mount::Run(const std::string& key, const base::Now& now) {
   const base::Ref<Entry> known = store_.FindRef(id_, key);
+  // Read before the file is looked at: what changes meanwhile is another change.
+  uint64_t changes = 0;
+  if (watch_ != nullptr) {
+    watch_->Cover(key);
+    changes = watch_->changes();
+    // The root may be another directory by now.
+    if (root_changes_.exchange(changes) != changes) loader_.resolver().ForgetRoot();
+  }
   OpenResult result = loader_.Load(key, now, known);
+  if (result.entry) result.entry->SetChangesSeen(changes);
   // What we have is better than an apology for our own shortage, and is asked about again.
   if (!result.entry && known && IsOurShortage(result.error)) result = {known};
   Publish(result, known);

@@ -14,6 +14,7 @@
 //          config changes; requests that hold the old one finish on it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -31,6 +32,7 @@
 #include "sidecar/files/loader.h"
 #include "sidecar/files/stats.h"
 #include "sidecar/files/store.h"
+#include "sidecar/files/watch.h"
 
 namespace catzilla::files {
 
@@ -55,8 +57,9 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   struct Environment {
     FileStore& store;
     base::Executor& executor;
-    std::string server_name;  // The Server field; empty: none.
-    ResolveMethod resolve;    // DetectResolveMethod(), asked once by main.
+    std::string server_name;     // The Server field; empty: none.
+    ResolveMethod resolve;       // DetectResolveMethod(), asked once by main.
+    Watcher* watcher = nullptr;  // Null: changes are seen by the revalidation window alone.
   };
 
   Mount(std::shared_ptr<const config::Mount> config, const Environment& environment);
@@ -93,6 +96,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   const config::Mount& config() const { return *config_; }
   const std::shared_ptr<const config::Mount>& shared_config() const { return config_; }
   MountStats& stats() const { return *stats_; }
+  // Whether changes on disk are told by the kernel; if not, why. See watch.h.
+  std::string watch_state() const;
   // "openat2" or "walk": how paths are kept inside the root.
   const char* resolve_name() const { return loader_.resolver().method_name(); }
 
@@ -114,6 +119,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   const base::Ref<MountStats> stats_;
   const uint64_t id_;  // Part of the key: entries of a replaced mount are never found again.
   Loader loader_;
+  const std::unique_ptr<Watch> watch_;     // Null: Invalidation is not kImmediate.
+  std::atomic<uint64_t> root_changes_{0};  // Watch::changes() when the root was opened last.
 
   base::Mutex mutex_;
   // By key: who waits for it; nobody, if it is a re-check in the background.

@@ -156,6 +156,11 @@ base::Result<Resolver::SharedFd, int> Resolver::Root(int64_t now_us, int64_t age
   return root_;
 }
 
+void Resolver::ForgetRoot() {
+  base::MutexLock lock(mutex_);
+  root_ = nullptr;
+}
+
 int Resolver::OpenByKernel(int root, const std::string& relative) const {
   uint64_t resolve = RESOLVE_NO_MAGICLINKS;
   if (symlinks_ != config::Symlinks::kAnywhere) resolve |= RESOLVE_BENEATH;

@@ -71,6 +71,9 @@ class Resolver {
   base::Result<Opened, int> Open(const std::string& relative, int64_t now_us,
                                  int64_t root_age_us_max);
 
+  // The next Open() opens the root anew.
+  void ForgetRoot() CATZILLA_EXCLUDES(mutex_);
+
   ResolveMethod method() const { return method_; }
   const char* method_name() const {
     return method_ == ResolveMethod::kOpenat2 ? "openat2" : "walk";

@@ -52,6 +52,8 @@ namespace catzilla::ops {
          "Checks that found another file than the entry holds.")                          \
   METRIC(StaticTruncated, "catzilla_static_truncated", kCounter, "mount",                 \
          "Answers cut off, connection and all, because their file changed under them.")   \
+  METRIC(StaticWatchActive, "catzilla_static_watch_active", kGauge, "mount",              \
+         "1: the kernel tells of changes on disk; 0: they are seen after revalidate.")    \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \
          "Entries of the mount in the file cache now.")                                   \
   METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                  \

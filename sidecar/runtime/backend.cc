@@ -148,6 +148,8 @@ void RunningBackend::Stats(control::v1::Stats* out) {
     state.set_evictions(counted.Get(files::Counter::kEvictions));
     state.set_sendfile(counted.Get(files::Counter::kSendfiles));
     state.set_errors(counted.Get(files::Counter::kOpenErrors));
+    state.set_watch(mount.files->watch_state());
+    state.set_resolve(mount.files->resolve_name());
   }
   control::v1::CacheServiceStatsResponse caches;
   CacheStats({}, &caches);

@@ -213,6 +213,11 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticRevalidations, Counter::kRevalidations);
   each(metric::kStaticChanged, Counter::kChanged);
   each(metric::kStaticTruncated, Counter::kTruncated);
+  out.Family(metric::kStaticWatchActive);
+  for (const exchange::MountTarget& mount : mounts) {
+    out.Sample({{"mount", mount.config->name}},
+               uint64_t{mount.files->watch_state() == "active" ? 1u : 0u});
+  }
   each(metric::kStaticEntries, Counter::kEntries);
   each(metric::kStaticHeldBytes, Counter::kBytesHeld);
 }

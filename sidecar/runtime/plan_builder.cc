@@ -34,7 +34,7 @@ exchange::MountTarget PlanBuilder::BuildMount(const std::shared_ptr<const config
   if (target.files == nullptr) {
     target.files = std::make_shared<files::Mount>(
         config, files::Mount::Environment{parts_.file_store, parts_.files, snapshot.server_name,
-                                          parts_.resolve});
+                                          parts_.resolve, parts_.watcher});
   }
   return target;
 }

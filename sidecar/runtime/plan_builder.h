@@ -26,6 +26,7 @@ class PlanBuilder {
     base::EpochDomain& epochs;
     cache::Waker& waker;
     cache::HashSeed cache_seed;
+    files::Watcher* watcher = nullptr;  // Null: mounts are not told of changes on disk.
   };
   explicit PlanBuilder(Parts parts) : parts_(parts) {}
 

@@ -151,7 +151,8 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
                                                               *route_stats_,
                                                               epochs_,
                                                               *this,
-                                                              {RandomBits(), RandomBits()}});
+                                                              {RandomBits(), RandomBits()},
+                                                              &watcher_});
   workers_->SetEvents(this);
   const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
   {

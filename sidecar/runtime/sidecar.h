@@ -100,6 +100,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::unique_ptr<schema::FileSource> file_source_;
   schema::ControlSettings control_settings_;
   base::EpochDomain epochs_;
+  files::Watcher watcher_;
   server::SharedCounts counts_;
   std::unique_ptr<base::Executor> files_;
   std::unique_ptr<files::FileStore> file_store_;

@@ -121,6 +121,10 @@ class Compiler {
         to.symlinks = config::Symlinks::kInside;
         break;
     }
+    to.invalidation =
+        from.invalidation() == config::v1::INVALIDATION_LAZY  ? config::Invalidation::kLazy
+        : from.invalidation() == config::v1::INVALIDATION_TTL ? config::Invalidation::kTtl
+                                                              : config::Invalidation::kImmediate;
     to.cache_control = from.cache_control();
     to.cache_file_bytes_max = Size(from.max_cached_file());
     to.revalidate_us = Time(from.revalidate());

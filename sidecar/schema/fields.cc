@@ -65,6 +65,9 @@ constexpr Field kFields[] = {
      "Files up to this size are kept in memory; larger ones leave with sendfile."},
     {"mounts[].revalidate", Kind::kDuration, "1s", kLive, 0, kDay,
      "A change on disk is visible after this time at the latest."},
+    {"mounts[].invalidation", Kind::kEnum, "immediate", kLive, 0, 0,
+     "`immediate` (the kernel tells of changes), `lazy` (they are looked for during `revalidate`) "
+     "or `ttl` (nothing is looked at until it is over)."},
     {"mounts[].headers", Kind::kTextMap, "", kLive, 0, 0, "Added to every 200, 206 and 304."},
     {"mounts[].mime_types", Kind::kTextMap, "", kLive, 0, 0,
      "Extension without the dot -> media type."},

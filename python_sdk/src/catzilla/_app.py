@@ -37,6 +37,7 @@ class Catzilla(FastAPI):
         symlinks: Literal["never", "inside", "anywhere"] = "inside",
         max_cached_file: str | None = None,
         revalidate: str | None = None,
+        invalidation: Literal["immediate", "lazy", "ttl"] = "immediate",
     ) -> None:
         """Serves the files below `directory` at `path`.
 
@@ -60,6 +61,7 @@ class Catzilla(FastAPI):
             symlinks=symlinks,
             max_cached_file=max_cached_file,
             revalidate=revalidate,
+            invalidation=invalidation,
         )
         apps = [getattr(route, "app", None) for route in self.routes]
         taken = {app.options.name for app in apps if isinstance(app, StaticMount)}

@@ -36,12 +36,15 @@ class StaticOptions:
     symlinks: Literal["never", "inside", "anywhere"] = "inside"
     max_cached_file: str | None = None
     revalidate: str | None = None
+    invalidation: Literal["immediate", "lazy", "ttl"] = "immediate"
 
     def check(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"mount_static: {self.name!r} is no name: use letters, digits, '.', '_' or '-'")
         if self.symlinks not in ("never", "inside", "anywhere"):
             raise ConfigurationError(f"mount_static: symlinks={self.symlinks!r}; use never, inside or anywhere")
+        if self.invalidation not in ("immediate", "lazy", "ttl"):
+            raise ConfigurationError(f"mount_static: invalidation={self.invalidation!r}; use immediate, lazy or ttl")
         if "/" in self.index_file:
             raise ConfigurationError(f"mount_static: index_file={self.index_file!r} is a path; give a file name")
 
@@ -54,7 +57,7 @@ def name_of(path: str) -> str:
 class StaticMount(StaticFiles):
     """The plain ASGI side of mount_static: Starlette's StaticFiles with the same options.
 
-    `max_cached_file` and `revalidate` steer the sidecar's memory, which there is none of here.
+    `max_cached_file`, `revalidate` and `invalidation` steer the sidecar's memory, which there is none of here.
     """
 
     def __init__(self, directory: str | os.PathLike[str], options: StaticOptions) -> None:
@@ -130,8 +133,9 @@ class StaticMount(StaticFiles):
         for key in ("cache_control", "max_cached_file", "revalidate"):
             if getattr(options, key) is not None:
                 fields[key] = getattr(options, key)
-        if options.symlinks != "inside":
-            fields["symlinks"] = options.symlinks
+        for key, default in (("symlinks", "inside"), ("invalidation", "immediate")):
+            if getattr(options, key) != default:
+                fields[key] = getattr(options, key)
         for key in ("headers", "mime_types"):
             if getattr(options, key):
                 fields[key] = dict(getattr(options, key))

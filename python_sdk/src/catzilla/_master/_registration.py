@@ -11,7 +11,6 @@ from catzilla._proto import config_pb2 as config
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import __version__
 
-_SYMLINKS: Final = {"never": "SYMLINKS_NEVER", "inside": "SYMLINKS_INSIDE", "anywhere": "SYMLINKS_ANYWHERE"}
 _CACHE: Final = "default"
 
 
@@ -92,6 +91,7 @@ def _route(entry: dict[str, Any]) -> pb.AppRoute:
 
 def _mount(resource: dict[str, Any]) -> config.Mount:
     fields = dict(resource)
-    if "symlinks" in fields:
-        fields["symlinks"] = _SYMLINKS[fields["symlinks"]]
+    for key in ("symlinks", "invalidation"):
+        if key in fields:
+            fields[key] = f"{key}_{fields[key]}".upper()
     return json_format.ParseDict(fields, config.Mount())
