@@ -1,10 +1,11 @@
 """The master process: one sidecar (its child, or not), one lease, generations of workers.
 
-    starting --registered, a worker attached, routes switched--> serving --SIGTERM, SIGINT, superseded--> stopping --> gone
+    starting --registered, first worker attached, routes switched--> serving
+    serving --SIGTERM, SIGINT, superseded--> stopping --> gone;  starting --nothing can be served--> stopping
 
 Stopping, managed: the sidecar gets SIGTERM and drains; workers serve until its GOAWAY, or until `drain_timeout` has
-passed since it began to drain; then they leave, and the sidecar is waited for last. Stopping, attached: workers go on for `drain_delay` or until GOAWAY, then say GOAWAY
-themselves and finish what they have.
+passed since it began to drain; then they leave, and the sidecar is waited for last. Stopping, attached: workers go on
+for `drain_delay` or until GOAWAY, then say GOAWAY themselves and finish what they have.
 """
 
 from __future__ import annotations
