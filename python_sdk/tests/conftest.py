@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import Run, real_sidecar
+from sdk_harness import APP, SITE, Run, real_sidecar
 
 # Files that say nothing without the real thing.
-collect_ignore = [] if real_sidecar() else ["test_real_sidecar.py"]
+collect_ignore = [] if real_sidecar() else ["test_real_sidecar.py", "test_real_faults.py"]
 
 
 @pytest.fixture
@@ -38,3 +38,15 @@ def launch(tmp_path: Path) -> Iterator[Any]:
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def real(launch: Any, tmp_path: Path) -> Any:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "a.txt").write_text("static")
+
+    def start(source: str = APP + SITE, *arguments: str) -> Run:
+        run: Run = launch(source, *arguments, sidecar=real_sidecar())
+        return run
+
+    return start

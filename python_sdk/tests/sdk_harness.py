@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,109 @@ from fake_sidecar import free_port
 HERE = Path(__file__).resolve().parent
 FAKE = HERE / "fake_sidecar.py"
 PATIENCE = 30.0
+
+# What most tests serve...
+
+APP = """
+import os, time, asyncio, sys
+from catzilla import Catzilla, cache
+app = Catzilla()
+VERSION = 1
+
+@app.get("/")
+def root():
+    return {"pid": os.getpid(), "version": VERSION}
+
+@app.get("/slow")
+async def slow(seconds: float = 1.0):
+    await asyncio.sleep(seconds)
+    return {"pid": os.getpid()}
+
+@app.get("/modules")
+def modules():
+    return [name for name in sys.modules if name.split(".")[0] in ("grpc", "google")]
+
+@app.get("/print")
+def chatty():
+    print("a line of the app's", flush=True)
+    os.write(2, b"and one on stderr\\n")
+    return "ok"
+
+@app.get("/cached")
+@cache(ttl=5, tags=["t"])
+def cached():
+    return 1
+"""
+
+# For the real sidecar, after APP.
+SITE = """
+from pathlib import Path
+from catzilla import StreamingResponse, Request
+from starlette.requests import ClientDisconnect
+HERE = Path(__file__).parent
+left = []
+
+@app.post("/once")
+async def once(seconds: float = 0.5):
+    await asyncio.sleep(seconds)
+    return {"pid": os.getpid()}
+
+@app.get("/ticks")
+async def ticks():
+    async def forever():
+        try:
+            while True:
+                yield b"tick\\n"
+                await asyncio.sleep(0.02)
+        finally:
+            left.append("ticks")
+    return StreamingResponse(forever(), media_type="text/plain")
+
+@app.get("/flood")
+async def flood():
+    async def much():
+        for _ in range(4096):
+            yield b"x" * 65536
+    return StreamingResponse(much())
+
+@app.post("/swallow")
+async def swallow(request: Request):
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+    return {"size": size, "rss": int(open("/proc/self/statm").read().split()[1]) * 4096}
+
+@app.get("/wait")
+async def wait(request: Request):
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.01)
+    left.append("wait")
+
+@app.get("/finish")
+async def finish():
+    await asyncio.sleep(0.8)
+    left.append("finish")
+
+@app.post("/upload")
+async def upload(request: Request):
+    try:
+        async for _ in request.stream():
+            pass
+    except ClientDisconnect:
+        left.append("upload")
+        raise
+
+@app.post("/later")
+async def later(request: Request, seconds: float):
+    await asyncio.sleep(seconds)
+    return {"size": sum([len(chunk) async for chunk in request.stream()])}
+
+@app.get("/left")
+async def gone():
+    return left
+
+app.mount_static("/assets", HERE / "assets", cache_control="max-age=60")
+"""
 
 
 def real_sidecar() -> str | None:
@@ -125,3 +229,15 @@ def fetch(port: int, path: str, method: str = "GET", body: bytes | None = None, 
         return Reply(response.status, fields, response.read())
     finally:
         connection.close()
+
+
+def pids(run: Run) -> set[int]:
+    """Of the workers, as the app sees them."""
+    answers = [run.get("/") for _ in range(12)]
+    return {json.loads(answer.body)["pid"] for answer in answers if answer.status == 200}
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

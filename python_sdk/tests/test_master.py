@@ -14,50 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import FAKE, Run, fetch, free_port, until
-
-APP = """
-import os, time, asyncio, sys
-from catzilla import Catzilla, cache
-app = Catzilla()
-VERSION = 1
-
-@app.get("/")
-def root():
-    return {"pid": os.getpid(), "version": VERSION}
-
-@app.get("/slow")
-async def slow(seconds: float = 1.0):
-    await asyncio.sleep(seconds)
-    return {"pid": os.getpid()}
-
-@app.get("/modules")
-def modules():
-    return [name for name in sys.modules if name.split(".")[0] in ("grpc", "google")]
-
-@app.get("/print")
-def chatty():
-    print("a line of the app's", flush=True)
-    os.write(2, b"and one on stderr\\n")
-    return "ok"
-
-@app.get("/cached")
-@cache(ttl=5, tags=["t"])
-def cached():
-    return 1
-"""
-
-
-def pids(run: Run) -> set[int]:
-    """Of the workers, as the app sees them."""
-    answers = [run.get("/") for _ in range(12)]
-    return {json.loads(answer.body)["pid"] for answer in answers if answer.status == 200}
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+from sdk_harness import APP, FAKE, Run, alive, fetch, free_port, pids, until
 
 
 def registrations(run: Run) -> list[dict[str, Any]]:
@@ -127,7 +84,7 @@ def test_all_workers_and_the_zygote_killed_at_once(launch: Any) -> None:
 
 
 def test_an_app_that_raises_at_import_is_told_and_tried_again(launch: Any, tmp_path: Path) -> None:
-    run = launch("raise RuntimeError('no database')\n", "--workers", "2")
+    run = launch("raise RuntimeError('no database')\n", "--workers", "2", "--reload")
     run.said("no database")
     until(lambda: any("no database" in r.get("last_error", "") for r in reports(run)), "the sidecar is told")
     assert registrations(run)[0]["registration"].get("table") is None
@@ -138,14 +95,57 @@ def test_an_app_that_raises_at_import_is_told_and_tried_again(launch: Any, tmp_p
     assert run.stop() == 0
 
 
-def test_a_startup_that_fails_is_told(launch: Any) -> None:
-    run = launch(
-        APP.replace("app = Catzilla()", "async def lifespan(app):\n    raise OSError('no queue')\n    yield\n"
-        "from contextlib import asynccontextmanager\napp = Catzilla(lifespan=asynccontextmanager(lifespan))")
-    )  # fmt: skip
-    run.said("the app's startup failed")
-    assert "no queue" in run.text
-    assert run.stop() == 0
+STARTUP_FAILS = """
+async def lifespan(app):
+    raise OSError('no queue')
+    yield
+from contextlib import asynccontextmanager
+app = Catzilla(lifespan=asynccontextmanager(lifespan))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('no database')\n", "RuntimeError: no database"),
+        ("x = 1\n", "app_under_test"),
+        (APP.replace("app = Catzilla()", STARTUP_FAILS), "no queue"),
+        ("import os\nos._exit(7)\n", "the app does not start"),
+        ("import os\nos.abort()\n", "killed by SIGABRT"),
+    ],
+    ids=["import", "no-app", "startup", "exits", "aborts"],
+)
+def test_an_app_that_does_not_start_ends_the_command(launch: Any, source: str, said: str, workers: str) -> None:
+    run = launch(source, "--workers", workers)
+    assert run.process.wait(30) == 1, run.text
+    assert said in run.text
+    assert run.text.count("Traceback") <= 2, run.text  # Told once, with the sibling's at most.
+    assert run.children() == {}
+
+
+def test_a_worker_that_never_attaches_ends_the_command_with_the_remedy(launch: Any) -> None:
+    run = launch(APP, env={"FAKE_SIDECAR_ADVERTISES": "/nowhere/worker.sock"})
+    assert run.process.wait(30) == 1, run.text
+    assert "no worker has attached within 10 s" in run.text
+    assert "/nowhere/worker.sock must be the sidecar's socket here too" in run.text
+    assert "serving" not in run.text
+
+
+def test_metrics_and_health_listen_where_the_app_does(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CATZILLA_OPS_HOST", raising=False)
+
+    def ops_host(*arguments: str, **environment: str) -> str | None:
+        run = launch(APP, *arguments, env=environment).ready()
+        command = next(command for command in run.children().values() if "fake_sidecar" in command).split()
+        assert run.stop() == 0
+        return command[command.index("--ops-host") + 1] if "--ops-host" in command else None
+
+    assert ops_host() == "127.0.0.1"
+    assert ops_host("--host", "127.0.0.2") == "127.0.0.2"
+    assert ops_host("--ops-host", "0.0.0.0") == "0.0.0.0"
+    assert ops_host("--config", "/dev/null") is None  # The file says it, or its default holds.
+    assert ops_host(CATZILLA_OPS_HOST="127.0.0.3") is None  # The sidecar reads it itself.
 
 
 def test_an_app_that_cannot_be_forked_is_not(launch: Any) -> None:

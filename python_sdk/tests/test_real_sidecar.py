@@ -15,71 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import Run, fetch, free_port, real_sidecar, until
-from test_master import APP, pids
+from sdk_harness import APP, SITE, Run, fetch, free_port, pids, real_sidecar, until
 
 pytestmark = pytest.mark.sidecar
-
-SITE = """
-from pathlib import Path
-from catzilla import StreamingResponse, Request
-HERE = Path(__file__).parent
-left = []
-
-@app.post("/once")
-async def once(seconds: float = 0.5):
-    await asyncio.sleep(seconds)
-    return {"pid": os.getpid()}
-
-@app.get("/ticks")
-async def ticks():
-    async def forever():
-        try:
-            while True:
-                yield b"tick\\n"
-                await asyncio.sleep(0.02)
-        finally:
-            left.append("ticks")
-    return StreamingResponse(forever(), media_type="text/plain")
-
-@app.get("/flood")
-async def flood():
-    async def much():
-        for _ in range(4096):
-            yield b"x" * 65536
-    return StreamingResponse(much())
-
-@app.post("/swallow")
-async def swallow(request: Request):
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-    return {"size": size, "rss": int(open("/proc/self/statm").read().split()[1]) * 4096}
-
-@app.get("/wait")
-async def wait(request: Request):
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.01)
-    left.append("wait")
-
-@app.get("/left")
-async def gone():
-    return left
-
-app.mount_static("/assets", HERE / "assets", cache_control="max-age=60")
-"""
-
-
-@pytest.fixture
-def real(launch: Any, tmp_path: Path) -> Any:
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "assets" / "a.txt").write_text("static")
-
-    def start(source: str = APP + SITE, *arguments: str) -> Run:
-        run: Run = launch(source, *arguments, sidecar=real_sidecar())
-        return run
-
-    return start
 
 
 def served_by(run: Run, path: str) -> str:

@@ -46,11 +46,12 @@ TEST_F(Control, TheStreamIsTheLease) {
     EXPECT_EQ(event.registered().attach_token().size(), 16u);
     EXPECT_EQ(event.registered().worker_socket(), "/run/worker.sock");
     EXPECT_FALSE(event.registered().resumed());
-    EXPECT_EQ(store_->Current()->snapshot->routes.size(), 1u);
+    EXPECT_EQ(store_->Current()->snapshot->routes.size(), 0u) << "nobody would answer yet";
 
     server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, 1}, 0, 1, false, ""});
     ASSERT_TRUE(stream->Read(&event));
     EXPECT_TRUE(event.workers_ready().switched());
+    EXPECT_EQ(store_->Current()->snapshot->routes.size(), 1u);
     server_->OnPoolEvent({PoolEvent::Kind::kRecycle, "shop", {9, 1}, 77, 0, true, "hard timeout"});
     ASSERT_TRUE(stream->Read(&event));
     EXPECT_EQ(event.recycle().pid(), 77u);
@@ -75,6 +76,9 @@ TEST_F(Control, TheStreamIsTheLease) {
   ASSERT_TRUE(stream->Read(&event));
   EXPECT_TRUE(event.registered().resumed());
   EXPECT_EQ(event.registered().generation().number(), 1u);
+  ASSERT_TRUE(stream->Read(&event)) << "the switch is said again: its news may have been lost";
+  EXPECT_TRUE(event.workers_ready().switched());
+  EXPECT_EQ(event.workers_ready().generation().number(), 1u);
   ASSERT_TRUE(stream->WritesDone());
   EXPECT_TRUE(stream->Finish().ok()) << "closing one's side ends the lease in peace";
 }
@@ -86,6 +90,8 @@ TEST_F(Control, NewCodeIsANewGenerationAndItsTableWaitsForTheSwitch) {
   auto stream = stub->Register(&context);
   v1::RegisterResponse event;
   ASSERT_TRUE(stream->Write(RegistrationOf("i1", "code1", {"/old"})));
+  ASSERT_TRUE(stream->Read(&event));
+  server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, 1}, 4, 1, false, ""});
   ASSERT_TRUE(stream->Read(&event));
   ASSERT_TRUE(stream->Write(RegistrationOf("i1", "code2", {"/new"})));
   ASSERT_TRUE(stream->Read(&event));
@@ -100,6 +106,49 @@ TEST_F(Control, NewCodeIsANewGenerationAndItsTableWaitsForTheSwitch) {
   EXPECT_EQ(store_->Current()->snapshot->routes[0]->path, "/new");
   context.TryCancel();
   stream->Finish();
+}
+
+// Until its first worker is there an app has a pool, for workers to attach to, and nothing that a
+// client could wait at.
+TEST_F(Control, TheFirstTableWaitsForItsWorkersToo) {
+  Start();
+  auto stub = v1::RouteService::NewStub(channel_);
+  v1::RegisterResponse event;
+  const auto unmatched = [&]() -> std::optional<config::Unmatched> {
+    for (const auto& pool : store_->Current()->snapshot->pools) {
+      if (pool->name == "shop") return pool->unmatched;
+    }
+    return std::nullopt;  // There is no such pool.
+  };
+  const auto lease = [&](const std::string& code, const std::function<void(Stream&)>& then) {
+    grpc::ClientContext context;
+    auto stream = stub->Register(&context);
+    stream->Write(RegistrationOf("i1", code, {"/" + code}));
+    ASSERT_TRUE(stream->Read(&event));
+    EXPECT_TRUE(store_->Current()->snapshot->routes.empty());
+    EXPECT_EQ(unmatched(), config::Unmatched::kSidecar) << "no path goes to absent workers";
+    then(*stream);
+    context.TryCancel();
+    stream->Finish();
+  };
+  const auto switched = [&](Stream& stream, uint64_t generation) {
+    server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, generation}, 5, 1, false, ""});
+    ASSERT_TRUE(stream.Read(&event));
+    EXPECT_TRUE(event.workers_ready().switched());
+  };
+  lease("one", [&](Stream&) { EXPECT_EQ(event.registered().generation().number(), 1u); });
+  ASSERT_TRUE(Eventually([&] { return backend_.Logged("orphan shop 1"); }));
+  // The stream broke before a worker came: it resumes. Newer code overtakes what never served.
+  lease("one", [&](Stream&) { EXPECT_TRUE(event.registered().resumed()); });
+  lease("two", [&](Stream& stream) {
+    EXPECT_EQ(event.registered().generation().number(), 2u);
+    switched(stream, 1);
+    EXPECT_TRUE(store_->Current()->snapshot->routes.empty());
+    switched(stream, 2);
+    ASSERT_EQ(store_->Current()->snapshot->routes.size(), 1u);
+    EXPECT_EQ(store_->Current()->snapshot->routes[0]->path, "/two");
+    EXPECT_EQ(unmatched(), config::Unmatched::kApp);
+  });
 }
 
 TEST_F(Control, AnotherLiveInstanceIsRefusedUnlessItTakesOver) {
@@ -214,6 +263,9 @@ TEST_F(Control, AnOrphanLingersOrIsRemoved) {
     auto stream = stub->Register(&context);
     stream->Write(RegistrationOf("i1", "code1"));
     v1::RegisterResponse event;
+    EXPECT_TRUE(stream->Read(&event));
+    const uint64_t number = event.registered().generation().number();
+    server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, number}, 5, 1, false, ""});
     EXPECT_TRUE(stream->Read(&event));
     then();
     context.TryCancel();

@@ -36,6 +36,16 @@ bool SameTable(const v1::Registration& a, const v1::Registration& b) {
          a.table().hash() == b.table().hash();
 }
 
+// What a pool needs to exist, and nothing that is served: paths without a route are not its either.
+v1::Registration WithoutTable(const v1::Registration& registration) {
+  v1::Registration bare = registration;
+  bare.clear_table();
+  bare.mutable_table()->set_unmatched(v1::UNMATCHED_SIDECAR);
+  bare.clear_mounts();
+  bare.clear_caches();
+  return bare;
+}
+
 }  // namespace
 
 Registrar::Registrar(schema::ConfigStore& store, Backend& backend,
@@ -110,6 +120,7 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
     if (auto failure = NewGeneration(app, registration, peer.own_user)) return failure;
   } else if (app.generation.number == 0) {
     app.registration = registration;
+    app.pending.reset();  // Another instance's, or older: its workers switch nothing any more.
   } else {
     // A new instance that is not imported yet: what is served stays, with its table.
     const v1::RouteTable table = app.registration.table();
@@ -140,6 +151,14 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
     if (ours) schema::ToProto(diagnostic, registered->add_diagnostics());
   }
   session.Send(std::move(response));
+  if (resumes && !app.pending) {
+    // The switch may have been told to a stream that had just broken.
+    v1::RegisterResponse again;
+    SetGeneration(app.generation, again.mutable_workers_ready()->mutable_generation());
+    again.mutable_workers_ready()->set_ready(app.ready);
+    again.mutable_workers_ready()->set_switched(true);
+    session.Send(std::move(again));
+  }
   return std::nullopt;
 }
 
@@ -187,11 +206,11 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
 std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration& registration,
                                                 bool trusted) {
   const std::string& name = registration.app();
-  // The pool must exist before its generation; with nothing to replace the whole table goes in at
-  // once.
+  // Workers attach to a pool, so the pool comes first. What is served comes with the switch, also
+  // the first time: a route without a worker would only make clients wait for the queue's timeout.
   const bool first = app.generation.number == 0;
   if (first) {
-    schema::Outcome outcome = Configure(name, registration, trusted, false);
+    schema::Outcome outcome = Configure(name, WithoutTable(registration), trusted, false);
     if (!outcome.ok()) return Refused(name, outcome.diagnostics);
   }
   auto ticket =
@@ -202,17 +221,12 @@ std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration
   }
   app.ticket = *ticket;
   app.ready = 0;
-  if (first) {
-    app.generation = app.ticket.generation;
-    app.registration = registration;
-    app.pending.reset();
-  } else {
-    app.pending = registration;
-    // Until then the new instance is who holds the app.
-    app.registration.set_instance_id(registration.instance_id());
-    *app.registration.mutable_sdk() = registration.sdk();
-    app.registration.set_workers_expected(registration.workers_expected());
-  }
+  app.pending = registration;
+  if (first) app.registration = WithoutTable(registration);
+  // Until then the new instance is who holds the app.
+  app.registration.set_instance_id(registration.instance_id());
+  *app.registration.mutable_sdk() = registration.sdk();
+  app.registration.set_workers_expected(registration.workers_expected());
   return std::nullopt;
 }
 
@@ -242,7 +256,7 @@ void Registrar::OnClosed(Session& session) {
   }
   app.orphaned_at_us = wall_clock_us_();
   app.orphaned_since_us = monotonic_us_();
-  backend_.Orphan(name, app.generation);
+  if (app.generation.number != 0) backend_.Orphan(name, app.generation);
   if (app.ticket.generation != app.generation) backend_.Orphan(name, app.ticket.generation);
 }
 
@@ -294,7 +308,7 @@ void Registrar::Work(const PoolEvent& event) {
     case PoolEvent::Kind::kSwitched:
       if (newest && app.pending) {
         // Validated when it came. What an operator changed since then may refuse it now: the old
-        // table stays, the app is told.
+        // table stays (none, the first time), the app is told.
         schema::Outcome outcome = Configure(event.pool, *app.pending, app.trusted, false);
         if (!outcome.ok() && app.session != nullptr) {
           v1::RegisterResponse notice;

@@ -3,8 +3,9 @@
 //   (none) --Registration--> live --stream ends--> orphaned --Registration--> live
 //                                                     \--Remove, linger--> (none)
 //
-// A new table replaces the old one in the configuration when its generation has switched; the first
-// one, with nothing to replace, at once.
+// A table enters the configuration when its generation has switched, that is, when enough workers
+// are attached: the first one too, so no route is published that nobody answers. Until then the app
+// has its pool only, and a sidecar without anything else is not ready.
 //
 // Threads: any; OnPoolEvent() only queues, its work is done on a thread of its own (which also ends
 //          lingering orphans). mutex_ is taken before the store's locks; sessions are called under

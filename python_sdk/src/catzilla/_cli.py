@@ -67,13 +67,15 @@ def _run(options: argparse.Namespace) -> int:
     else:
         if options.control is not None:
             raise ConfigurationError("--control names a running sidecar's socket: it goes with --attach")
+        host = options.host if options.host or options.config else "127.0.0.1"
         sidecar = Sidecar(
             SidecarOptions(
                 binary=options.sidecar,
                 config=options.config,
-                host=options.host if options.host or options.config else "127.0.0.1",
+                host=host,
                 port=options.port,
-                ops_host=options.ops_host,
+                # What is kept from the network is kept from it altogether: metrics do not listen wider than the app.
+                ops_host=options.ops_host or (None if os.environ.get("CATZILLA_OPS_HOST") else host),
                 ops_port=options.ops_port,
                 runtime_directory=options.runtime_dir,
             )
@@ -171,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     ours = run.add_argument_group("the sidecar, started as a child")
     ours.add_argument("--host", metavar="ADDRESS", help="where it listens (127.0.0.1, or what --config says)")
     ours.add_argument("--port", type=_port, metavar="N", help="(8080, or what --config says)")
-    ours.add_argument("--ops-host", metavar="ADDRESS", help="of metrics and health")
+    ours.add_argument("--ops-host", metavar="ADDRESS", help="of metrics and health (as --host)")
     ours.add_argument("--ops-port", type=_port, metavar="N", help="of metrics and health (9901)")
     ours.add_argument("--config", metavar="FILE", help="its configuration file")
     ours.add_argument("--sidecar", metavar="PATH", help="the binary, if it is not found by itself")

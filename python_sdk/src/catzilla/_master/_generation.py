@@ -45,10 +45,11 @@ class WorkerProc:
     successor: bool = False  # Started while its predecessor still serves.
     error: str = ""
 
-    def stop(self, reason: str, code: int = _GOAWAY_FOR_GOOD) -> None:
+    def stop(self, reason: str, drain_timeout: float | None = None) -> None:
+        """Without a time the settings' holds."""
         if self.state != "draining":
             self.state = "draining"
-            self.channel.send(type="stop", code=code, reason=reason)
+            self.channel.send(type="stop", code=_GOAWAY_FOR_GOOD, reason=reason, drain_timeout=drain_timeout)
 
     def kill(self) -> None:
         if self.pid:
@@ -111,13 +112,13 @@ class Generation:
             if worker.state in ("ready", "attached"):
                 worker.channel.send(type="attach", ticket=asdict(ticket))
 
-    def retire(self, reason: str) -> None:
+    def retire(self, reason: str, drain_timeout: float | None = None) -> None:
         """No more respawns; what runs is finished."""
         if not self.retiring:
             self.retiring = True
             self._close_zygote()
             for worker in self.workers:
-                worker.stop(reason)
+                worker.stop(reason, drain_timeout)
 
     async def stopped(self, timeout: float) -> None:
         """Waits until every worker has gone; kills what is left when time is up."""
@@ -141,6 +142,15 @@ class Generation:
     @property
     def attached(self) -> int:
         return sum(1 for worker in self.workers if worker.state == "attached")
+
+    @property
+    def crashes(self) -> int:
+        """In a row, of whatever imports the app."""
+        return max(self._zygote_failures, *(place.failures for place in self.places))
+
+    @property
+    def last_words(self) -> str:
+        return self.error or next((place.last_error for place in self.places if place.last_error), "")
 
     # The zygote...
 
@@ -174,11 +184,12 @@ class Generation:
         code = await self._reaper.wait(pid)
         if self.retiring or self.preload_reason:
             return
-        if code < 0:
-            self.error = f"the zygote was {_process.describe_exit(code)}"
+        if code < 0 or not self.error:
+            self.error = f"the process that imports it {_process.describe_exit(code)}"
             log.warning("%s, starting another", self.error)
         pause = _BACKOFF[min(self._zygote_failures, len(_BACKOFF) - 1)]
         self._zygote_failures += 1
+        self._events.on_changed(self)
         await asyncio.sleep(pause)
         if self._zygote is None:
             self._start_zygote()
@@ -271,7 +282,7 @@ class Generation:
         if not expected:
             lived = time.time() - worker.started
             place.restarts += 1
-            place.last_error = worker.error or _process.describe_exit(code)
+            place.last_error = worker.error or f"worker {worker.index} {_process.describe_exit(code)}"
             place.failures = 0 if lived > _STEADY else place.failures + 1
             if code != 0 or worker.error:
                 log.warning("worker %d (pid %d) %s", worker.index, worker.pid, _process.describe_exit(code))

@@ -29,6 +29,9 @@ log = logging.getLogger("catzilla.master")
 _REGISTER: Final = "/catzilla.control.v1.RouteService/Register"
 _STATUS: Final = "/catzilla.control.v1.SidecarService/Status"
 _BACKOFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# A refusal stands until somebody mends something; a changed registration is tried at once.
+_BACKOFF_REFUSED: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+_REFUSALS: Final = ("INVALID_ARGUMENT", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED")
 _CONNECT: Final = 2.0
 
 
@@ -118,9 +121,12 @@ class Lease:
                     return
             self._notify(lost)
             tries = 0 if time.monotonic() - began > 5 else tries + 1
-            pause = _BACKOFF[min(tries, len(_BACKOFF) - 1)] * random.uniform(0.8, 1.2)
+            row = _BACKOFF_REFUSED if lost.code in _REFUSALS else _BACKOFF
+            pause = row[min(tries, len(row) - 1)] * random.uniform(0.8, 1.2)
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=pause)
+                said = self._registration
+                if self._changed.wait_for(lambda: self._closed or self._registration is not said, timeout=pause):  # noqa: B023
+                    tries = 0
 
     def _wait_for_registration(self) -> bool:
         with self._changed:

@@ -2,7 +2,7 @@
 
 worker → master   started{pid} ready{hash, table, code_hash, framework} attached{generation, sidecar, worker_id}
                   detached{code, clean, reason} refused{code, reason} recycle{reason} failed{error, details}
-master → worker   attach{ticket} stop{code, reason}
+master → worker   attach{ticket} stop{code, reason, drain_timeout}
 zygote → master   loaded{preload, reason} failed{error, details}
 master → zygote   fork{index} with the worker's end of its socket pair
 A closed pair means that the other process is gone.

@@ -1,10 +1,11 @@
 """The master process: one sidecar (its child, or not), one lease, generations of workers.
 
-    starting --registered, workers attached--> serving --SIGTERM, SIGINT, superseded--> stopping --> gone
+    starting --registered, first worker attached, routes switched--> serving
+    serving --SIGTERM, SIGINT, superseded--> stopping --> gone;  starting --nothing can be served--> stopping
 
-Stopping, managed: the sidecar gets SIGTERM and drains; workers serve until its GOAWAY; then they leave, and the
-sidecar is waited for last. Stopping, attached: workers go on for `drain_delay` or until GOAWAY, then say GOAWAY
-themselves and finish what they have.
+Stopping, managed: the sidecar gets SIGTERM and drains; workers serve until its GOAWAY, or until `drain_timeout` has
+passed since it began to drain; then they leave, and the sidecar is waited for last. Stopping, attached: workers go on
+for `drain_delay` or until GOAWAY, then say GOAWAY themselves and finish what they have.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ _STATES: Final = {
 }
 _SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
+_ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
+_NO_DIRECTORY: Final = "CZ1203"
+_CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
 # More than drain.delay and drain.timeout of the sidecar take by default.
 _SIDECAR_GRACE: Final = 60.0
 
@@ -67,10 +71,13 @@ class Master(GenerationEvents):
         self._waiting: list[Generation] = []  # Registered, in order, their answers pending.
         self._stop = asyncio.Event()
         self._impatient = asyncio.Event()  # A second signal.
+        self._drains_since: float | None = None  # The sidecar takes no new requests.
         self._exit_code = 0
         self._announced = False
         self._lost_at = time.monotonic()
-        self._complained = False
+        self._complaint = ""  # What was said last of a registration that does not hold.
+        self._refusal = ""  # Why the last worker could not attach.
+        self._attach_deadline: asyncio.TimerHandle | None = None
         self._sidecar_failures = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,9 +114,8 @@ class Master(GenerationEvents):
 
     def on_changed(self, generation: Generation) -> None:
         self._report()
-        if not self._announced and generation.attached:
-            self._announced = True
-            self._spawn_task(self._announce(generation))
+        if generation.table is None and generation.crashes >= _CRASHES_MAX and self._ends_with_its_app:
+            self._give_up(f"the app does not start: {generation.last_words}")
 
     def on_refused(self, generation: Generation, code: int, reason: str) -> None:
         if (
@@ -120,15 +126,35 @@ class Master(GenerationEvents):
             # The sidecar knows this generation no longer: ask for it anew, unless that is on its way.
             if generation not in self._waiting:
                 self._register(generation)
-        elif code:
+        elif code and reason != self._refusal:
             log.warning("the sidecar refuses a worker: %s", reason)
+        self._refusal = reason
 
     def on_failed(self, generation: Generation, error: str, details: str) -> None:
         log.error("%s%s", error, f"\n{details}" if details else "")
+        if self._ends_with_its_app:
+            self._give_up("nothing is served: stopping (with --reload it would wait for a change)")
+            return
         if generation is self._newest and not any(other.table for other in self._generations):
             # Nothing has been registered yet: let the sidecar show why.
             self._lease.register(self._registration(generation))
             self._waiting.append(generation)
+
+    @property
+    def _fails_fast(self) -> bool:
+        """Our own sidecar has nothing but this app, and somebody waits at the terminal or restarts us."""
+        return self._options.sidecar is not None and not self._announced
+
+    @property
+    def _ends_with_its_app(self) -> bool:
+        """With --reload the next version may start."""
+        return self._fails_fast and not self._options.reload
+
+    def _give_up(self, why: str) -> None:
+        if not self._stop.is_set():
+            log.error("%s", why)
+            self._exit_code = 1
+            self._stop.set()
 
     @property
     def _newest(self) -> Generation:
@@ -192,7 +218,6 @@ class Master(GenerationEvents):
 
     def _on_lease(self, event: _lease.Event) -> None:
         if isinstance(event, _lease.Connected):
-            self._complained = False
             # The lease has said its last registration again; only that one is answered.
             self._waiting = [self._waiting[-1] if self._waiting else self._newest_registered()]
         elif isinstance(event, _lease.Lost):
@@ -213,27 +238,53 @@ class Master(GenerationEvents):
         self._waiting = []
         if self._stop.is_set():
             return
+        self._expect_worker(None)
         if event.code == "UNREACHABLE":
-            if not self._complained and time.monotonic() - self._lost_at > _UNREACHABLE_AFTER:
-                self._complained = True
+            if time.monotonic() - self._lost_at > _UNREACHABLE_AFTER:
                 remedy = (
                     "it is starting, or failed above"
                     if self._options.sidecar
                     else "is it running? drop --attach to start one"
                 )
-                log.warning("%s: %s", event.details, remedy)
+                self._complain(f"{event.details}: {remedy}", logging.WARNING)
             return
         self._lost_at = time.monotonic()
         if event.code in ("OK", "UNAVAILABLE", "CANCELLED"):
             log.info("the registration has ended (%s), registering again", event.details or event.code)
-        elif not self._complained:
-            self._complained = True
-            remedy = " (start with --takeover to replace it)" if event.code == "ALREADY_EXISTS" else ""
-            log.error("the sidecar refuses the registration: %s: %s%s; trying on", event.code, event.details, remedy)
+            return
+        self._complain(f"the sidecar refuses the registration: {event.code}: {event.details}{_remedy(event)}")
+        if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED") and self._fails_fast:
+            self._give_up("nothing is served: stopping")
+
+    def _complain(self, complaint: str, level: int = logging.ERROR) -> None:
+        """One line for each change of state, not for each try."""
+        if complaint != self._complaint:
+            self._complaint = complaint
+            log.log(level, "%s%s", complaint, "" if self._fails_fast else "; trying on")
+
+    def _expect_worker(self, generation: Generation | None) -> None:
+        """The first worker must attach in time: a pool that nobody reaches is no start."""
+        if self._attach_deadline is not None:
+            self._attach_deadline.cancel()
+            self._attach_deadline = None
+        if generation is not None and not self._announced:
+            self._attach_deadline = self._loop.call_later(_ATTACH_TIMEOUT, self._on_nobody_attached, generation)
+
+    def _on_nobody_attached(self, generation: Generation) -> None:
+        if self._announced or generation.ticket is None:
+            return
+        why = f" ({self._refusal})" if self._refusal else ""
+        self._give_up(
+            f"no worker has attached within {_ATTACH_TIMEOUT:g} s{why}: {generation.ticket.socket} must be the "
+            "sidecar's socket here too (share its runtime directory with the app's container), for the same user"
+        )
 
     def _on_registered(self, event: pb.Registered) -> None:
         for diagnostic in event.diagnostics:
             log.warning("%s %s: %s (%s)", diagnostic.code, diagnostic.path, diagnostic.message, diagnostic.hint)
+        if self._complaint:
+            self._complaint = ""
+            log.info("the sidecar has taken the registration")
         generation = self._waiting.pop(0) if self._waiting else self._newest_registered()
         if not event.attach_token or generation.retiring:
             return
@@ -245,6 +296,7 @@ class Master(GenerationEvents):
             socket=event.worker_socket,
         )
         generation.attach(ticket)
+        self._expect_worker(generation)
 
     def _on_workers_ready(self, event: pb.WorkersReady) -> None:
         if not event.switched:
@@ -259,6 +311,10 @@ class Master(GenerationEvents):
             if not generation.switched and generation.number > 1:
                 log.info("generation %d has taken over", generation.number)
             generation.switched = True
+            if not self._announced:
+                self._announced = True
+                self._expect_worker(None)
+                self._spawn_task(self._announce())
             for older in list(self._generations):
                 if older.number < generation.number and not older.retiring:
                     self._spawn_task(self._retire(older, "superseded"))
@@ -273,6 +329,11 @@ class Master(GenerationEvents):
         log.error("another instance (%s) has taken over this app: stopping", event.by_instance_id)
         self._exit_code = 1
         self._stop.set()
+
+    def _on_drain(self, event: pb.DrainRequested) -> None:
+        self._drains_since = time.monotonic()
+        if not self._stop.is_set():
+            log.info("the sidecar drains: %s", event.reason)
 
     def _on_notice(self, event: pb.Notice) -> None:
         for diagnostic in event.diagnostics:
@@ -301,7 +362,7 @@ class Master(GenerationEvents):
             log.error("the sidecar %s, starting it again in %g s", _process.describe_exit(code), pause)
             await asyncio.sleep(pause)
 
-    async def _announce(self, generation: Generation) -> None:
+    async def _announce(self) -> None:
         status = await self._loop.run_in_executor(None, self._lease.status)
         workers = self._options.worker.workers
         what = f"{self._options.worker.target} with {workers} worker{'s' if workers > 1 else ''}"
@@ -327,9 +388,13 @@ class Master(GenerationEvents):
             await self._until_detached(_SIDECAR_GRACE)
         elif self._options.drain_delay and not self._exit_code:
             await self._until_detached(self._options.drain_delay)
+        # What the sidecar has waited for already has had its time.
+        left = workers.drain_timeout
+        if sidecar is not None and self._drains_since is not None:
+            left = max(0.0, self._drains_since + left - time.monotonic())
         for generation in self._generations:
-            generation.retire("stopping")
-        grace = 0.5 if self._impatient.is_set() else workers.drain_timeout + 5
+            generation.retire("stopping", left)
+        grace = 0.5 if self._impatient.is_set() else left + 5
         await asyncio.gather(*(generation.stopped(grace) for generation in self._generations))
         self._lease.close()
         for task in self._tasks:
@@ -349,6 +414,8 @@ class Master(GenerationEvents):
             sidecar = self._options.sidecar
             if sidecar is not None and not sidecar.pid:
                 return
+            if self._drains_since is not None and sidecar is not None:
+                deadline = min(deadline, self._drains_since + self._options.worker.drain_timeout)
             await asyncio.sleep(0.02)
 
     async def _bury(self, sidecar: Sidecar) -> None:
@@ -390,6 +457,18 @@ class Master(GenerationEvents):
             log.error("the master failed", exc_info=task.exception())
             self._exit_code = 1
             self._stop.set()
+
+
+def _remedy(event: _lease.Lost) -> str:
+    if event.code == "ALREADY_EXISTS":
+        return " (start with --takeover to replace it)"
+    if _NO_DIRECTORY in event.details:
+        return (
+            ". The path is looked up where the sidecar runs: the folder of a mount_static must be visible in its "
+            "container too, under the same path (a shared volume, or the same image). No route is published before, "
+            "for an app without its files would pass for healthy"
+        )
+    return ""
 
 
 def _url(address: str, port: int) -> str:

@@ -47,6 +47,7 @@ class WorkerProcess:
         self._attaching: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
         self._leave: tuple[int, str] = (frames.GOAWAY_DRAINING, "")
+        self._drain_timeout = settings.drain_timeout
         self._exit_code = 0
 
     async def run(self, channel: socket.socket) -> int:
@@ -65,7 +66,7 @@ class WorkerProcess:
         code, sentence = self._leave
         if self._attaching is not None:
             self._attaching.cancel()
-        if not await self._worker.drain(code, sentence, self._settings.drain_timeout):
+        if not await self._worker.drain(code, sentence, self._drain_timeout):
             log.warning(
                 "leaving with requests unfinished: drain_timeout (%g s) has passed", self._settings.drain_timeout
             )
@@ -116,6 +117,8 @@ class WorkerProcess:
                     self._ticket = Ticket(**message["ticket"])
                     self._attach()
                 elif message["type"] == "stop":
+                    if message.get("drain_timeout") is not None:
+                        self._drain_timeout = message["drain_timeout"]
                     self._stop(message.get("code", frames.GOAWAY_DRAINING), message.get("reason", ""))
         self._stop(frames.GOAWAY_DRAINING, "the master has gone")
 
