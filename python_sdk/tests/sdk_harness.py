@@ -34,6 +34,7 @@ def root():
 
 @app.get("/slow")
 async def slow(seconds: float = 1.0):
+    print("slow begins", flush=True)
     await asyncio.sleep(seconds)
     return {"pid": os.getpid()}
 

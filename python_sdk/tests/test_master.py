@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +174,7 @@ def test_sigterm_lets_requests_finish_and_the_sidecar_leaves_last(launch: Any) -
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(run.get("/slow?seconds=1.5")))
     thread.start()
-    time.sleep(0.4)
+    run.said("slow begins")
     assert run.stop() == 0
     thread.join()
     assert answers[0].status == 200
@@ -298,7 +297,7 @@ def test_attached_to_a_sidecar_that_runs_apart(launch: Any, sidecar: Any) -> Non
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(fetch(port, "/slow?seconds=1")))
     thread.start()
-    time.sleep(0.3)
+    run.said("slow begins")
     assert run.stop(signal.SIGINT) == 0
     thread.join()
     assert answers[0].status == 200

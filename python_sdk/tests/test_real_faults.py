@@ -277,7 +277,7 @@ def test_a_sidecar_that_is_replaced_gets_the_same_workers(launch: Any, apart: Ap
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(fetch(apart.port, "/slow?seconds=1.5")))
     thread.start()
-    time.sleep(0.4)
+    run.said("slow begins")
     assert apart.stop() == 0, apart.log.read_text()
     thread.join()
     assert answers[0].status == 200  # GOAWAY: what runs is finished first.

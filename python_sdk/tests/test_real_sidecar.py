@@ -153,7 +153,7 @@ def test_sigterm_finishes_what_runs_and_exits_in_order(real: Any) -> None:
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(run.get("/slow?seconds=1.5")))
     thread.start()
-    time.sleep(0.4)
+    run.said("slow begins")
     assert run.stop() == 0, run.text
     thread.join()
     assert answers[0].status == 200

@@ -103,6 +103,7 @@ Next Exchange::Route() {
       break;
     case route::Verdict::Kind::kNotFound:
       if (plan.catch_all != nullptr) return StartRoute(plan.catch_all, verdict);
+      if (plan.app_is_starting) return RefuseWith(503, "app_starting");
       as_fastapi_ = plan.as_fastapi;
       return RefuseWith(404, "no_route");
   }

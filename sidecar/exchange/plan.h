@@ -53,6 +53,8 @@ struct Plan {
   // answers, in FastAPI's words if there is an app at all.
   std::shared_ptr<const RouteTarget> catch_all;
   bool as_fastapi = false;
+  // An app has registered and none of its workers is there yet: what nothing claims may be its own.
+  bool app_is_starting = false;
 };
 
 }  // namespace catzilla::exchange

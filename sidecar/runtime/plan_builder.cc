@@ -105,6 +105,10 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
         std::any_of(snapshot->routes.begin(), snapshot->routes.end(), [&](const auto& route) {
           return route->pool == pool->name && route->source == config::Layer::kApp;
         });
+    // Until its first worker is there, an app is a pool that claims nothing (control/registrar).
+    const bool bare = pool->source == config::Layer::kApp && !has_routes &&
+                      pool->unmatched == config::Unmatched::kSidecar;
+    plan->app_is_starting = plan->app_is_starting || bare;
     if (!has_routes) continue;
     plan->as_fastapi = true;
     if (pool->unmatched != config::Unmatched::kApp || plan->catch_all != nullptr) continue;

@@ -405,6 +405,7 @@ ops::Health Sidecar::Ready() {
   if (snapshot->mounts.empty() && snapshot->routes.empty()) {
     return {false, "nothing to serve yet: no mount, no route, no app\n"};
   }
+  if (plan()->app_is_starting) return {false, "the app has no worker yet\n"};
   return Live();
 }
 
