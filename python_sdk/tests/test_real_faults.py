@@ -191,6 +191,8 @@ def test_nothing_is_published_before_a_worker_is_there(real: Any) -> None:
     assert seen[-1] == (200, 200), run.text
     assert seen[0][0] == 503
     assert all(status == 200 for ready, status in seen if ready == 200), seen
+    answers = [status for _, status in seen]
+    assert 404 not in answers[answers.index(503) :], seen  # It is not missing, it is not there yet.
     assert longest < 1.0
     assert run.stop() == 0
 
