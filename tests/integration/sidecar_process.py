@@ -137,6 +137,10 @@ class Sidecar:
     def open_descriptors(self) -> int:
         return len(list(pathlib.Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def descriptor_names(self) -> list[str]:
+        links = pathlib.Path(f"/proc/{self.pid}/fd").iterdir()
+        return sorted(os.readlink(link) for link in links)
+
     def rss_kib(self) -> int:
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)

@@ -196,7 +196,10 @@ def test_nothing_leaks(sidecar: Sidecar) -> None:
     for _ in range(5):
         storm()
     deadline = time.monotonic() + 10
-    while sidecar.open_descriptors() > descriptors and time.monotonic() < deadline:
+    few = (
+        8  # gRPC opens some of its own when it likes; a leak of ours would be one in each of 1,000.
+    )
+    while sidecar.open_descriptors() > descriptors + few and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert sidecar.open_descriptors() <= descriptors
+    assert sidecar.open_descriptors() <= descriptors + few, sidecar.descriptor_names()
     assert sidecar.rss_kib() < memory + 20_000
