@@ -40,17 +40,18 @@ std::shared_ptr<grpc::Channel> Connect(const ClientOptions& options) {
   return grpc::CreateChannel(options.address, credentials);
 }
 
-// The diagnostics that BadRequest details carry: "[CZ1203] message (hint)" per field.
+// The diagnostics in the status's details. BadRequest tells the same for clients that do not know
+// ours: it counts where there are none.
 std::vector<v1::Diagnostic> DiagnosticsOf(const grpc::Status& status) {
   std::vector<v1::Diagnostic> diagnostics;
   google::rpc::Status details;
   if (!details.ParseFromString(status.error_details())) return diagnostics;
   for (const google::protobuf::Any& any : details.details()) {
     v1::Diagnostic diagnostic;
-    if (any.UnpackTo(&diagnostic)) {
-      diagnostics.push_back(std::move(diagnostic));
-      continue;
-    }
+    if (any.UnpackTo(&diagnostic)) diagnostics.push_back(std::move(diagnostic));
+  }
+  if (!diagnostics.empty()) return diagnostics;
+  for (const google::protobuf::Any& any : details.details()) {
     google::rpc::BadRequest bad;
     if (!any.UnpackTo(&bad)) continue;
     for (const auto& violation : bad.field_violations()) {

@@ -1,4 +1,5 @@
 // catzillactl get, apply, diff, validate: the configuration.
+#include <filesystem>
 #include <iostream>
 
 #include "control_client/commands/command.h"
@@ -13,9 +14,22 @@ struct ApplyFlags {
   bool merge = false;
 };
 
+// Findings name the file as it was given, and relative paths in it count from its folder, whatever
+// the sidecar's own is.
+template <typename Request>
+void NameInput(const std::string& file, Request& request) {
+  if (file == "-") {
+    request.set_folder(std::filesystem::current_path().string());
+    return;
+  }
+  request.set_file(file);
+  request.set_folder(std::filesystem::absolute(file).parent_path().string());
+}
+
 v1::ApplyRequest MakeApply(const ApplyFlags& flags) {
   v1::ApplyRequest request;
   request.set_text(ReadInput(flags.file));
+  NameInput(flags.file, request);
   if (flags.if_version != 0) request.set_if_version(flags.if_version);
   request.set_dry_run(flags.dry_run);
   request.set_merge(flags.merge);
@@ -49,6 +63,7 @@ ExitCode RunDiff(const ApplyFlags& flags, Session& session, Client& client) {
 ExitCode RunValidate(const std::string& file, Session& session, Client& client) {
   v1::ValidateRequest request;
   request.set_text(ReadInput(file));
+  NameInput(file, request);
   const auto result = client.Validate(request);
   if (!result.ok()) return Report(result.error());
   if (!session.PrintStructured(*result)) {

@@ -9,14 +9,6 @@
 
 namespace catzilla::cache {
 
-// How a purge and the ends of fills meet. A fill is marked, checked, inserted and taken off the
-// list under one lock, that of its shard of the fills' table. A purge (1) marks the fills it
-// covers, (2) removes objects, (3) takes every shard's lock once more. A fill that was marked
-// stores nothing. One that ended before its mark has inserted its object before (2) looks. A fill
-// that began after its shard's mark asked the app after the purge began, so it may be kept; unless
-// it validates an object from before: Freshen() inserts the new object, then removes the old one,
-// and if the purge was faster with the old one takes back the new one, before (3) can pass.
-
 namespace {
 
 size_t FillBytesMax(const config::Cache& policy) {
@@ -26,32 +18,6 @@ size_t FillBytesMax(const config::Cache& policy) {
 size_t EntryBytesMax(const config::Cache& policy) {
   // The head and the struct come on top of what operators mean by an object's size.
   return static_cast<size_t>(policy.object_bytes_max) + 64 * 1024;
-}
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = http::ToLower(c);
-  return lower;
-}
-
-bool SameTarget(std::string_view key, const KeyParts& target) {
-  const KeyParts parts = SplitKey(key);
-  return parts.path == target.path && parts.query == target.query;
-}
-
-bool BeginsWith(std::string_view key, std::string_view prefix) {
-  if (!prefix.starts_with('/')) return key.starts_with(prefix);
-  const KeyParts parts = SplitKey(key);
-  return key.substr(static_cast<size_t>(parts.path.data() - key.data())).starts_with(prefix);
-}
-
-bool IsOfHost(std::string_view key, std::string_view host) {
-  const std::string_view stored = SplitKey(key).host;
-  if (stored == host) return true;
-  // Without a port: every port. Not inside an IPv6 literal.
-  const bool has_port = host.rfind(':') != std::string_view::npos && !host.ends_with(']');
-  return !has_port && stored.starts_with(host) && stored.size() > host.size() &&
-         stored[host.size()] == ':';
 }
 
 }  // namespace
@@ -214,117 +180,6 @@ void ObjectStore::MarkHitForMiss(uint64_t hash, int64_t until_us) {
   Marker& marker = markers_[hash & (kMarkers - 1)];
   marker.hash.store(hash, std::memory_order_relaxed);
   marker.until_us.store(until_us, std::memory_order_relaxed);
-}
-
-// Purging...
-
-template <typename Matches>
-uint64_t ObjectStore::MarkFills(Matches&& matches) {
-  uint64_t marked = 0;
-  for (FillShard& shard : fill_shards_) {
-    base::MutexLock lock(shard.mutex);
-    for (auto& [hash, fill] : shard.fills) {
-      if (fill->purged_ || !matches(static_cast<const Fill&>(*fill))) continue;
-      fill->purged_ = true;
-      fill->shared_ = false;
-      ++marked;
-    }
-  }
-  return marked;
-}
-
-uint64_t ObjectStore::MarkTag(std::string_view tag) {
-  // More purges than these during one fill: it is not kept at all.
-  constexpr size_t kPurgedTagsMax = 64;
-  uint64_t marked = 0;
-  for (FillShard& shard : fill_shards_) {
-    base::MutexLock lock(shard.mutex);
-    for (auto& [hash, fill] : shard.fills) {
-      if (fill->purged_) continue;
-      const Fill::Tagged tagged = fill->HasTag(tag);
-      if (tagged == Fill::Tagged::kNo) continue;
-      fill->shared_ = false;
-      if (tagged == Fill::Tagged::kYes || fill->purged_tags_.size() == kPurgedTagsMax) {
-        fill->purged_ = true;
-        ++marked;
-      } else {
-        fill->purged_tags_.emplace_back(tag);  // Its head will tell.
-      }
-    }
-  }
-  return marked;
-}
-
-void ObjectStore::AwaitEnds() {
-  for (FillShard& shard : fill_shards_) {
-    base::MutexLock lock(shard.mutex);
-  }
-}
-
-Purged ObjectStore::PurgeKey(const CacheKey& key) {
-  Purged purged;
-  FillShard& shard = ShardOf(key.hash);
-  {
-    base::MutexLock lock(shard.mutex);
-    const auto [begin, end] = shard.fills.equal_range(key.hash);
-    for (auto at = begin; at != end; ++at) {
-      Fill& fill = *at->second;
-      if (fill.purged_ || !(fill.key_ == key)) continue;
-      fill.purged_ = true;
-      fill.shared_ = false;
-      ++purged.fills;
-    }
-  }
-  purged.objects =
-      table_.Remove(key.hash, [&](const Object& object) { return object.key() == key.text; });
-  base::MutexLock lock(shard.mutex);
-  return purged;
-}
-
-Purged ObjectStore::Purge(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy) {
-  Purged purged;
-  auto walk = [&](auto&& matches) {
-    purged.fills =
-        MarkFills([&](const Fill& fill) { return matches(std::string_view(fill.key().text)); });
-    purged.objects = table_.RemoveIf([&](const Object& object) { return matches(object.key()); });
-    AwaitEnds();
-  };
-  switch (kind) {
-    case PurgeKind::kUrl: {
-      CacheKey key;
-      BuildKey(NormalUrl(value).parts(), key_policy, seed_, &key);
-      if (value.starts_with('/')) {
-        const KeyParts target = SplitKey(key.text);
-        walk([&](std::string_view text) { return SameTarget(text, target); });
-      } else {
-        purged = PurgeKey(key);
-      }
-      break;
-    }
-    case PurgeKind::kPrefix: {
-      const std::string prefix =
-          value.starts_with('/') ? std::string(value) : NormalUrl(value).text();
-      walk([&](std::string_view text) { return BeginsWith(text, prefix); });
-      break;
-    }
-    case PurgeKind::kHost: {
-      const std::string host = Lower(value);
-      walk([&](std::string_view text) { return IsOfHost(text, host); });
-      break;
-    }
-    case PurgeKind::kAll:
-      walk([](std::string_view) { return true; });
-      break;
-    case PurgeKind::kTag:
-      purged.fills = MarkTag(value);
-      for (const base::Ref<Object>& object : tags_.Find(value))
-        purged.objects += table_.RemoveEntry(*object);
-      AwaitEnds();
-      break;
-  }
-  counters_.purged[static_cast<size_t>(kind)].fetch_add(purged.objects, std::memory_order_relaxed);
-  counters_.purged_fills.fetch_add(purged.fills, std::memory_order_relaxed);
-  return purged;
 }
 
 uint64_t ObjectStore::Invalidate(const RequestView& request, const ResponseView& response,

@@ -48,6 +48,7 @@ inline constexpr size_t kPurgeKinds = 5;
 struct Purged {
   uint64_t objects = 0;  // Every variant counts.
   uint64_t fills = 0;    // In flight: answered, not kept.
+  uint64_t bytes = 0;    // Memory of the objects.
 };
 
 enum class Role : uint8_t {
@@ -104,7 +105,11 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   Joined Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
               RecordPolicy policy, const Ticket& ticket, Follower& follower, int64_t now_us);
 
+  // (purge.cc)
   Purged Purge(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy);
+  // What Purge() would take; walks everything. A fill whose tags are not known yet counts as not
+  // covered.
+  Purged Preview(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy) const;
 
   // RFC 9111 4.4: a non-error answer to an unsafe method drops what its target, Location and
   // Content-Location name, on the same scheme and host. Safe methods and errors do nothing.

@@ -166,6 +166,33 @@ TEST(Purge, ByPrefixHostAndAll) {
   EXPECT_EQ(bench.store.stats().objects, 0u);
 }
 
+TEST(Purge, PreviewTellsWhatWouldGoAndTakesNothing) {
+  Bench bench;
+  bench.Fill("GET /a/1\nHost: a.org", {kFresh}, "1");
+  bench.Fill("GET /a/2\nHost: a.org", {kFresh}, "2");
+  bench.Fill("GET /a/1\nHost: b.org", {kFresh, {"Surrogate-Key", "tagged"}}, "3");
+  const struct {
+    PurgeKind kind;
+    const char* value;
+    uint64_t objects;
+  } kCases[] = {{PurgeKind::kUrl, "http://a.org/a/1", 1},
+                {PurgeKind::kUrl, "/a/1", 2},
+                {PurgeKind::kPrefix, "/a/", 3},
+                {PurgeKind::kHost, "a.org", 2},
+                {PurgeKind::kTag, "tagged", 1},
+                {PurgeKind::kTag, "tag", 0},
+                {PurgeKind::kAll, "", 3}};
+  for (const auto& test : kCases) {
+    const Purged preview = bench.store.Preview(test.kind, test.value, {});
+    EXPECT_EQ(preview.objects, test.objects) << test.value;
+    EXPECT_EQ(preview.bytes > 0, test.objects > 0) << test.value;
+  }
+  const Purged all = bench.store.Preview(PurgeKind::kAll, "", {});
+  const Purged gone = bench.store.Purge(PurgeKind::kAll, "", {});
+  EXPECT_EQ(gone.objects, all.objects);
+  EXPECT_EQ(gone.bytes, all.bytes);
+}
+
 TEST(Purge, ByTagIsExact) {
   Bench bench;
   bench.Fill("GET /1", {kFresh, {"Surrogate-Key", "item item-7"}}, "x");

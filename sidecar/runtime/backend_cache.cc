@@ -55,15 +55,15 @@ control::Answer RunningBackend::Purge(const control::v1::PurgeRequest& request,
   if (!Selector(request, &kind, &value)) {
     return {control::Answer::Kind::kInvalid, "say what to purge: url, prefix, tag, host or all"};
   }
-  if (request.dry_run()) {
-    return {control::Answer::Kind::kInvalid, "dry_run is not there for purging yet: leave it out"};
-  }
   bool found = request.cache().empty();
   const auto plan = sidecar_.plan();
   for (const auto& cache : plan->caches) {
     if (!Chosen(*cache, request.cache())) continue;
     found = true;
-    const cache::Purged purged = cache->store->Purge(kind, value, KeyPolicyOf(*cache->config));
+    const cache::KeyPolicy policy = KeyPolicyOf(*cache->config);
+    const cache::Purged purged = request.dry_run() ? cache->store->Preview(kind, value, policy)
+                                                   : cache->store->Purge(kind, value, policy);
+    out->set_bytes(out->bytes() + purged.bytes);
     out->set_objects(out->objects() + purged.objects);
     out->set_fills(out->fills() + purged.fills);
   }

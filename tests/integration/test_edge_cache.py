@@ -281,3 +281,14 @@ def test_a_purge_reaches_what_is_being_filled(app: AppProcess) -> None:
     assert waiting.read().body == b"run 1"
     waiting.close()
     assert get(app, "/slow/purged").body == b"run 2"
+
+
+def test_a_purge_can_be_tried_first(app: AppProcess) -> None:
+    get(app, "/item/tried")
+    would = app.ctl("cache", "purge", "--dry-run", "/item/tried")
+    assert would.startswith("url /item/tried: would purge 1 objects, ")
+    assert ", 0B," not in would
+    assert status_of(get(app, "/item/tried")).startswith("catzilla; hit")
+    did = app.ctl("cache", "purge", "/item/tried")
+    assert did == would.replace("would purge", "purged")
+    assert get(app, "/item/tried").body == b"tried 2"
