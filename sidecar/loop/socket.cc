@@ -130,8 +130,15 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
 
   // Does somebody answer there? Only a refused connection proves a leftover.
   const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  std::string holder = "another process";
   if (probe >= 0) {
-    const bool refused = ::connect(probe, generic, sizeof(address)) != 0 && errno == ECONNREFUSED;
+    const bool answered = ::connect(probe, generic, sizeof(address)) == 0;
+    const bool refused = !answered && errno == ECONNREFUSED;
+    ucred peer{};  // Of whoever listens (unix(7)).
+    socklen_t length = sizeof(peer);
+    if (answered && ::getsockopt(probe, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0) {
+      holder = "process " + std::to_string(peer.pid);
+    }
     ::close(probe);
     struct stat status{};
     if (refused && ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) {
@@ -148,8 +155,8 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
     ::close(fd);
     if (error == EADDRINUSE) {
       return base::Fail(SocketError{
-          error,
-          what + ": in use (another sidecar is running there: stop it or set --runtime-dir)"});
+          error, what + ": in use by " + holder +
+                     " (another sidecar is running there: stop it or set --runtime-dir)"});
     }
     return base::Fail(MakeError(what, error));
   }

@@ -70,7 +70,7 @@ def test_a_second_daemon_on_the_same_sockets_is_refused(tmp_path: pathlib.Path) 
             *("--runtime-dir", str(first.runtime)),
         )
         assert result.returncode == 1
-        assert "in use" in result.stderr
+        assert f"in use by process {first.pid} (" in result.stderr
         assert probe(first, "/livez") == 200
 
 
