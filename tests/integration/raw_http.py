@@ -82,10 +82,10 @@ class RawConnection:
 
     def rest(self) -> bytes:
         """Everything until the server closes."""
-        data = b""
-        while piece := self.socket.recv(65536):
-            data += piece
-        return data
+        pieces = []
+        while piece := self.socket.recv(1 << 20):
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def closed(self) -> bool:
         """Whether the server has closed (waits for it at most the socket's timeout)."""
