@@ -90,7 +90,7 @@ def test_sigterm_lets_answers_finish_and_ends_with_0(tmp_path: pathlib.Path) -> 
     sidecar = Sidecar(tmp_path, config).start()
     assert sidecar.process is not None
     with RawConnection(sidecar.port) as slow, RawConnection(sidecar.port) as idle:
-        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         assert idle.get("/a.txt").status == 200
         slow.send(b"GET /large.bin HTTP/1.1\r\nHost: t\r\n\r\n")
         assert slow.socket.recv(1)
