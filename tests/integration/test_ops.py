@@ -85,6 +85,7 @@ def test_the_ops_listener_does_nothing_else(fresh: Sidecar) -> None:
 
 def test_readyz_waits_for_something_to_serve(tmp_path: pathlib.Path) -> None:
     with Sidecar(tmp_path) as sidecar:
+        wait_until_started(sidecar)
         ready = ask(sidecar, "/readyz")
         assert (ready.status, ready.body) == (
             503,
