@@ -234,7 +234,7 @@ class Rig {
   }
   // Runs until `done`, for at most five seconds.
   bool Until(const std::function<bool()>& done) {
-    const int64_t end_us = base::ReadClock().monotonic_us + 5'000'000;
+    const int64_t end_us = base::ReadClock().monotonic_us + 30'000'000;
     while (!done()) {
       if (base::ReadClock().monotonic_us > end_us) return false;
       loop.RunOnce(true);
