@@ -49,8 +49,10 @@ base::Result<Listing, int> ReadListing(int directory, const ListingFilter& filte
   }
   closedir(stream);
   if (error != 0) return base::Fail(int{error});
-  std::stable_partition(listing.entries.begin(), listing.entries.end(),
-                        [](const ListedFile& file) { return file.is_directory; });
+  std::sort(listing.entries.begin(), listing.entries.end(),
+            [](const ListedFile& a, const ListedFile& b) {
+              return a.is_directory != b.is_directory ? a.is_directory : a.name < b.name;
+            });
   return listing;
 }
 

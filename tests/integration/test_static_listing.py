@@ -172,4 +172,4 @@ def test_navigations_find_the_app(
 def test_nonsense_is_refused(tmp_path: pathlib.Path, options: str, code: str) -> None:
     config = f"mounts: [{{name: a, prefix: /, root: {tmp_path}, {options}}}]"
     with pytest.raises(RuntimeError, match=code):
-        Sidecar(tmp_path / "run", config).start()
+        Sidecar(tmp_path, config).start()
