@@ -10,6 +10,8 @@ namespace catzilla::schema {
 
 namespace {
 
+// Every answer has them before its body, and a head must fit one buffer (http/output_queue.h).
+constexpr size_t kHeaderBytesMax = 8 * 1024;
 constexpr int kPatternsMax = 64;
 using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
@@ -116,6 +118,14 @@ void ValidateServingRules(const config::v1::Mount& mount, const std::string& pat
   if (charset.empty() || !word) {
     report(Code::kBadMediaType, path + ".charset", Quoted(charset) + " is no charset",
            "for example utf-8, or off");
+  }
+  size_t head_bytes = mount.cache_control().size();
+  for (const auto& [name, value] : mount.headers()) head_bytes += name.size() + value.size() + 4;
+  if (head_bytes > kHeaderBytesMax) {
+    report(Code::kTooMany, path + ".headers",
+           "cache_control and headers take " + std::to_string(head_bytes) +
+               " bytes of each answer's head, more than " + std::to_string(kHeaderBytesMax),
+           "shorten them");
   }
 }
 
