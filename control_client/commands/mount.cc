@@ -19,6 +19,15 @@ struct AddFlags {
   std::string revalidate;
   std::string max_cached_file;
   std::string symlinks;
+  std::string directory_listing;
+  std::string spa_fallback;
+  std::string max_file_size;
+  std::string fingerprinted;
+  std::string charset;
+  std::vector<std::string> index_files;
+  std::vector<std::string> allowed_extensions;
+  std::vector<std::string> blocked_extensions;
+  std::vector<std::string> blocked_patterns;
   std::string invalidation;
   bool hidden_files = false;
   bool dry_run = false;
@@ -26,6 +35,44 @@ struct AddFlags {
 
   bool given(const char* option) const { return command->count(option) > 0; }
 };
+
+// What is served of the directory, and what is not.
+void SetServingRules(const AddFlags& flags, config::v1::Mount& mount) {
+  if (flags.directory_listing == "off") {
+    mount.set_directory_listing(config::v1::DIRECTORY_LISTING_OFF);
+  } else if (flags.directory_listing == "html") {
+    mount.set_directory_listing(config::v1::DIRECTORY_LISTING_HTML);
+  } else if (flags.directory_listing == "json") {
+    mount.set_directory_listing(config::v1::DIRECTORY_LISTING_JSON);
+  }
+  if (flags.fingerprinted == "off") mount.set_fingerprinted(config::v1::FINGERPRINTED_OFF);
+  if (flags.fingerprinted == "immutable") {
+    mount.set_fingerprinted(config::v1::FINGERPRINTED_IMMUTABLE);
+  }
+  if (flags.given("--spa-fallback")) mount.set_spa_fallback(flags.spa_fallback);
+  if (flags.given("--max-file-size")) mount.set_max_file_size(flags.max_file_size);
+  if (flags.given("--charset")) mount.set_charset(flags.charset);
+  for (const auto& one : flags.index_files) mount.add_index_files(one);
+  for (const auto& one : flags.allowed_extensions) mount.add_allowed_extensions(one);
+  for (const auto& one : flags.blocked_extensions) mount.add_blocked_extensions(one);
+  for (const auto& one : flags.blocked_patterns) mount.add_blocked_patterns(one);
+}
+
+void AddServingRules(CLI::App& add, AddFlags& flags) {
+  add.add_option("--directory-listing", flags.directory_listing, "off (default), html or json")
+      ->check(CLI::IsMember({"off", "html", "json"}));
+  add.add_option("--index-files", flags.index_files, "the first that is there; comma-separated")
+      ->delimiter(',');
+  add.add_option("--spa-fallback", flags.spa_fallback, "answers navigations to what is missing");
+  add.add_option("--allowed-extensions", flags.allowed_extensions, "others are 404")
+      ->delimiter(',');
+  add.add_option("--blocked-extensions", flags.blocked_extensions, "these are 404")->delimiter(',');
+  add.add_option("--block", flags.blocked_patterns, "404 for what matches; may be repeated");
+  add.add_option("--max-file-size", flags.max_file_size, "larger files are 404");
+  add.add_option("--fingerprinted", flags.fingerprinted, "off (default) or immutable")
+      ->check(CLI::IsMember({"off", "immutable"}));
+  add.add_option("--charset", flags.charset, "of text types (utf-8); off: none");
+}
 
 ExitCode RunAdd(const AddFlags& flags, Session& session, Client& client) {
   v1::MountServiceCreateRequest request;
@@ -47,6 +94,7 @@ ExitCode RunAdd(const AddFlags& flags, Session& session, Client& client) {
   if (flags.invalidation == "immediate") mount.set_invalidation(config::v1::INVALIDATION_IMMEDIATE);
   if (flags.invalidation == "lazy") mount.set_invalidation(config::v1::INVALIDATION_LAZY);
   if (flags.invalidation == "ttl") mount.set_invalidation(config::v1::INVALIDATION_TTL);
+  SetServingRules(flags, mount);
   request.set_dry_run(flags.dry_run);
   const auto result = client.CreateMount(request);
   if (!result.ok()) return Report(result.error());
@@ -121,6 +169,7 @@ void AddMount(Session& session) {
       ->check(CLI::IsMember({"never", "inside", "anywhere"}));
   add->add_option("--invalidation", flags->invalidation, "immediate (default), lazy or ttl")
       ->check(CLI::IsMember({"immediate", "lazy", "ttl"}));
+  AddServingRules(*add, *flags);
   add->add_flag("--hidden-files", flags->hidden_files, "serve names that begin with a dot");
   add->add_flag("--dry-run", flags->dry_run, "check only");
   add->callback([&session, flags] {

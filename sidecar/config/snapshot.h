@@ -65,6 +65,8 @@ enum class Invalidation : uint8_t {
   kTtl,        // When `revalidate` is over, and not looked for before.
 };
 
+enum class DirectoryListing : uint8_t { kOff, kHtml, kJson };
+
 struct Mount {
   std::string name;
   Layer source = Layer::kFile;
@@ -83,6 +85,14 @@ struct Mount {
   Invalidation invalidation = Invalidation::kImmediate;
   std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
+  DirectoryListing directory_listing = DirectoryListing::kOff;
+  std::string spa_fallback;  // Relative to the root; empty: none.
+  std::vector<std::string> allowed_extensions;  // Empty: all. Without dot, lower case.
+  std::vector<std::string> blocked_extensions;
+  std::vector<std::string> blocked_patterns;  // base/pattern.h
+  uint64_t file_bytes_max = 0;                // Larger files are 404; 0: no limit.
+  bool fingerprinted_immutable = false;
+  std::string charset = "utf-8";  // Of text types; empty: none is said.
   bool operator==(const Mount&) const = default;
 };
 

@@ -297,7 +297,7 @@ void Exchange::Reset() {
   held_stats_.reset();
   target_.reset();
   opened_ = {};
-  opened_ready_ = false;
+  opened_ready_ = is_fallback_ = false;
   mount_ = nullptr;
   stats_ = nullptr;
   matched_ = awaits_continue_ = false;

@@ -120,7 +120,10 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void Reset();
   // file_steps.cc
   Next StartFile(uint32_t mount, uint8_t path_flags);
+  Next Look(std::string_view path, const MountTarget& target);
+  Next Open(std::string_view path);
   Next OpenFile();
+  Next SendFallback();
   Next SendFile(files::Entry& entry);
   Next SendFileAnswer(const files::Answer& answer);
   size_t ConnectionFields(char* out, size_t bytes_max);
@@ -178,6 +181,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   std::shared_ptr<files::Mount> held_mount_;
   files::OpenResult opened_;
   bool opened_ready_ = false;
+  bool is_fallback_ = false;  // The mount's spa_fallback answers for a missing path.
 
   // A worker...
   std::shared_ptr<const RouteTarget> target_;

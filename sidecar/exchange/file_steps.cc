@@ -3,9 +3,38 @@
 #include <utility>
 
 #include "sidecar/exchange/exchange.h"
+#include "sidecar/files/listing.h"
+#include "sidecar/http/accept_encoding.h"
+#include "sidecar/http/error_page.h"
 #include "sidecar/http/target.h"
+#include "sidecar/http/text.h"
 
 namespace catzilla::exchange {
+
+namespace {
+
+bool PrefersJson(const http::RequestHead& request) {
+  return http::AcceptQuality(request, "application/json", "application/*") >
+         http::AcceptQuality(request, "text/html", "text/*");
+}
+
+// A person who goes to a page, not the page that fetches its parts: the browser says so, or Accept
+// names HTML (what "*/*" takes too is everybody's), and the path does not look like a file.
+bool IsNavigation(const http::RequestHead& request, std::string_view path) {
+  if (path.substr(path.rfind('/') + 1).find('.') != std::string_view::npos) return false;
+  if (const auto mode = request.Find(http::HeaderId::kSecFetchMode)) return *mode == "navigate";
+  bool wants_html = false;
+  request.ForEachItem(http::HeaderId::kAccept, [&](std::string_view item) {
+    const size_t semicolon = item.find(';');
+    const bool refused =
+        semicolon != std::string_view::npos && http::ParseQuality(item.substr(semicolon + 1)) == 0;
+    const std::string_view type = http::Trim(item.substr(0, semicolon));
+    if (!refused && http::EqualsIgnoringCase(type, "text/html")) wants_html = true;
+  });
+  return wants_html;
+}
+
+}  // namespace
 
 Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
   const Plan& plan = *context_->plan;
@@ -36,7 +65,17 @@ Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
     mount_->CountResult(answer.status, loop);
     return SendFileAnswer(answer);
   }
-  const files::Mount::Lookup found = mount_->Find(path_, context_->now(), loop);
+  if (path_.ends_with('/') &&
+      mount_->config().directory_listing == config::DirectoryListing::kHtml &&
+      PrefersJson(*request_)) {
+    return Look(std::string(path_).append(files::kJsonKey), target);
+  }
+  return Look(path_, target);
+}
+
+Next Exchange::Look(std::string_view path, const MountTarget& target) {
+  const int loop = context_->index();
+  const files::Mount::Lookup found = mount_->Find(path, context_->now(), loop);
   switch (found.found) {
     case files::Mount::Found::kEntry:
       return SendFile(*found.entry);
@@ -49,8 +88,13 @@ Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
   held_mount_ = target.files;
   held_stats_ = target.stats;
   Hold();
+  return Open(path);
+}
+
+Next Exchange::Open(std::string_view path) {
+  opened_ready_ = false;
   const files::Waiter waiter{&context_->open_sink, ticket_.packed()};
-  if (mount_->Open(path_, context_->now(), waiter, context_->index()) ==
+  if (mount_->Open(path, context_->now(), waiter, context_->index()) ==
       files::Mount::Start::kOverloaded) {
     mount_->CountResult(503, context_->index());
     return RefuseWith(503, "files_overloaded");
@@ -72,7 +116,27 @@ Next Exchange::OpenFile() {
   return RefuseWith(opened_.status, opened_.error == 0 ? "open" : strerrorname_np(opened_.error));
 }
 
+// A one-page app's own paths are no files: its page answers them, and finds its way by itself.
+Next Exchange::SendFallback() {
+  is_fallback_ = true;
+  const config::Mount& config = mount_->config();
+  std::string path = config.prefix == "/" ? "/" : config.prefix + "/";
+  path += config.spa_fallback;
+  const files::Mount::Lookup found = mount_->Find(path, context_->now(), context_->index());
+  if (found.found == files::Mount::Found::kEntry) return SendFile(*found.entry);
+  if (found.found == files::Mount::Found::kStatus) {
+    mount_->CountResult(found.status, context_->index());
+    return RefuseWith(found.status, "spa_fallback");
+  }
+  Hold();
+  return Open(path);
+}
+
 Next Exchange::SendFile(files::Entry& entry) {
+  if (entry.kind() == files::EntryKind::kNegative && entry.negative_status() == 404 &&
+      !is_fallback_ && !mount_->config().spa_fallback.empty() && IsNavigation(*request_, path_)) {
+    return SendFallback();
+  }
   return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(), context_->scratch,
                                         context_->index()));
 }
@@ -80,6 +144,9 @@ Next Exchange::SendFile(files::Entry& entry) {
 Next Exchange::SendFileAnswer(const files::Answer& answer) {
   if (answer.head.empty()) {
     refusal_fields_ = answer.fields;
+    if (answer.status == 404 && !mount_->config().spa_fallback.empty()) {
+      refusal_fields_ += "Vary: Accept, Sec-Fetch-Mode\r\n";
+    }
     return RefuseWith(answer.status, "");
   }
   http::OutputQueue& output = client_->output();
@@ -130,6 +197,7 @@ size_t Exchange::ConnectionFields(char* out, size_t bytes_max) {
     request_id_ = *id;
     writer.Field("X-Request-Id", *id);
   }
+  if (is_fallback_) writer.Field("Vary", "Accept, Sec-Fetch-Mode");
   return writer.size();
 }
 

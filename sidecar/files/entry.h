@@ -56,6 +56,9 @@ struct EntryParts {
   FileIdentity identity;
   bool racy = false;  // Read so soon after its last change that another may hide in the same tick.
   bool ranges = true;
+  // A body that is no file's has its own; null: by the file's name and the mount's rules.
+  const char* content_type = nullptr;
+  std::string_view fields;       // With it: further lines of the head, each with its CRLF.
   std::string_view etag;         // With quotes, perhaps W/; empty: none.
   int64_t last_modified_s = -1;  // < 0: none.
   std::string_view head_304;     // Heads end with CRLF and lack the empty line.

@@ -90,30 +90,35 @@ Loader::Loader(std::shared_ptr<const config::Mount> config, std::string server_n
       server_name_(std::move(server_name)),
       mount_id_(mount_id),
       stats_(std::move(stats)),
+      rules_(*config_),
       resolver_(config_->root, config_->symlinks, method) {
   // The schema room has refused what HeaderProblem() names. Should it not have, a head must still
   // not be split.
-  if (!config_->cache_control.empty() &&
-      HeaderProblem("Cache-Control", config_->cache_control) == nullptr) {
-    AppendField("Cache-Control", config_->cache_control, common_fields_);
-  }
   for (const auto& [name, value] : config_->headers) {
     if (HeaderProblem(name, value) == nullptr) AppendField(name, value, common_fields_);
   }
 }
 
 OpenResult Loader::Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known) {
-  std::string path = CollapseSlashes(key);
-  const bool wants_directory = key.ends_with('/');
+  std::string path = CollapseSlashes(WithoutJsonKey(key));
+  if (!rules_.AllowsPath(path)) return Negative(key, ENOENT, now, known);
+  const bool wants_directory = path.empty() ? !key.empty() : path.ends_with('/');
   if (wants_directory) {
     std::string name;
     base::Result<Opened, int> index = OpenIndex(path, now, &name);
+    if (!index && config_->directory_listing != config::DirectoryListing::kOff &&
+        HttpStatusOf(index.error()) == 404) {
+      return List(key, path, now, known);
+    }
     if (!index) return Negative(key, index.error(), now, known);
     return File(key, name, std::move(*index), now, known);
   }
   base::Result<Opened, int> opened = resolver_.Open(path, now.monotonic_us, config_->revalidate_us);
   if (!opened) return Negative(key, opened.error(), now, known);
   if (S_ISDIR(opened->status.st_mode)) return Directory(key, now, known);
+  if (!rules_.AllowsFile(path, static_cast<uint64_t>(opened->status.st_size))) {
+    return Negative(key, ENOENT, now, known);
+  }
   return File(key, path, std::move(*opened), now, known);
 }
 
@@ -127,7 +132,10 @@ base::Result<Opened, int> Loader::OpenIndex(const std::string& directory, const 
     *name = directory + index;
     base::Result<Opened, int> opened =
         resolver_.Open(*name, now.monotonic_us, config_->revalidate_us);
-    if (opened && S_ISREG(opened->status.st_mode)) return opened;
+    if (opened && S_ISREG(opened->status.st_mode) &&
+        rules_.AllowsFile(*name, static_cast<uint64_t>(opened->status.st_size))) {
+      return opened;
+    }
     if (!opened) error = opened.error();
     if (!opened && HttpStatusOf(error) != 404) break;
   }
@@ -215,8 +223,21 @@ OpenResult Loader::Large(std::string_view key, std::string_view name, Opened ope
 
 // Writing its heads...
 
-Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& identity,
-                                std::string_view etag, int64_t last_modified_s) const {
+Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) const {
+  const std::string_view etag = parts.etag;
+  const int64_t last_modified_s = parts.last_modified_s;
+  std::string type, fields;
+  if (parts.content_type != nullptr) {
+    type = parts.content_type;
+    fields = parts.fields;
+  } else {
+    type = rules_.ContentType(MimeType(name, config_->mime_types));
+    const std::string_view caching = rules_.CacheControl(name);
+    if (!caching.empty() && HeaderProblem("Cache-Control", caching) == nullptr) {
+      AppendField("Cache-Control", caching, fields);
+    }
+  }
+  fields.append(common_fields_);
   const auto begin = [this](std::string_view status_line, std::string& head) {
     head.append("HTTP/1.1 ").append(status_line).append("\r\n");
     if (!server_name_.empty()) AppendField("Server", server_name_, head);
@@ -233,20 +254,20 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& ident
   heads.date_offset_206 = begin("206 Partial Content", heads.head_206);
   heads.date_offset_304 = begin("304 Not Modified", heads.head_304);
   for (std::string* head : {&heads.head_200, &heads.head_206}) {
-    AppendField("Content-Type", MimeType(name, config_->mime_types), *head);
+    AppendField("Content-Type", type, *head);
     if (!last_modified.empty()) AppendField("Last-Modified", last_modified, *head);
     if (!etag.empty()) AppendField("ETag", etag, *head);
     if (config_->ranges) AppendField("Accept-Ranges", "bytes", *head);
-    head->append(common_fields_);
+    head->append(fields);
   }
-  AppendField("Content-Length", std::to_string(identity.size), heads.head_200);
+  AppendField("Content-Length", std::to_string(parts.identity.size), heads.head_200);
   // RFC 9110 section 15.4.5: of the validators, Last-Modified only where there is no ETag.
   if (!etag.empty()) {
     AppendField("ETag", etag, heads.head_304);
   } else if (!last_modified.empty()) {
     AppendField("Last-Modified", last_modified, heads.head_304);
   }
-  heads.head_304.append(common_fields_);
+  heads.head_304.append(fields);
   return heads;
 }
 
@@ -264,7 +285,7 @@ OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_v
     const bool believable = modified_s > 1 && modified_s <= now.wall_s();
     if (config_->last_modified && believable) parts.last_modified_s = modified_s;
     parts.etag = etag;
-    heads = MakeHeads(name, parts.identity, etag, parts.last_modified_s);
+    heads = MakeHeads(name, parts);
     parts.head_200 = heads.head_200;
     parts.head_206 = heads.head_206;
     parts.head_304 = heads.head_304;

@@ -16,7 +16,9 @@
 #include "sidecar/base/ref.h"
 #include "sidecar/config/snapshot.h"
 #include "sidecar/files/entry.h"
+#include "sidecar/files/listing.h"
 #include "sidecar/files/resolve.h"
+#include "sidecar/files/rules.h"
 #include "sidecar/files/stats.h"
 
 namespace catzilla::files {
@@ -58,10 +60,12 @@ class Loader {
                       const base::Ref<Entry>& known);
   OpenResult File(std::string_view key, std::string_view name, Opened opened, const base::Now& now,
                   const base::Ref<Entry>& known);
+  OpenResult List(std::string_view key, const std::string& path, const base::Now& now,
+                  const base::Ref<Entry>& known);
+  bool Lists(const std::string& path, int directory, const base::Now& now, ListedFile* file);
   OpenResult Large(std::string_view key, std::string_view name, Opened opened,
                    const base::Now& now);
-  Heads MakeHeads(std::string_view name, const FileIdentity& identity, std::string_view etag,
-                  int64_t last_modified_s) const;
+  Heads MakeHeads(std::string_view name, const EntryParts& parts) const;
   OpenResult Build(EntryParts& parts, std::string_view name, std::string_view etag,
                    const base::Now& now) const;
 
@@ -70,7 +74,8 @@ class Loader {
   const std::string server_name_;
   const uint64_t mount_id_;
   const base::Ref<MountStats> stats_;
-  std::string common_fields_;  // Cache-Control and the mount's own headers, on 200, 206 and 304.
+  const Rules rules_;
+  std::string common_fields_;  // The mount's own headers, on 200, 206 and 304.
 
   Resolver resolver_;
 };

@@ -60,7 +60,7 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   const std::string_view key = Key(path);
   Entry* entry = store_.Find(id_, key);
   if (entry == nullptr) {
-    const PathVerdict verdict = JudgePath(key, {config_->hidden_files});
+    const PathVerdict verdict = JudgePath(WithoutJsonKey(key), {config_->hidden_files});
     if (verdict != PathVerdict::kOk) return {Found::kStatus, nullptr, StatusOf(verdict)};
     return {};
   }

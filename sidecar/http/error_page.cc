@@ -39,8 +39,9 @@ void AppendHtmlText(std::string_view text, std::string& out) {
   }
 }
 
-// The best quality that Accept gives to a type, in thousandths; 0: none.
-int QualityOf(const RequestHead& request, std::string_view type, std::string_view any_of_kind) {
+}  // namespace
+
+int AcceptQuality(const RequestHead& request, std::string_view type, std::string_view any_of_kind) {
   int exact = -1;
   int kind = -1;
   int any = -1;
@@ -58,12 +59,10 @@ int QualityOf(const RequestHead& request, std::string_view type, std::string_vie
   return any >= 0 ? any : 0;
 }
 
-}  // namespace
-
 ErrorFormat ChooseErrorFormat(const RequestHead* request) {
   if (request == nullptr || !request->Has(HeaderId::kAccept)) return ErrorFormat::kJson;
-  const int html = QualityOf(*request, "text/html", "text/*");
-  const int json = QualityOf(*request, "application/json", "application/*");
+  const int html = AcceptQuality(*request, "text/html", "text/*");
+  const int json = AcceptQuality(*request, "application/json", "application/*");
   return html > json ? ErrorFormat::kHtml : ErrorFormat::kJson;
 }
 

@@ -10,6 +10,10 @@
 
 namespace catzilla::http {
 
+// The best quality that Accept gives to `type` ("text/html", with "text/*" as `any_of_kind`), in
+// thousandths; 0: none, also when there is no Accept.
+int AcceptQuality(const RequestHead& request, std::string_view type, std::string_view any_of_kind);
+
 enum class ErrorFormat : uint8_t { kJson, kHtml };
 
 // HTML for who prefers it in Accept (browsers), JSON for everyone else. `request` may be null: the

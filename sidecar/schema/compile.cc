@@ -105,7 +105,11 @@ class Compiler {
     to.prefix = NormalPrefix(from.prefix());
     to.root = from.root();
     to.index_files.clear();
-    if (!from.index_file().empty()) to.index_files.push_back(from.index_file());
+    if (from.index_files_size() > 0) {
+      to.index_files = Texts(from.index_files());
+    } else if (!from.index_file().empty()) {
+      to.index_files.push_back(from.index_file());
+    }
     to.etags = from.etags();
     to.last_modified = from.last_modified();
     to.ranges = from.ranges();
@@ -133,7 +137,23 @@ class Compiler {
     // protobuf's maps have no order; equal configurations must make equal mounts.
     std::sort(to.headers.begin(), to.headers.end());
     std::sort(to.mime_types.begin(), to.mime_types.end());
+    ServingRules(from, &to);
     return to;
+  }
+
+  void ServingRules(const config::v1::Mount& from, config::Mount* to) const {
+    if (from.directory_listing() == config::v1::DIRECTORY_LISTING_HTML) {
+      to->directory_listing = config::DirectoryListing::kHtml;
+    } else if (from.directory_listing() == config::v1::DIRECTORY_LISTING_JSON) {
+      to->directory_listing = config::DirectoryListing::kJson;
+    }
+    to->spa_fallback = from.spa_fallback();
+    to->allowed_extensions = Texts(from.allowed_extensions());
+    to->blocked_extensions = Texts(from.blocked_extensions());
+    to->blocked_patterns = Texts(from.blocked_patterns());
+    to->file_bytes_max = Size(from.max_file_size());
+    to->fingerprinted_immutable = from.fingerprinted() == config::v1::FINGERPRINTED_IMMUTABLE;
+    to->charset = from.charset() == "off" ? "" : from.charset();
   }
 
   config::Cache MakeCache(const config::v1::Cache& from) const {

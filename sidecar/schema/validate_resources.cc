@@ -14,6 +14,7 @@
 #include "sidecar/route/trie.h"
 #include "sidecar/schema/units.h"
 #include "sidecar/schema/validate.h"
+#include "sidecar/schema/validate_serving.h"
 
 namespace catzilla::schema {
 namespace {
@@ -141,18 +142,7 @@ class Checker {
     }
     for (const auto& [name, value] : mount.headers())
       Header(name, value, path + ".headers[" + name + "]");
-    for (const auto& [extension, type] : mount.mime_types()) {
-      const std::string inner = path + ".mime_types[" + extension + "]";
-      if (extension.empty() || extension[0] == '.' || extension.find('/') != std::string::npos) {
-        Error(Code::kBadMediaType, inner, Quote(extension) + " is no extension",
-              "write it without the dot: webp");
-      }
-      const size_t slash = type.find('/');
-      if (slash == std::string::npos || !IsToken(type.substr(0, slash)) || !IsFieldValue(type)) {
-        Error(Code::kBadMediaType, inner, Quote(type) + " is no media type",
-              "for example image/webp");
-      }
-    }
+    ValidateServingRules(mount, path, [this](const auto&... what) { Error(what...); });
   }
 
   void Root(const config::v1::Mount& mount, const std::string& path) {

@@ -60,6 +60,19 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        kError, "mounts[a].headers[A]", 1, "control characters"},
       {"mounts: [{name: a, prefix: /a, root: /, mime_types: {.x: a/b}}]\n", Code::kBadMediaType,
        kError, "mounts[a].mime_types[.x]", 1, "without the dot"},
+      {"mounts: [{name: a, prefix: /a, root: /, blocked_patterns: [\"[a\"]}]\n", Code::kBadPattern,
+       kError, "mounts[a].blocked_patterns[0]", 1, "*.bak"},
+      {"mounts: [{name: a, prefix: /a, root: /, blocked_extensions: [.env]}]\n",
+       Code::kBadExtension, kError, "mounts[a].blocked_extensions[0]", 1, "without the dot"},
+      {"mounts: [{name: a, prefix: /a, root: /, allowed_extensions: [js], blocked_extensions: "
+       "[JS]}]\n",
+       Code::kContradiction, kError, "mounts[a].blocked_extensions", 1, "take it out"},
+      {"mounts: [{name: a, prefix: /a, root: /, index_files: [a/b]}]\n", Code::kBadPath, kError,
+       "mounts[a].index_files[0]", 1, "index.html"},
+      {"mounts: [{name: a, prefix: /a, root: /, spa_fallback: ../x}]\n", Code::kBadPath, kError,
+       "mounts[a].spa_fallback", 1, "index.html"},
+      {"mounts: [{name: a, prefix: /a, root: /, charset: \"utf 8\"}]\n", Code::kBadMediaType,
+       kError, "mounts[a].charset", 1, "utf-8"},
       {"mounts:\n  - {name: a, prefix: /a, root: /}\n  - {name: a, prefix: /b, root: /}\n",
        Code::kDuplicateName, kError, "mounts[a]", 2, "rename"},
       {"mounts:\n  - {name: a, prefix: /a, root: /}\n  - {name: b, prefix: /a/, root: /}\n",
@@ -111,6 +124,17 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
     EXPECT_NE((got.message + " / " + got.hint).find(want.words), std::string::npos)
         << want.text << Format(got);
   }
+}
+
+TEST(Validate, HeadersThatFitNoHead) {
+  ConfigStore store(Options());
+  const std::string text = "mounts: [{name: a, prefix: /a, root: /, headers: {A: \"" +
+                           std::string(9000, 'x') + "\"}}]\n";
+  const Outcome outcome = SetFile(store, text);
+  EXPECT_EQ(outcome.applied, Applied::kRefused);
+  ASSERT_EQ(outcome.diagnostics.size(), 1u) << Codes(outcome.diagnostics);
+  EXPECT_EQ(outcome.diagnostics[0].code, Code::kTooMany);
+  EXPECT_EQ(outcome.diagnostics[0].path, "mounts[a].headers");
 }
 
 TEST(Validate, SocketPathsThatNoKernelTakes) {
