@@ -83,6 +83,9 @@ struct Mount {
   Invalidation invalidation = Invalidation::kImmediate;
   std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
+  std::vector<std::string> precompressed;  // Siblings that are served: "br", "zstd", "gzip".
+  int gzip_level = 0;                      // 1 to 9; 0: nothing is compressed.
+  uint64_t gzip_bytes_min = 1024;          // Smaller files are not compressed.
   bool operator==(const Mount&) const = default;
 };
 

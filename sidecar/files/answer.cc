@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "sidecar/base/check.h"
+#include "sidecar/files/codings.h"
 #include "sidecar/files/path.h"
 #include "sidecar/http/conditional.h"
 #include "sidecar/http/range.h"
@@ -81,6 +82,7 @@ Answer Unsatisfiable(const Entry& entry, std::string& scratch) {
   char text[http::kContentRangeBytesMax];
   const size_t text_bytes = http::WriteUnsatisfiedRange(entry.size(), text);
   scratch.assign("Content-Range: ").append(text, text_bytes).append("\r\n");
+  if (entry.varies()) scratch.append("Vary: Accept-Encoding\r\n");
   return OnlyStatus(416, scratch);
 }
 
@@ -130,7 +132,7 @@ Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view 
                  "a file was asked for by another method than GET and HEAD");
   switch (entry.kind()) {
     case EntryKind::kFile:
-      return RespondFromFile(entry, request, now.wall_s(), scratch);
+      return RespondFromFile(SelectVariant(entry, request), request, now.wall_s(), scratch);
     case EntryKind::kDirectory:
       scratch.clear();
       AppendSlashLocation(path, request.query_with_mark(), scratch);

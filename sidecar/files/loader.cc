@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "sidecar/files/codings.h"
 #include "sidecar/files/content_hash.h"
 #include "sidecar/files/mime.h"
 #include "sidecar/files/path.h"
@@ -18,6 +19,8 @@ namespace catzilla::files {
 
 namespace {
 
+constexpr http::Coding kCodings[] = {http::Coding::kGzip, http::Coding::kBrotli,
+                                     http::Coding::kZstd};
 constexpr std::string_view kDateSpace = "Thu, 01 Jan 1970 00:00:00 GMT";
 
 void AppendField(std::string_view name, std::string_view value, std::string& out) {
@@ -170,7 +173,7 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
                         const base::Now& now, const base::Ref<Entry>& known) {
   FileIdentity identity = FileIdentity::Of(opened.status);
   if (known && known->kind() == EntryKind::kFile && !known->racy() &&
-      known->identity() == identity) {
+      known->identity() == identity && SameSiblings(name, *known, now)) {
     known->SetValidated(now.monotonic_us);
     return {known};
   }
@@ -192,6 +195,7 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
       parts.in_memory = true;
       parts.body = body;
       const std::string etag = config_->etags ? '"' + ToHex(HashContent(body)) + '"' : "";
+      AddVariants(parts, name, now);
       return Build(parts, name, etag, now);
     }
     // Rewritten while we read: half of it is old. Once more, with its new length.
@@ -208,15 +212,111 @@ OpenResult Loader::Large(std::string_view key, std::string_view name, Opened ope
   parts.identity = FileIdentity::Of(opened.status);
   parts.fd = opened.fd.get();
   const std::string etag = config_->etags ? StatusTag(parts.identity) : "";
+  AddVariants(parts, name, now);
   OpenResult result = Build(parts, name, etag, now);
   if (result.entry) (void)opened.fd.Release();
   return result;
 }
 
+// Its variants...
+
+Opened Loader::OpenSibling(std::string_view name, http::Coding coding, const FileIdentity& original,
+                           const base::Now& now) {
+  const auto& served = config_->precompressed;
+  if (std::find(served.begin(), served.end(), http::CodingName(coding)) == served.end()) return {};
+  const std::string path = std::string(name).append(SiblingSuffix(coding));
+  base::Result<Opened, int> opened = resolver_.Open(path, now.monotonic_us, config_->revalidate_us);
+  if (!opened || !S_ISREG(opened->status.st_mode)) return {};
+  // Older than the original: left behind by an earlier deploy.
+  if (FileIdentity::Of(opened->status).modified_ns < original.modified_ns) return {};
+  return std::move(*opened);
+}
+
+bool Loader::SameSiblings(std::string_view name, const Entry& known, const base::Now& now) {
+  if (config_->precompressed.empty()) return true;
+  for (const http::Coding coding : kCodings) {
+    const Entry* variant = known.variant(coding);
+    // What we compressed ourselves has no inode.
+    if (variant != nullptr && variant->identity().inode == 0) variant = nullptr;
+    const Opened opened = OpenSibling(name, coding, known.identity(), now);
+    if (static_cast<bool>(opened.fd) != (variant != nullptr)) return false;
+    if (variant != nullptr && !(variant->identity() == FileIdentity::Of(opened.status))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Loader::AddVariants(EntryParts& parts, std::string_view name, const base::Now& now) {
+  const bool compress = config_->gzip_level > 0 && parts.in_memory &&
+                        parts.identity.size >= config_->gzip_bytes_min &&
+                        IsCompressibleType(MimeType(name, config_->mime_types));
+  parts.varies = compress || !config_->precompressed.empty();
+  if (!parts.varies) return;
+  for (const http::Coding coding : kCodings) {
+    Opened opened = OpenSibling(name, coding, parts.identity, now);
+    if (!opened.fd) continue;
+    const FileIdentity identity = FileIdentity::Of(opened.status);
+    if (now.wall_us * 1000 - identity.changed_ns < kRacyNs) parts.racy = true;
+    base::Ref<Entry> variant = Sibling(parts, name, coding, std::move(opened), now);
+    if (!variant) parts.racy = true;  // Rewritten meanwhile, perhaps: look again.
+    parts.variants[static_cast<size_t>(coding)] = std::move(variant);
+  }
+  base::Ref<Entry>& gzip = parts.variants[static_cast<size_t>(http::Coding::kGzip)];
+  if (compress && !gzip) gzip = Gzipped(parts, name, now);
+}
+
+base::Ref<Entry> Loader::Sibling(const EntryParts& original, std::string_view name,
+                                 http::Coding coding, Opened opened, const base::Now& now) const {
+  EntryParts parts;
+  parts.path = original.path;
+  parts.varies = true;
+  parts.identity = FileIdentity::Of(opened.status);
+  std::string body, etag;
+  if (parts.identity.size > config_->cache_file_bytes_max) {
+    parts.fd = opened.fd.get();
+    etag = StatusTag(parts.identity);
+  } else {
+    struct stat after;
+    if (ReadWhole(opened.fd.get(), parts.identity.size, &body) != 0 ||
+        fstat(opened.fd.get(), &after) != 0 || !(FileIdentity::Of(after) == parts.identity)) {
+      return nullptr;
+    }
+    parts.in_memory = true;
+    parts.body = body;
+    etag = '"' + ToHex(HashContent(body)) + '"';
+  }
+  etag.insert(etag.size() - 1, TagSuffix(coding));
+  OpenResult result = Build(parts, name, config_->etags ? etag : "", now, coding);
+  if (result.entry && parts.fd >= 0) (void)opened.fd.Release();
+  return std::move(result.entry);
+}
+
+base::Ref<Entry> Loader::Gzipped(const EntryParts& original, std::string_view name,
+                                 const base::Now& now) const {
+  const std::string body = GzipWhole(original.body, config_->gzip_level);
+  stats_->AddShared(Counter::kCompressedIn, static_cast<int64_t>(original.body.size()));
+  stats_->AddShared(Counter::kCompressedOut, static_cast<int64_t>(body.size()));
+  if (body.empty()) return nullptr;  // Not smaller: the entry without it remembers that.
+  EntryParts parts;
+  parts.path = original.path;
+  parts.varies = true;
+  parts.identity = original.identity;
+  parts.identity.inode = 0;
+  parts.identity.size = body.size();
+  parts.in_memory = true;
+  parts.body = body;
+  // Of the coded bytes: another zlib may make others of the same file.
+  std::string etag = '"' + ToHex(HashContent(body)) + '"';
+  etag.insert(etag.size() - 1, TagSuffix(http::Coding::kGzip));
+  return Build(parts, name, config_->etags ? etag : "", now, http::Coding::kGzip).entry;
+}
+
 // Writing its heads...
 
 Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& identity,
-                                std::string_view etag, int64_t last_modified_s) const {
+                                std::string_view etag, int64_t last_modified_s, http::Coding coding,
+                                bool varies) const {
   const auto begin = [this](std::string_view status_line, std::string& head) {
     head.append("HTTP/1.1 ").append(status_line).append("\r\n");
     if (!server_name_.empty()) AppendField("Server", server_name_, head);
@@ -236,6 +336,10 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& ident
     AppendField("Content-Type", MimeType(name, config_->mime_types), *head);
     if (!last_modified.empty()) AppendField("Last-Modified", last_modified, *head);
     if (!etag.empty()) AppendField("ETag", etag, *head);
+    if (coding != http::Coding::kIdentity) {
+      AppendField("Content-Encoding", http::CodingName(coding), *head);
+    }
+    if (varies) AppendField("Vary", "Accept-Encoding", *head);
     if (config_->ranges) AppendField("Accept-Ranges", "bytes", *head);
     head->append(common_fields_);
   }
@@ -246,12 +350,13 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const FileIdentity& ident
   } else if (!last_modified.empty()) {
     AppendField("Last-Modified", last_modified, heads.head_304);
   }
+  if (varies) AppendField("Vary", "Accept-Encoding", heads.head_304);
   heads.head_304.append(common_fields_);
   return heads;
 }
 
 OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_view etag,
-                         const base::Now& now) const {
+                         const base::Now& now, http::Coding coding) const {
   parts.mount_id = mount_id_;
   parts.stats = stats_;
   parts.validated_us = now.monotonic_us;
@@ -264,7 +369,7 @@ OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_v
     const bool believable = modified_s > 1 && modified_s <= now.wall_s();
     if (config_->last_modified && believable) parts.last_modified_s = modified_s;
     parts.etag = etag;
-    heads = MakeHeads(name, parts.identity, etag, parts.last_modified_s);
+    heads = MakeHeads(name, parts.identity, etag, parts.last_modified_s, coding, parts.varies);
     parts.head_200 = heads.head_200;
     parts.head_206 = heads.head_206;
     parts.head_304 = heads.head_304;

@@ -58,12 +58,22 @@ class Loader {
                       const base::Ref<Entry>& known);
   OpenResult File(std::string_view key, std::string_view name, Opened opened, const base::Now& now,
                   const base::Ref<Entry>& known);
+  // Whether the precompressed siblings are those that `known` was made with.
+  bool SameSiblings(std::string_view name, const Entry& known, const base::Now& now);
+  Opened OpenSibling(std::string_view name, http::Coding coding, const FileIdentity& original,
+                     const base::Now& now);
+  // Adds what there is in other codings, and compresses.
+  void AddVariants(EntryParts& parts, std::string_view name, const base::Now& now);
+  base::Ref<Entry> Sibling(const EntryParts& original, std::string_view name, http::Coding coding,
+                           Opened opened, const base::Now& now) const;
+  base::Ref<Entry> Gzipped(const EntryParts& original, std::string_view name,
+                           const base::Now& now) const;
   OpenResult Large(std::string_view key, std::string_view name, Opened opened,
                    const base::Now& now);
   Heads MakeHeads(std::string_view name, const FileIdentity& identity, std::string_view etag,
-                  int64_t last_modified_s) const;
+                  int64_t last_modified_s, http::Coding coding, bool varies) const;
   OpenResult Build(EntryParts& parts, std::string_view name, std::string_view etag,
-                   const base::Now& now) const;
+                   const base::Now& now, http::Coding coding = http::Coding::kIdentity) const;
 
   // Constant after construction.
   const std::shared_ptr<const config::Mount> config_;

@@ -70,7 +70,7 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   if (watch_ != nullptr && entry->changes_seen() != watch_->changes()) return {};
   // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the
   // head.
-  if (entry->fd() >= 0 && !entry->Unchanged()) return {};
+  if (entry->descriptors() > 0 && !entry->Unchanged()) return {};
   // With a time to live nobody looks before it is over.
   const bool looks_ahead = config_->invalidation != config::Invalidation::kTtl;
   if (looks_ahead && age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
