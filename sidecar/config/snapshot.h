@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,6 +68,14 @@ enum class Invalidation : uint8_t {
 
 enum class DirectoryListing : uint8_t { kOff, kHtml, kJson };
 
+// Of files whose path matches; the first rule that does decides.
+struct FileRule {
+  std::vector<std::string> match;  // base/pattern.h
+  std::optional<std::string> cache_control;
+  std::vector<std::pair<std::string, std::string>> headers;
+  bool operator==(const FileRule&) const = default;
+};
+
 struct Mount {
   std::string name;
   Layer source = Layer::kFile;
@@ -86,13 +95,20 @@ struct Mount {
   std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
   DirectoryListing directory_listing = DirectoryListing::kOff;
-  std::string spa_fallback;  // Relative to the root; empty: none.
+  std::string spa_fallback;                     // Relative to the root; empty: none.
   std::vector<std::string> allowed_extensions;  // Empty: all. Without dot, lower case.
   std::vector<std::string> blocked_extensions;
   std::vector<std::string> blocked_patterns;  // base/pattern.h
   uint64_t file_bytes_max = 0;                // Larger files are 404; 0: no limit.
   bool fingerprinted_immutable = false;
-  std::string charset = "utf-8";  // Of text types; empty: none is said.
+  std::string charset = "utf-8";           // Of text types; empty: none is said.
+  std::vector<std::string> precompressed;  // Siblings that are served: "br", "zstd", "gzip".
+  int gzip_level = 0;                      // 1 to 9; 0: nothing is compressed.
+  uint64_t gzip_bytes_min = 1024;          // Smaller files are not compressed.
+  std::vector<std::string> gzip_types;     // Empty: what files/codings.h knows.
+  std::vector<FileRule> file_rules;
+  std::vector<std::pair<uint16_t, std::string>> error_pages;  // Status -> file below the root.
+  std::vector<std::string> preload;                           // base/pattern.h
   bool operator==(const Mount&) const = default;
 };
 

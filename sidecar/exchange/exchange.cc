@@ -298,6 +298,7 @@ void Exchange::Reset() {
   target_.reset();
   opened_ = {};
   opened_ready_ = is_fallback_ = false;
+  page_status_ = 0;
   mount_ = nullptr;
   stats_ = nullptr;
   matched_ = awaits_continue_ = false;

@@ -120,10 +120,11 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void Reset();
   // file_steps.cc
   Next StartFile(uint32_t mount, uint8_t path_flags);
-  Next Look(std::string_view path, const MountTarget& target);
+  Next Look(std::string_view path);
   Next Open(std::string_view path);
   Next OpenFile();
-  Next SendFallback();
+  Next SendInstead(const std::string& file);
+  Next RefuseFile(uint16_t status, std::string_view cause);
   Next SendFile(files::Entry& entry);
   Next SendFileAnswer(const files::Answer& answer);
   size_t ConnectionFields(char* out, size_t bytes_max);
@@ -182,6 +183,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   files::OpenResult opened_;
   bool opened_ready_ = false;
   bool is_fallback_ = false;  // The mount's spa_fallback answers for a missing path.
+  uint16_t page_status_ = 0;  // The mount's page for this error answers.
 
   // A worker...
   std::shared_ptr<const RouteTarget> target_;

@@ -68,36 +68,31 @@ Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
   if (path_.ends_with('/') &&
       mount_->config().directory_listing == config::DirectoryListing::kHtml &&
       PrefersJson(*request_)) {
-    return Look(std::string(path_).append(files::kJsonKey), target);
+    return Look(std::string(path_).append(files::kJsonKey));
   }
-  return Look(path_, target);
+  return Look(path_);
 }
 
-Next Exchange::Look(std::string_view path, const MountTarget& target) {
-  const int loop = context_->index();
-  const files::Mount::Lookup found = mount_->Find(path, context_->now(), loop);
+Next Exchange::Look(std::string_view path) {
+  const files::Mount::Lookup found = mount_->Find(path, context_->now(), context_->index());
   switch (found.found) {
     case files::Mount::Found::kEntry:
       return SendFile(*found.entry);
     case files::Mount::Found::kStatus:
-      mount_->CountResult(found.status, loop);
-      return RefuseWith(found.status, "path");
+      return RefuseFile(found.status, "path");
     case files::Mount::Found::kOpen:
       break;
   }
-  held_mount_ = target.files;
-  held_stats_ = target.stats;
-  Hold();
   return Open(path);
 }
 
 Next Exchange::Open(std::string_view path) {
+  HoldUntilSent();
   opened_ready_ = false;
   const files::Waiter waiter{&context_->open_sink, ticket_.packed()};
   if (mount_->Open(path, context_->now(), waiter, context_->index()) ==
       files::Mount::Start::kOverloaded) {
-    mount_->CountResult(503, context_->index());
-    return RefuseWith(503, "files_overloaded");
+    return RefuseFile(503, "files_overloaded");
   }
   state_ = State::kOpenFile;
   return Next::kWait;
@@ -112,41 +107,57 @@ void Exchange::OnOpened(files::OpenResult result) {
 Next Exchange::OpenFile() {
   if (!opened_ready_) return Next::kWait;
   if (opened_.entry) return SendFile(*opened_.entry);
-  mount_->CountResult(opened_.status, context_->index());
-  return RefuseWith(opened_.status, opened_.error == 0 ? "open" : strerrorname_np(opened_.error));
+  return RefuseFile(opened_.status, opened_.error == 0 ? "open" : strerrorname_np(opened_.error));
 }
 
-// A one-page app's own paths are no files: its page answers them, and finds its way by itself.
-Next Exchange::SendFallback() {
-  is_fallback_ = true;
-  const config::Mount& config = mount_->config();
-  std::string path = config.prefix == "/" ? "/" : config.prefix + "/";
-  path += config.spa_fallback;
-  const files::Mount::Lookup found = mount_->Find(path, context_->now(), context_->index());
-  if (found.found == files::Mount::Found::kEntry) return SendFile(*found.entry);
-  if (found.found == files::Mount::Found::kStatus) {
-    mount_->CountResult(found.status, context_->index());
-    return RefuseWith(found.status, "spa_fallback");
-  }
-  Hold();
-  return Open(path);
+// Another file of the mount answers. A one-page app's own paths are no files: its page finds its
+// way by itself; and an error may have a page.
+Next Exchange::SendInstead(const std::string& file) {
+  const std::string& prefix = mount_->config().prefix;
+  return Look((prefix == "/" ? "/" : prefix + "/") + file);
 }
 
 Next Exchange::SendFile(files::Entry& entry) {
-  if (entry.kind() == files::EntryKind::kNegative && entry.negative_status() == 404 &&
-      !is_fallback_ && !mount_->config().spa_fallback.empty() && IsNavigation(*request_, path_)) {
-    return SendFallback();
+  const config::Mount& config = mount_->config();
+  if (entry.kind() == files::EntryKind::kNegative) {
+    const bool falls_back = entry.negative_status() == 404 && !is_fallback_ && page_status_ == 0 &&
+                            !config.spa_fallback.empty() && IsNavigation(*request_, path_);
+    if (!falls_back) return RefuseFile(entry.negative_status(), "");
+    is_fallback_ = true;
+    return SendInstead(config.spa_fallback);
   }
-  return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(), context_->scratch,
-                                        context_->index()));
+  if (page_status_ == 0) {
+    return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(),
+                                          context_->scratch, context_->index()));
+  }
+  if (entry.kind() != files::EntryKind::kFile) return RefuseFile(page_status_, "error_page");
+  return SendFileAnswer(mount_->RespondWithPage(entry, *request_, page_status_, context_->scratch,
+                                                context_->index()));
+}
+
+// With the mount's page for the status, if there is one and it can be had; else with our own.
+Next Exchange::RefuseFile(uint16_t status, std::string_view cause) {
+  const config::Mount& config = mount_->config();
+  if (page_status_ == 0) {
+    cause_ = cause;
+    for (const auto& [of, file] : config.error_pages) {
+      if (of != status) continue;
+      page_status_ = status;
+      return SendInstead(file);
+    }
+  } else {
+    status = page_status_;
+  }
+  mount_->CountResult(status, context_->index());
+  if (status == 404 && !config.spa_fallback.empty()) {
+    refusal_fields_ += "Vary: Accept, Sec-Fetch-Mode\r\n";
+  }
+  return RefuseWith(status, cause);
 }
 
 Next Exchange::SendFileAnswer(const files::Answer& answer) {
   if (answer.head.empty()) {
     refusal_fields_ = answer.fields;
-    if (answer.status == 404 && !mount_->config().spa_fallback.empty()) {
-      refusal_fields_ += "Vary: Accept, Sec-Fetch-Mode\r\n";
-    }
     return RefuseWith(answer.status, "");
   }
   http::OutputQueue& output = client_->output();
@@ -197,7 +208,10 @@ size_t Exchange::ConnectionFields(char* out, size_t bytes_max) {
     request_id_ = *id;
     writer.Field("X-Request-Id", *id);
   }
-  if (is_fallback_) writer.Field("Vary", "Accept, Sec-Fetch-Mode");
+  const bool chosen =
+      is_fallback_ || (page_status_ == 404 && !mount_->config().spa_fallback.empty());
+  if (chosen) writer.Field("Vary", "Accept, Sec-Fetch-Mode");
+  if (page_status_ == 503) writer.Field("Retry-After", "1");
   return writer.size();
 }
 

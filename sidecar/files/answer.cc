@@ -1,11 +1,14 @@
 #include "sidecar/files/answer.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "sidecar/base/check.h"
+#include "sidecar/files/codings.h"
 #include "sidecar/files/path.h"
 #include "sidecar/http/conditional.h"
 #include "sidecar/http/range.h"
+#include "sidecar/http/status.h"
 
 namespace catzilla::files {
 
@@ -81,6 +84,7 @@ Answer Unsatisfiable(const Entry& entry, std::string& scratch) {
   char text[http::kContentRangeBytesMax];
   const size_t text_bytes = http::WriteUnsatisfiedRange(entry.size(), text);
   scratch.assign("Content-Range: ").append(text, text_bytes).append("\r\n");
+  if (entry.varies()) scratch.append("Vary: Accept-Encoding\r\n");
   return OnlyStatus(416, scratch);
 }
 
@@ -130,7 +134,7 @@ Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view 
                  "a file was asked for by another method than GET and HEAD");
   switch (entry.kind()) {
     case EntryKind::kFile:
-      return RespondFromFile(entry, request, now.wall_s(), scratch);
+      return RespondFromFile(SelectVariant(entry, request), request, now.wall_s(), scratch);
     case EntryKind::kDirectory:
       scratch.clear();
       AppendSlashLocation(path, request.query_with_mark(), scratch);
@@ -139,6 +143,33 @@ Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view 
       break;
   }
   return OnlyStatus(entry.negative_status());
+}
+
+Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
+                       std::string& scratch) {
+  constexpr std::string_view kLeftOut[] = {
+      "ETag:", "Last-Modified:", "Accept-Ranges:", "Cache-Control:"};
+  Entry& variant = SelectVariant(entry, request);
+  Answer answer = Whole(variant, request.method() == http::Method::kHead);
+  scratch.assign(http::StatusLine(status));
+  std::string_view lines = variant.head_200();
+  lines.remove_prefix(lines.find('\n') + 1);
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find('\n') + 1);
+    lines.remove_prefix(line.size());
+    if (line.starts_with("Date:")) {
+      answer.date_offset =
+          static_cast<uint32_t>(scratch.size() + std::string_view("Date: ").size());
+    }
+    if (std::none_of(std::begin(kLeftOut), std::end(kLeftOut),
+                     [&](std::string_view name) { return line.starts_with(name); })) {
+      scratch.append(line);
+    }
+  }
+  answer.status = status;
+  answer.head = scratch;
+  answer.contiguous = false;
+  return answer;
 }
 
 void AppendSlashLocation(std::string_view path, std::string_view query, std::string& out) {

@@ -50,6 +50,11 @@ Answer RespondToMethod(http::Method method);
 Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                const base::Now& now, std::string& scratch);
 
+// The entry's bytes as the page of an error: without validators, ranges or leave to be
+// cached, for they are not what was asked for. REQUIRES: a file; GET or HEAD.
+Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
+                       std::string& scratch);
+
 // "Location: …\r\n" for `path` with a slash behind it: escaped, on this host whatever the path
 // says.
 void AppendSlashLocation(std::string_view path, std::string_view query, std::string& out);

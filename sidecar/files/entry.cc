@@ -75,6 +75,15 @@ base::Ref<Entry> Entry::Build(const EntryParts& parts) {
   auto* entry = new (memory) Entry();
   entry->allocated_bytes_ = bytes;
   entry->memory_bytes_ = base::Arenas::UsableSize(bytes);
+  entry->descriptors_ = parts.fd >= 0 ? 1 : 0;
+  entry->varies_ = parts.varies;
+  entry->variants_ = parts.variants;
+  for (const base::Ref<Entry>& variant : parts.variants) {
+    if (!variant) continue;
+    entry->has_variants_ = true;
+    entry->memory_bytes_ += variant->memory_bytes();
+    entry->descriptors_ += variant->descriptors_;
+  }
   entry->kind_ = parts.kind;
   entry->negative_status_ = parts.negative_status;
   entry->mount_id_ = parts.mount_id;
@@ -128,6 +137,9 @@ uint64_t Entry::HashKey(uint64_t mount_id, std::string_view path) {
 }
 
 bool Entry::Unchanged() const {
+  for (const base::Ref<Entry>& variant : variants_) {
+    if (variant && !variant->Unchanged()) return false;
+  }
   if (fd_ < 0) return true;
   struct stat status;
   if (fstat(fd_, &status) != 0) return false;

@@ -6,6 +6,9 @@
 // The wire of a hot answer lies in one run, so serving it is one copy and a patched date. A file
 // above the mount's cache_file_bytes_max has no body here but an open descriptor.
 //
+// The variants of a file in other content codings are entries too. The identity entry owns them, so
+// that one lookup finds them all, and they are replaced and evicted together.
+//
 // Threads: immutable after Build(), but for the revalidation stamps, which are atomics. Any thread.
 // Owns:    its memory (the `files` arena) and its descriptor. The last reference frees both, so an
 //          entry that was evicted or replaced still serves the answers that began with it.
@@ -15,6 +18,7 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +28,7 @@
 #include "sidecar/base/cache_table.h"
 #include "sidecar/base/ref.h"
 #include "sidecar/files/stats.h"
+#include "sidecar/http/accept_encoding.h"
 
 namespace catzilla::files {
 
@@ -45,6 +50,8 @@ enum class EntryKind : uint8_t {
   kDirectory,  // Asked for without its slash: a redirect to the path with one.
   kNegative,   // Nothing to serve: negative_status() says 403 or 404.
 };
+
+class Entry;
 
 // What Build() copies. Views are borrowed for the call.
 struct EntryParts {
@@ -71,6 +78,10 @@ struct EntryParts {
   std::string_view body;
   int fd = -1;  // Taken over if Build() succeeds.
   int64_t validated_us = 0;
+  bool varies = false;  // The answer depends on Accept-Encoding.
+  http::Coding coding = http::Coding::kIdentity;
+  // By coding; none for identity.
+  std::array<base::Ref<Entry>, http::kCodingCount> variants;
 };
 
 class Entry final : public base::Owner, public base::CacheNode {
@@ -89,8 +100,15 @@ class Entry final : public base::Owner, public base::CacheNode {
   bool ranges() const { return ranges_; }
   bool in_memory() const { return in_memory_; }
   int fd() const { return fd_; }  // -1: the body is in memory.
-  // What it takes from the arena, the allocator's slack included.
+  // What it takes from the arena with its variants, the allocator's slack included.
   size_t memory_bytes() const { return memory_bytes_; }
+
+  bool varies() const { return varies_; }
+  bool has_variants() const { return has_variants_; }
+  // Null: there is none in this coding.
+  Entry* variant(http::Coding coding) const { return variants_[static_cast<size_t>(coding)].get(); }
+  // Open files, the variants' included.
+  int descriptors() const { return descriptors_; }
 
   std::string_view etag() const { return {memory() + etag_offset_, etag_bytes_}; }
   int64_t last_modified_s() const { return last_modified_s_; }  // < 0: none.
@@ -107,8 +125,8 @@ class Entry final : public base::Owner, public base::CacheNode {
     return {memory() + body_offset(), in_memory_ ? static_cast<size_t>(identity_.size) : 0};
   }
 
-  // Still the bytes that were opened? Asks the kernel; for entries with a descriptor, whose file
-  // may be rewritten in place while it is being sent.
+  // Still the bytes that were opened, also of the variants? Asks the kernel; for entries with a
+  // descriptor, whose file may be rewritten in place while it is being sent.
   bool Unchanged() const;
 
   // When the file was last known to be what this entry says (monotonic).
@@ -143,6 +161,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   uint64_t hash_ = 0;
   uint64_t mount_id_ = 0;
   base::Ref<MountStats> stats_;
+  std::array<base::Ref<Entry>, http::kCodingCount> variants_;
   FileIdentity identity_;
   int64_t last_modified_s_ = -1;
   size_t allocated_bytes_ = 0;
@@ -161,6 +180,9 @@ class Entry final : public base::Owner, public base::CacheNode {
   bool racy_ = false;
   bool ranges_ = true;
   bool in_memory_ = false;
+  bool varies_ = false;
+  bool has_variants_ = false;
+  uint8_t descriptors_ = 0;
   mutable std::atomic<bool> revalidating_{false};
 };
 

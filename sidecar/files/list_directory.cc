@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "sidecar/files/content_hash.h"
 #include "sidecar/files/loader.h"
 #include "sidecar/files/path.h"
+#include "sidecar/files/read_file.h"
 
 namespace catzilla::files {
 
@@ -28,7 +28,7 @@ OpenResult Loader::List(std::string_view key, const std::string& path, const bas
   const bool json = !page || key.ends_with(kJsonKey);
   const ListingFormat format = json ? ListingFormat::kJson : ListingFormat::kHtml;
   const std::string body = WriteListing(*listing, format);
-  const std::string etag = '"' + ToHex(HashContent(body)) + '"';
+  const std::string etag = ContentTag(body);
   if (known && known->kind() == EntryKind::kFile && known->in_memory() && known->body() == body) {
     known->SetValidated(now.monotonic_us);
     return {known};

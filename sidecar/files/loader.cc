@@ -1,16 +1,12 @@
 #include "sidecar/files/loader.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
-#include <cinttypes>
-#include <cstdio>
 #include <utility>
 
-#include "sidecar/files/content_hash.h"
 #include "sidecar/files/mime.h"
 #include "sidecar/files/path.h"
+#include "sidecar/files/read_file.h"
 #include "sidecar/http/http_date.h"
 #include "sidecar/http/text.h"
 
@@ -26,33 +22,6 @@ void AppendField(std::string_view name, std::string_view value, std::string& out
 
 // 404 and 403 may be remembered; our own shortages may not.
 bool IsMemorable(uint16_t status) { return status == 404 || status == 403; }
-
-// Reads `size` bytes and makes sure that the file ends there. Returns 0, errno, or EAGAIN when it
-// is another size by now.
-int ReadWhole(int fd, uint64_t size, std::string* bytes) {
-  bytes->resize(size + 1);  // One more: a file that has grown shows it.
-  size_t got = 0;
-  while (got < bytes->size()) {
-    const ssize_t n = pread(fd, bytes->data() + got, bytes->size() - got, got);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    if (n == 0) break;
-    got += n;
-  }
-  bytes->resize(std::min<size_t>(got, size));
-  return got == size ? 0 : EAGAIN;
-}
-
-// The validator of a file that is not read: it cannot tell a rewrite of the same size whose times
-// were put back to the epoch, as images and reproducible builds do, so it is weak then.
-std::string StatusTag(const FileIdentity& identity) {
-  const bool weak = identity.modified_ns < 2'000'000'000;
-  char text[64];
-  const int bytes = std::snprintf(text, sizeof(text), "%s\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"",
-                                  weak ? "W/" : "", static_cast<uint64_t>(identity.modified_ns),
-                                  identity.size, identity.inode);
-  return std::string(text, bytes);
-}
 
 }  // namespace
 
@@ -91,13 +60,7 @@ Loader::Loader(std::shared_ptr<const config::Mount> config, std::string server_n
       mount_id_(mount_id),
       stats_(std::move(stats)),
       rules_(*config_),
-      resolver_(config_->root, config_->symlinks, method) {
-  // The schema room has refused what HeaderProblem() names. Should it not have, a head must still
-  // not be split.
-  for (const auto& [name, value] : config_->headers) {
-    if (HeaderProblem(name, value) == nullptr) AppendField(name, value, common_fields_);
-  }
-}
+      resolver_(config_->root, config_->symlinks, method) {}
 
 OpenResult Loader::Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known) {
   std::string path = CollapseSlashes(WithoutJsonKey(key));
@@ -178,7 +141,7 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
                         const base::Now& now, const base::Ref<Entry>& known) {
   FileIdentity identity = FileIdentity::Of(opened.status);
   if (known && known->kind() == EntryKind::kFile && !known->racy() &&
-      known->identity() == identity) {
+      known->identity() == identity && SameSiblings(name, *known, now)) {
     known->SetValidated(now.monotonic_us);
     return {known};
   }
@@ -199,7 +162,8 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
       parts.racy = now.wall_us * 1000 - identity.changed_ns < kRacyNs;
       parts.in_memory = true;
       parts.body = body;
-      const std::string etag = config_->etags ? '"' + ToHex(HashContent(body)) + '"' : "";
+      const std::string etag = config_->etags ? ContentTag(body) : "";
+      AddVariants(parts, name, now);
       return Build(parts, name, etag, now);
     }
     // Rewritten while we read: half of it is old. Once more, with its new length.
@@ -216,6 +180,7 @@ OpenResult Loader::Large(std::string_view key, std::string_view name, Opened ope
   parts.identity = FileIdentity::Of(opened.status);
   parts.fd = opened.fd.get();
   const std::string etag = config_->etags ? StatusTag(parts.identity) : "";
+  AddVariants(parts, name, now);
   OpenResult result = Build(parts, name, etag, now);
   if (result.entry) (void)opened.fd.Release();
   return result;
@@ -237,7 +202,11 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) 
       AppendField("Cache-Control", caching, fields);
     }
   }
-  fields.append(common_fields_);
+  // The schema room has refused what HeaderProblem() names. Should it not have, a head must still
+  // not be split.
+  for (const auto& [field, value] : rules_.Headers(name)) {
+    if (HeaderProblem(field, value) == nullptr) AppendField(field, value, fields);
+  }
   const auto begin = [this](std::string_view status_line, std::string& head) {
     head.append("HTTP/1.1 ").append(status_line).append("\r\n");
     if (!server_name_.empty()) AppendField("Server", server_name_, head);
@@ -257,6 +226,10 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) 
     AppendField("Content-Type", type, *head);
     if (!last_modified.empty()) AppendField("Last-Modified", last_modified, *head);
     if (!etag.empty()) AppendField("ETag", etag, *head);
+    if (parts.coding != http::Coding::kIdentity) {
+      AppendField("Content-Encoding", http::CodingName(parts.coding), *head);
+    }
+    if (parts.varies) AppendField("Vary", "Accept-Encoding", *head);
     if (config_->ranges) AppendField("Accept-Ranges", "bytes", *head);
     head->append(fields);
   }
@@ -267,6 +240,7 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) 
   } else if (!last_modified.empty()) {
     AppendField("Last-Modified", last_modified, heads.head_304);
   }
+  if (parts.varies) AppendField("Vary", "Accept-Encoding", heads.head_304);
   heads.head_304.append(fields);
   return heads;
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sidecar/base/clock.h"
 #include "sidecar/base/ref.h"
@@ -38,6 +39,7 @@ class Loader {
   static constexpr int kReadTriesMax = 4;
   // A file that changed this shortly before it was read may change again without its times moving.
   static constexpr int64_t kRacyNs = 100'000'000;
+  static constexpr size_t kPreloadsMax = 10'000;
 
   // Entries carry `stats`, so that what is evicted is counted where it belongs.
   Loader(std::shared_ptr<const config::Mount> config, std::string server_name, uint64_t mount_id,
@@ -46,6 +48,10 @@ class Loader {
   // What `key` (StripPrefix()'s result, judged kOk) is at `now`. Returns `known` itself, validated
   // anew, if that is still true of it.
   OpenResult Load(std::string_view key, const base::Now& now, const base::Ref<Entry>& known);
+
+  // preload.cc: the keys of what the mount's configuration wants opened ahead, kPreloadsMax at
+  // most.
+  std::vector<std::string> FindPreloads(const base::Now& now);
 
   Resolver& resolver() { return resolver_; }
   const Resolver& resolver() const { return resolver_; }
@@ -68,6 +74,15 @@ class Loader {
   Heads MakeHeads(std::string_view name, const EntryParts& parts) const;
   OpenResult Build(EntryParts& parts, std::string_view name, std::string_view etag,
                    const base::Now& now) const;
+  // load_variants.cc
+  bool SameSiblings(std::string_view name, const Entry& known, const base::Now& now);
+  Opened OpenSibling(std::string_view name, http::Coding coding, const FileIdentity& original,
+                     const base::Now& now);
+  void AddVariants(EntryParts& parts, std::string_view name, const base::Now& now);
+  base::Ref<Entry> Sibling(const EntryParts& original, std::string_view name, http::Coding coding,
+                           Opened opened, const base::Now& now) const;
+  base::Ref<Entry> Gzipped(const EntryParts& original, std::string_view name,
+                           const base::Now& now) const;
 
   // Constant after construction.
   const std::shared_ptr<const config::Mount> config_;
@@ -75,7 +90,6 @@ class Loader {
   const uint64_t mount_id_;
   const base::Ref<MountStats> stats_;
   const Rules rules_;
-  std::string common_fields_;  // The mount's own headers, on 200, 206 and 304.
 
   Resolver resolver_;
 };

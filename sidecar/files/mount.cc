@@ -19,6 +19,7 @@ namespace catzilla::files {
 namespace {
 // What is missing now may be there soon: a deploy in progress must not look broken for long.
 constexpr int64_t kNegativeWindowUsMax = 1'000'000;
+constexpr int kPreloadBatch = 16;
 
 bool IsOurShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
 }  // namespace
@@ -70,7 +71,7 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   if (watch_ != nullptr && entry->changes_seen() != watch_->changes()) return {};
   // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the
   // head.
-  if (entry->fd() >= 0 && !entry->Unchanged()) return {};
+  if (entry->descriptors() > 0 && !entry->Unchanged()) return {};
   // With a time to live nobody looks before it is over.
   const bool looks_ahead = config_->invalidation != config::Invalidation::kTtl;
   if (looks_ahead && age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {
@@ -90,6 +91,14 @@ Answer Mount::Respond(Entry& entry, const http::RequestHead& request, std::strin
                       const base::Now& now, std::string& scratch, int loop) {
   const Answer answer = files::Respond(entry, request, path, now, scratch);
   stats_->Add(loop, ResultOf(answer.status));
+  if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);
+  return answer;
+}
+
+Answer Mount::RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
+                              std::string& scratch, int loop) {
+  const Answer answer = files::RespondWithPage(entry, request, status, scratch);
+  stats_->Add(loop, ResultOf(status));
   if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);
   return answer;
 }
@@ -118,7 +127,7 @@ Mount::Start Mount::Post(std::string_view key, const base::Now& now, const Waite
   return Start::kPending;
 }
 
-void Mount::Run(const std::string& key, const base::Now& now) {
+OpenResult Mount::Load(const std::string& key, const base::Now& now) {
   const base::Ref<Entry> known = store_.FindRef(id_, key);
   // Read before the file is looked at: what changes meanwhile is another change.
   uint64_t changes = 0;
@@ -137,7 +146,11 @@ void Mount::Run(const std::string& key, const base::Now& now) {
     stats_->AddShared(Counter::kRevalidations);
     known->EndRevalidation();
   }
+  return result;
+}
 
+void Mount::Run(const std::string& key, const base::Now& now) {
+  const OpenResult result = Load(key, now);
   std::vector<Waiter> waiters;
   {
     // After publishing: whoever asks from now on finds the entry, or opens anew.
@@ -157,6 +170,35 @@ void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
   if (result.entry == known) return;
   if (known) stats_->AddShared(Counter::kChanged);
   (void)store_.Insert(result.entry);  // Declined, it still serves those who wait.
+}
+
+// Ahead of the requests...
+
+void Mount::Preload() {
+  if (config_->preload.empty()) return;
+  (void)executor_.TryPost([self = shared_from_this()] {
+    auto keys =
+        std::make_shared<std::vector<std::string>>(self->loader_.FindPreloads(base::ReadClock()));
+    std::reverse(keys->begin(), keys->end());
+    self->PreloadSome(std::move(keys), 0);
+  });
+}
+
+// A few files in a task of its own, so that requests wait for no more than that.
+void Mount::PreloadSome(std::shared_ptr<std::vector<std::string>> keys, size_t bytes) {
+  for (int i = 0; i < kPreloadBatch && !keys->empty(); ++i) {
+    const OpenResult result = Load(keys->back(), base::ReadClock());
+    keys->pop_back();
+    if (!result.entry) continue;
+    stats_->AddShared(Counter::kPreloaded);
+    bytes += result.entry->memory_bytes();
+    // More would push out what was loaded first.
+    if (bytes > store_.bytes_max() / 10 * 9) return;
+  }
+  if (keys->empty()) return;
+  (void)executor_.TryPost([self = shared_from_this(), keys = std::move(keys), bytes] {
+    self->PreloadSome(keys, bytes);
+  });
 }
 
 }  // namespace catzilla::files

@@ -90,8 +90,15 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   // files::Respond(), counted.
   Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                  const base::Now& now, std::string& scratch, int loop);
+  // files::RespondWithPage(), counted.
+  Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
+                         std::string& scratch, int loop);
   // An answer that the caller wrote itself: an error, 405, 204.
   void CountResult(uint16_t status, int loop) { stats_->Add(loop, ResultOf(status)); }
+
+  // Begins to open what the configuration names, in the background and behind nobody: what is asked
+  // for meanwhile goes between. Ends early when the executor's queue is full or the cache is.
+  void Preload();
 
   const config::Mount& config() const { return *config_; }
   const std::shared_ptr<const config::Mount>& shared_config() const { return config_; }
@@ -110,6 +117,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
       CATZILLA_EXCLUDES(mutex_);
   // On the executor.
   void Run(const std::string& key, const base::Now& now) CATZILLA_EXCLUDES(mutex_);
+  OpenResult Load(const std::string& key, const base::Now& now);
+  void PreloadSome(std::shared_ptr<std::vector<std::string>> keys, size_t bytes);
   void Publish(const OpenResult& result, const base::Ref<Entry>& known);
 
   // Constant after construction.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sidecar/files/codings.h"
 #include "sidecar/http/text.h"
 
 namespace catzilla::files {
@@ -38,15 +39,35 @@ std::string_view OriginalOf(std::string_view path) {
 
 }  // namespace
 
-Rules::Rules(const config::Mount& config) : config_(config) {
-  for (const std::string& text : config.blocked_patterns) {
+Rules::Rules(const config::Mount& config)
+    : config_(config),
+      blocked_(Compile(config.blocked_patterns)),
+      preloaded_(Compile(config.preload)) {
+  for (const config::FileRule& rule : config.file_rules) {
+    rules_.push_back({Compile(rule.match), &rule});
+  }
+}
+
+std::vector<base::Pattern> Rules::Compile(const std::vector<std::string>& texts) {
+  std::vector<base::Pattern> patterns;
+  for (const std::string& text : texts) {
     auto pattern = base::Pattern::Compile(text);
     if (pattern) {
-      blocked_.push_back(std::move(*pattern));
+      patterns.push_back(std::move(*pattern));
     } else {
       broken_ = true;
     }
   }
+  return patterns;
+}
+
+const config::FileRule* Rules::RuleOf(std::string_view name) const {
+  for (const FileRule& rule : rules_) {
+    const bool matches = std::any_of(rule.match.begin(), rule.match.end(),
+                                     [&](const auto& one) { return one.Matches(name); });
+    if (matches) return rule.config;
+  }
+  return nullptr;
 }
 
 bool Rules::AllowsPath(std::string_view path) const {
@@ -58,9 +79,12 @@ bool Rules::AllowsPath(std::string_view path) const {
   });
 }
 
+bool Rules::AllowsSize(uint64_t bytes) const {
+  return config_.file_bytes_max == 0 || bytes <= config_.file_bytes_max;
+}
+
 bool Rules::AllowsFile(std::string_view path, uint64_t bytes) const {
-  if (config_.file_bytes_max != 0 && bytes > config_.file_bytes_max) return false;
-  if (!AllowsPath(path)) return false;
+  if (!AllowsSize(bytes) || !AllowsPath(path)) return false;
   const std::string_view extension = ExtensionOf(path);
   if (!config_.allowed_extensions.empty() && !Has(config_.allowed_extensions, extension)) {
     return false;
@@ -70,7 +94,40 @@ bool Rules::AllowsFile(std::string_view path, uint64_t bytes) const {
          (original.empty() || !Has(config_.blocked_extensions, ExtensionOf(original)));
 }
 
+bool Rules::Compresses(std::string_view type) const {
+  if (config_.gzip_types.empty()) return IsCompressibleType(type);
+  type = http::Trim(type.substr(0, type.find(';')));
+  const std::string_view kind = type.substr(0, type.find('/'));
+  return std::any_of(config_.gzip_types.begin(), config_.gzip_types.end(), [&](const auto& one) {
+    const std::string_view wanted = one;
+    return http::EqualsIgnoringCase(wanted, type) ||
+           (wanted.ends_with("/*") &&
+            http::EqualsIgnoringCase(wanted.substr(0, wanted.size() - 2), kind));
+  });
+}
+
+bool Rules::Preloads(std::string_view path) const {
+  return std::any_of(preloaded_.begin(), preloaded_.end(),
+                     [&](const auto& one) { return one.MatchesOrHolds(path); });
+}
+
+Rules::Fields Rules::Headers(std::string_view name) const {
+  const config::FileRule* rule = RuleOf(name);
+  if (rule == nullptr || rule->headers.empty()) return config_.headers;
+  Fields fields;
+  for (const auto& field : config_.headers) {
+    const bool replaced = std::any_of(
+        rule->headers.begin(), rule->headers.end(),
+        [&](const auto& own) { return http::EqualsIgnoringCase(own.first, field.first); });
+    if (!replaced) fields.push_back(field);
+  }
+  fields.insert(fields.end(), rule->headers.begin(), rule->headers.end());
+  return fields;
+}
+
 std::string_view Rules::CacheControl(std::string_view name) const {
+  const config::FileRule* rule = RuleOf(name);
+  if (rule != nullptr && rule->cache_control.has_value()) return *rule->cache_control;
   if (config_.fingerprinted_immutable && IsFingerprinted(name)) {
     return "public, max-age=31536000, immutable";
   }

@@ -15,29 +15,32 @@
 namespace catzilla::files {
 
 // COUNTER(name, label): the label is the metric's `result` or its own name.
-#define CATZILLA_FILES_COUNTERS(COUNTER)   \
-  COUNTER(kOk, "ok")                       \
-  COUNTER(kPartial, "partial")             \
-  COUNTER(kNotModified, "not_modified")    \
-  COUNTER(kRedirect, "redirect")           \
-  COUNTER(kBadRequest, "bad_request")      \
-  COUNTER(kForbidden, "forbidden")         \
-  COUNTER(kNotFound, "not_found")          \
-  COUNTER(kPrecondition, "precondition")   \
-  COUNTER(kBadRange, "bad_range")          \
-  COUNTER(kMethod, "method")               \
-  COUNTER(kError, "error")                 \
-  COUNTER(kOverload, "overload")           \
-  COUNTER(kBytes, "bytes")                 \
-  COUNTER(kHits, "hits")                   \
-  COUNTER(kMisses, "misses")               \
-  COUNTER(kEvictions, "evictions")         \
-  COUNTER(kSendfiles, "sendfiles")         \
-  COUNTER(kOpenErrors, "open_errors")      \
-  COUNTER(kRevalidations, "revalidations") \
-  COUNTER(kChanged, "changed")             \
-  COUNTER(kTruncated, "truncated")         \
-  COUNTER(kEntries, "entries")             \
+#define CATZILLA_FILES_COUNTERS(COUNTER)    \
+  COUNTER(kOk, "ok")                        \
+  COUNTER(kPartial, "partial")              \
+  COUNTER(kNotModified, "not_modified")     \
+  COUNTER(kRedirect, "redirect")            \
+  COUNTER(kBadRequest, "bad_request")       \
+  COUNTER(kForbidden, "forbidden")          \
+  COUNTER(kNotFound, "not_found")           \
+  COUNTER(kPrecondition, "precondition")    \
+  COUNTER(kBadRange, "bad_range")           \
+  COUNTER(kMethod, "method")                \
+  COUNTER(kError, "error")                  \
+  COUNTER(kOverload, "overload")            \
+  COUNTER(kBytes, "bytes")                  \
+  COUNTER(kHits, "hits")                    \
+  COUNTER(kMisses, "misses")                \
+  COUNTER(kEvictions, "evictions")          \
+  COUNTER(kSendfiles, "sendfiles")          \
+  COUNTER(kOpenErrors, "open_errors")       \
+  COUNTER(kRevalidations, "revalidations")  \
+  COUNTER(kChanged, "changed")              \
+  COUNTER(kTruncated, "truncated")          \
+  COUNTER(kCompressedIn, "compressed_in")   \
+  COUNTER(kCompressedOut, "compressed_out") \
+  COUNTER(kPreloaded, "preloaded")          \
+  COUNTER(kEntries, "entries")              \
   COUNTER(kBytesHeld, "bytes_held")
 
 enum class Counter : uint8_t {

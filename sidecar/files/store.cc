@@ -16,7 +16,7 @@ struct SameKey {
 };
 
 size_t Charge(const Entry& entry) {
-  return entry.memory_bytes() + (entry.fd() >= 0 ? kDescriptorBytes : 0);
+  return entry.memory_bytes() + entry.descriptors() * kDescriptorBytes;
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ bool FileStore::Insert(const base::Ref<Entry>& entry) {
 
 bool FileStore::HasRoom(const Entry& entry) const {
   if (entry.kind() == EntryKind::kNegative) return negatives() < limits_.negatives_max;
-  return entry.fd() < 0 || descriptors() < limits_.descriptors_max;
+  return entry.descriptors() == 0 || descriptors() + entry.descriptors() <= limits_.descriptors_max;
 }
 
 void FileStore::Remove(const Entry& entry) {
@@ -74,7 +74,7 @@ void FileStore::OnLinked(Entry& entry) {
   entry.stats().AddShared(Counter::kEntries);
   entry.stats().AddShared(Counter::kBytesHeld, static_cast<int64_t>(Charge(entry)));
   if (entry.kind() == EntryKind::kNegative) negatives_.fetch_add(1, std::memory_order_relaxed);
-  if (entry.fd() >= 0) descriptors_.fetch_add(1, std::memory_order_relaxed);
+  descriptors_.fetch_add(entry.descriptors(), std::memory_order_relaxed);
 }
 
 void FileStore::OnUnlinked(Entry& entry, base::CacheRemoval reason) {
@@ -82,7 +82,7 @@ void FileStore::OnUnlinked(Entry& entry, base::CacheRemoval reason) {
   entry.stats().AddShared(Counter::kBytesHeld, -static_cast<int64_t>(Charge(entry)));
   if (reason == base::CacheRemoval::kEvicted) entry.stats().AddShared(Counter::kEvictions);
   if (entry.kind() == EntryKind::kNegative) negatives_.fetch_sub(1, std::memory_order_relaxed);
-  if (entry.fd() >= 0) descriptors_.fetch_sub(1, std::memory_order_relaxed);
+  descriptors_.fetch_sub(entry.descriptors(), std::memory_order_relaxed);
 }
 
 }  // namespace catzilla::files

@@ -52,6 +52,14 @@ namespace catzilla::ops {
          "Checks that found another file than the entry holds.")                          \
   METRIC(StaticTruncated, "catzilla_static_truncated", kCounter, "mount",                 \
          "Answers cut off, connection and all, because their file changed under them.")   \
+  METRIC(StaticSendfiles, "catzilla_static_sendfiles", kCounter, "mount",                 \
+         "Answers whose body leaves by sendfile.")                                        \
+  METRIC(StaticCompressedIn, "catzilla_static_compressed_in_bytes", kCounter, "mount",    \
+         "Bytes of files that were compressed, once each.")                               \
+  METRIC(StaticCompressedOut, "catzilla_static_compressed_out_bytes", kCounter, "mount",  \
+         "Bytes that came of compressing them.")                                          \
+  METRIC(StaticPreloaded, "catzilla_static_preloaded", kCounter, "mount",                 \
+         "Files that were opened ahead of any request.")                                  \
   METRIC(StaticWatchActive, "catzilla_static_watch_active", kGauge, "mount",              \
          "1: the kernel tells of changes on disk; 0: they are seen after revalidate.")    \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \

@@ -143,11 +143,23 @@ void RunningBackend::Stats(control::v1::Stats* out) {
     state.set_name(mount.config->name);
     state.set_hits(counted.Get(files::Counter::kHits));
     state.set_misses(counted.Get(files::Counter::kMisses));
-    state.set_requests(state.hits() + state.misses());
+    for (int i = 0; i <= static_cast<int>(files::Counter::kOverload); ++i) {
+      const auto result = static_cast<files::Counter>(i);
+      (*state.mutable_results())[files::CounterName(result)] = counted.Get(result);
+      state.set_requests(state.requests() + counted.Get(result));
+    }
     state.set_bytes(counted.Get(files::Counter::kBytes));
     state.set_evictions(counted.Get(files::Counter::kEvictions));
     state.set_sendfile(counted.Get(files::Counter::kSendfiles));
     state.set_errors(counted.Get(files::Counter::kOpenErrors));
+    state.set_entries(counted.Get(files::Counter::kEntries));
+    state.set_bytes_held(counted.Get(files::Counter::kBytesHeld));
+    state.set_compressed_in(counted.Get(files::Counter::kCompressedIn));
+    state.set_compressed_out(counted.Get(files::Counter::kCompressedOut));
+    state.set_revalidations(counted.Get(files::Counter::kRevalidations));
+    state.set_changed(counted.Get(files::Counter::kChanged));
+    state.set_truncated(counted.Get(files::Counter::kTruncated));
+    state.set_preloaded(counted.Get(files::Counter::kPreloaded));
     state.set_watch(mount.files->watch_state());
     state.set_resolve(mount.files->resolve_name());
   }

@@ -213,6 +213,10 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticRevalidations, Counter::kRevalidations);
   each(metric::kStaticChanged, Counter::kChanged);
   each(metric::kStaticTruncated, Counter::kTruncated);
+  each(metric::kStaticSendfiles, Counter::kSendfiles);
+  each(metric::kStaticCompressedIn, Counter::kCompressedIn);
+  each(metric::kStaticCompressedOut, Counter::kCompressedOut);
+  each(metric::kStaticPreloaded, Counter::kPreloaded);
   out.Family(metric::kStaticWatchActive);
   for (const exchange::MountTarget& mount : mounts) {
     out.Sample({{"mount", mount.config->name}},

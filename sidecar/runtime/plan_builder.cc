@@ -35,6 +35,7 @@ exchange::MountTarget PlanBuilder::BuildMount(const std::shared_ptr<const config
     target.files = std::make_shared<files::Mount>(
         config, files::Mount::Environment{parts_.file_store, parts_.files, snapshot.server_name,
                                           parts_.resolve, parts_.watcher});
+    target.files->Preload();
   }
   return target;
 }

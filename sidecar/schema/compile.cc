@@ -154,6 +154,22 @@ class Compiler {
     to->file_bytes_max = Size(from.max_file_size());
     to->fingerprinted_immutable = from.fingerprinted() == config::v1::FINGERPRINTED_IMMUTABLE;
     to->charset = from.charset() == "off" ? "" : from.charset();
+    for (const auto& rule : from.file_rules()) {
+      config::FileRule& one = to->file_rules.emplace_back();
+      one.match = Texts(rule.match());
+      if (rule.has_cache_control()) one.cache_control = rule.cache_control();
+      one.headers.assign(rule.headers().begin(), rule.headers().end());
+      std::sort(one.headers.begin(), one.headers.end());
+    }
+    for (const auto& [status, file] : from.error_pages()) {
+      to->error_pages.emplace_back(static_cast<uint16_t>(std::atoi(status.c_str())), file);
+    }
+    std::sort(to->error_pages.begin(), to->error_pages.end());
+    to->preload = Texts(from.preload());
+    to->precompressed = Texts(from.precompressed());
+    to->gzip_level = static_cast<int>(from.gzip_level());
+    to->gzip_bytes_min = Size(from.gzip_min_size());
+    to->gzip_types = Texts(from.gzip_types());
   }
 
   config::Cache MakeCache(const config::v1::Cache& from) const {

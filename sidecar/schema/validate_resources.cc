@@ -142,6 +142,12 @@ class Checker {
     }
     for (const auto& [name, value] : mount.headers())
       Header(name, value, path + ".headers[" + name + "]");
+    for (int i = 0; i < mount.file_rules_size(); ++i) {
+      const std::string rule = path + ".file_rules[" + std::to_string(i) + "].headers[";
+      for (const auto& [name, value] : mount.file_rules(i).headers()) {
+        Header(name, value, rule + name + "]");
+      }
+    }
     ValidateServingRules(mount, path, [this](const auto&... what) { Error(what...); });
   }
 

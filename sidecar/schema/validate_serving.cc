@@ -10,7 +10,7 @@ namespace catzilla::schema {
 
 namespace {
 
-// Every answer has them before its body, and a head must fit one buffer (http/output_queue.h).
+// Of the mount's fields in one head, which must fit one buffer (http/output_queue.h).
 constexpr size_t kHeaderBytesMax = 8 * 1024;
 constexpr int kPatternsMax = 64;
 using Texts = google::protobuf::RepeatedPtrField<std::string>;
@@ -55,10 +55,23 @@ void CheckExtensions(const Texts& extensions, const std::string& path, const Rep
   }
 }
 
-}  // namespace
+void CheckPatterns(const Texts& patterns, const std::string& path, const ReportError& report) {
+  if (patterns.size() > kPatternsMax) {
+    report(Code::kTooMany, path,
+           std::to_string(patterns.size()) + " patterns, and one list takes " +
+               std::to_string(kPatternsMax),
+           "write fewer and wider ones");
+  }
+  for (int i = 0; i < patterns.size(); ++i) {
+    const auto pattern = base::Pattern::Compile(patterns[i]);
+    if (pattern) continue;
+    report(Code::kBadPattern, At(path, i), Quoted(patterns[i]) + " " + pattern.error(),
+           "for example *.bak or private/**");
+  }
+}
 
-void ValidateServingRules(const config::v1::Mount& mount, const std::string& path,
-                          const ReportError& report) {
+void CheckNames(const config::v1::Mount& mount, const std::string& path,
+                const ReportError& report) {
   for (int i = 0; i < mount.index_files_size(); ++i) {
     if (IsFileName(mount.index_files(i))) continue;
     report(Code::kBadPath, At(path + ".index_files", i),
@@ -76,6 +89,20 @@ void ValidateServingRules(const config::v1::Mount& mount, const std::string& pat
            Quoted(mount.spa_fallback()) + " is no path of a visible file below the root",
            "for example index.html");
   }
+  for (const auto& [status, file] : mount.error_pages()) {
+    const std::string inner = path + ".error_pages[" + status + "]";
+    if (status != "403" && status != "404" && status != "503") {
+      report(Code::kUnknownValue, inner, Quoted(status) + " is no status that has a page",
+             "403, 404 and 503 have");
+    }
+    if (IsFileBelow(file)) continue;
+    report(Code::kBadPath, inner, Quoted(file) + " is no path of a visible file below the root",
+           "for example 404.html");
+  }
+}
+
+void CheckWhatIsServed(const config::v1::Mount& mount, const std::string& path,
+                       const ReportError& report) {
   CheckExtensions(mount.allowed_extensions(), path + ".allowed_extensions", report);
   CheckExtensions(mount.blocked_extensions(), path + ".blocked_extensions", report);
   for (const std::string& allowed : mount.allowed_extensions()) {
@@ -85,27 +112,24 @@ void ValidateServingRules(const config::v1::Mount& mount, const std::string& pat
              Quoted(blocked) + " is allowed and blocked", "take it out of one of both");
     }
   }
-  if (mount.blocked_patterns_size() > kPatternsMax) {
-    report(Code::kTooMany, path + ".blocked_patterns",
-           std::to_string(mount.blocked_patterns_size()) + " patterns, and a mount takes " +
-               std::to_string(kPatternsMax),
-           "move what must not be served out of the root");
-  }
-  for (int i = 0; i < mount.blocked_patterns_size(); ++i) {
-    const auto pattern = base::Pattern::Compile(mount.blocked_patterns(i));
-    if (pattern) continue;
-    report(Code::kBadPattern, At(path + ".blocked_patterns", i),
-           Quoted(mount.blocked_patterns(i)) + " " + pattern.error(),
-           "for example *.bak or private/**");
-  }
+  CheckPatterns(mount.blocked_patterns(), path + ".blocked_patterns", report);
+  CheckPatterns(mount.preload(), path + ".preload", report);
+}
+
+bool IsMediaType(std::string_view type) {
+  const size_t slash = type.find('/');
+  return slash != type.npos && IsToken(type.substr(0, slash)) && IsFieldValue(type);
+}
+
+void CheckTypes(const config::v1::Mount& mount, const std::string& path,
+                const ReportError& report) {
   for (const auto& [extension, type] : mount.mime_types()) {
     const std::string inner = path + ".mime_types[" + extension + "]";
     if (extension.empty() || extension[0] == '.' || extension.find('/') != std::string::npos) {
       report(Code::kBadMediaType, inner, Quoted(extension) + " is no extension",
              "write it without the dot: webp");
     }
-    const size_t slash = type.find('/');
-    if (slash == std::string::npos || !IsToken(type.substr(0, slash)) || !IsFieldValue(type)) {
+    if (!IsMediaType(type)) {
       report(Code::kBadMediaType, inner, Quoted(type) + " is no media type",
              "for example image/webp");
     }
@@ -119,14 +143,82 @@ void ValidateServingRules(const config::v1::Mount& mount, const std::string& pat
     report(Code::kBadMediaType, path + ".charset", Quoted(charset) + " is no charset",
            "for example utf-8, or off");
   }
-  size_t head_bytes = mount.cache_control().size();
-  for (const auto& [name, value] : mount.headers()) head_bytes += name.size() + value.size() + 4;
-  if (head_bytes > kHeaderBytesMax) {
-    report(Code::kTooMany, path + ".headers",
-           "cache_control and headers take " + std::to_string(head_bytes) +
-               " bytes of each answer's head, more than " + std::to_string(kHeaderBytesMax),
-           "shorten them");
+}
+
+void CheckCodings(const config::v1::Mount& mount, const std::string& path,
+                  const ReportError& report) {
+  for (int i = 0; i < mount.precompressed_size(); ++i) {
+    const std::string& coding = mount.precompressed(i);
+    if (coding == "br" || coding == "zstd" || coding == "gzip") continue;
+    report(Code::kUnknownValue, At(path + ".precompressed", i),
+           Quoted(coding) + " is no coding that is served", "there are br, zstd and gzip");
   }
+  for (int i = 0; i < mount.gzip_types_size(); ++i) {
+    if (IsMediaType(mount.gzip_types(i))) continue;
+    report(Code::kBadMediaType, At(path + ".gzip_types", i),
+           Quoted(mount.gzip_types(i)) + " is no media type",
+           "for example text/* or image/svg+xml");
+  }
+  if (mount.gzip_types_size() > 0 && mount.gzip_level() == 0) {
+    report(Code::kContradiction, path + ".gzip_types", "is given, and gzip_level is 0",
+           "set gzip_level from 1 to 9 (6 is usual), or take it out");
+  }
+}
+
+// Every answer has them before its body, and a head must fit one buffer.
+void CheckHeadBytes(const config::v1::Mount& mount, const std::string& path,
+                    const ReportError& report) {
+  const auto sum = [](std::string_view caching, const auto& headers) {
+    size_t bytes = caching.size();
+    for (const auto& [name, value] : headers) bytes += name.size() + value.size() + 4;
+    return bytes;
+  };
+  const size_t own = sum(mount.cache_control(), mount.headers());
+  size_t most = own;
+  std::string where = path + ".headers";
+  for (int i = 0; i < mount.file_rules_size(); ++i) {
+    const auto& rule = mount.file_rules(i);
+    const size_t bytes = own + sum(rule.cache_control(), rule.headers());
+    if (bytes <= most || own > kHeaderBytesMax) continue;
+    most = bytes;
+    where = At(path + ".file_rules", i) + ".headers";
+  }
+  if (most <= kHeaderBytesMax) return;
+  report(Code::kTooMany, where,
+         "cache_control and headers take " + std::to_string(most) +
+             " bytes of each answer's head, more than " + std::to_string(kHeaderBytesMax),
+         "shorten them");
+}
+
+void CheckFileRules(const config::v1::Mount& mount, const std::string& path,
+                    const ReportError& report) {
+  for (int i = 0; i < mount.file_rules_size(); ++i) {
+    const auto& rule = mount.file_rules(i);
+    const std::string inner = At(path + ".file_rules", i);
+    if (rule.match_size() == 0) {
+      report(Code::kMissing, inner + ".match", "is not given", "for example match: [\"*.js\"]");
+    }
+    if (!rule.has_cache_control() && rule.headers().empty()) {
+      report(Code::kMissing, inner, "says nothing of the files that match",
+             "give it cache_control or headers");
+    }
+    CheckPatterns(rule.match(), inner + ".match", report);
+    if (IsFieldValue(rule.cache_control())) continue;
+    report(Code::kBadHeader, inner + ".cache_control", "has control characters or spaces at an end",
+           "for example public, max-age=3600");
+  }
+}
+
+}  // namespace
+
+void ValidateServingRules(const config::v1::Mount& mount, const std::string& path,
+                          const ReportError& report) {
+  CheckNames(mount, path, report);
+  CheckWhatIsServed(mount, path, report);
+  CheckTypes(mount, path, report);
+  CheckCodings(mount, path, report);
+  CheckFileRules(mount, path, report);
+  CheckHeadBytes(mount, path, report);
 }
 
 }  // namespace catzilla::schema
