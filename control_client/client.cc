@@ -65,6 +65,22 @@ std::vector<v1::Diagnostic> DiagnosticsOf(const grpc::Status& status) {
   return diagnostics;
 }
 
+std::string Unreachable(const grpc::Status& status, const ClientOptions& options) {
+  const std::string why = status.error_message();
+  if (why.find("certificate verify failed") != std::string::npos) {
+    return options.address + " shows a certificate that " + options.ca_file +
+           " has not signed (set --tls-ca to the CA of the sidecar's certificate)";
+  }
+  std::string hint = "is it running? set --address or CATZILLA_ADDRESS";
+  const bool tcp = !options.address.starts_with("unix:");
+  if (tcp && options.ca_file.empty()) {
+    hint = "is it running? if it wants TLS, set --tls-ca, --tls-cert and --tls-key";
+  } else if (tcp) {
+    hint = "is it running with TLS, and is the client's certificate signed by its client_ca_file?";
+  }
+  return "no sidecar answers at " + options.address + ": " + why + " (" + hint + ")";
+}
+
 RpcError ToError(const grpc::Status& status, const ClientOptions& options) {
   RpcError error;
   error.message = status.error_message();
@@ -72,8 +88,7 @@ RpcError ToError(const grpc::Status& status, const ClientOptions& options) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
       error.exit_code = kUnreachable;
-      error.message = "no sidecar answers at " + options.address + ": " + status.error_message() +
-                      " (is it running? set --address or CATZILLA_ADDRESS)";
+      error.message = Unreachable(status, options);
       break;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       error.exit_code = kTimeout;

@@ -38,9 +38,17 @@ void AddGlobalOptions(CLI::App& app, Session& session, std::string& timeout) {
       ->default_str(DefaultAddress());
   app.add_option("--token", session.options.token, "bearer token for TCP")
       ->envname("CATZILLA_TOKEN");
-  app.add_option("--tls-ca", session.options.ca_file, "speak TLS, trust this CA");
-  app.add_option("--tls-cert", session.options.cert_file, "client certificate");
-  app.add_option("--tls-key", session.options.key_file, "its key");
+  CLI::Option* ca = app.add_option("--tls-ca", session.options.ca_file, "speak TLS, trust this CA")
+                        ->check(CLI::ExistingFile);
+  CLI::Option* key = app.add_option("--tls-key", session.options.key_file, "the certificate's key")
+                         ->check(CLI::ExistingFile)
+                         ->needs(ca);
+  CLI::Option* certificate =
+      app.add_option("--tls-cert", session.options.cert_file, "client certificate")
+          ->check(CLI::ExistingFile)
+          ->needs(ca)
+          ->needs(key);
+  key->needs(certificate);
   app.add_option("--timeout", timeout, "per call, in milliseconds or with a unit (10s)");
   app.add_option("-o,--output", session.format, "table, wide, json, yaml or name")
       ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{{"table", Format::kTable},
@@ -68,6 +76,8 @@ bool ParseTimeout(const std::string& text, int64_t* milliseconds) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  // What goes wrong is told once, in our words.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
   CLI::App app("Control a catzilla-sidecar: mounts, caches, routes, workers, configuration.",
                "catzillactl");
   Session session;
