@@ -27,9 +27,22 @@ setup_packages() {
   say "Debian packages: $(echo "$missing" | wc -l) are missing, with what they need"
   step "apt-get update" "$DEPS/apt.log" "is the network there, and /etc/apt/sources.list right?" \
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+  hold_services || true
   # shellcheck disable=SC2086
   step "apt-get install" "$DEPS/apt.log" "try it by hand: apt-get install --no-install-recommends $(echo "$missing" | tr '\n' ' ')" \
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+  release_services
+}
+
+# Tests start nginx and Prometheus themselves; the packages must not put them on this machine's ports.
+POLICY=/usr/sbin/policy-rc.d
+hold_services() {
+  [ ! -e "$POLICY" ] || return 0
+  printf '#!/bin/sh\n# catzilla setup\nexit 101\n' | as_root tee "$POLICY" >/dev/null && as_root chmod 755 "$POLICY"
+  trap release_services EXIT
+}
+release_services() {
+  ! grep -q '^# catzilla setup$' "$POLICY" 2>/dev/null || as_root rm -f "$POLICY"
 }
 
 # The stamp of what a step was made from: the step runs again when its inputs change.

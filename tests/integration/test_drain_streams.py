@@ -35,7 +35,12 @@ def channel(sidecar: Sidecar) -> Iterator[grpc.Channel]:
 
 def watch(channel: grpc.Channel, service: str) -> Any:
     """A stream of `service`, its first event read. Its messages stay bytes; the request is empty."""
-    opened = channel.unary_stream(f"{SERVICES}{service}/Watch")(b"")
+    method: Any = channel.unary_stream(
+        f"{SERVICES}{service}/Watch",
+        request_serializer=lambda request: request,
+        response_deserializer=lambda event: event,
+    )
+    opened = method(b"")
     assert next(opened)
     return opened
 
@@ -44,7 +49,7 @@ def register(channel: grpc.Channel, outbox: queue.SimpleQueue[route.RegisterRequ
     """A lease of an app without workers, accepted. It never closes its side, whatever it is told."""
     hello = route.Registration(app="held", instance_id="held-1", code_hash="1")
     outbox.put(route.RegisterRequest(registration=hello))
-    opened = channel.stream_stream(
+    opened: Any = channel.stream_stream(
         f"{SERVICES}RouteService/Register",
         request_serializer=route.RegisterRequest.SerializeToString,
         response_deserializer=route.RegisterResponse.FromString,
@@ -82,7 +87,8 @@ def code_of(opened: Any) -> grpc.StatusCode:
     with contextlib.suppress(grpc.RpcError):
         for _ in opened:
             pass
-    return opened.code()
+    code: grpc.StatusCode = opened.code()
+    return code
 
 
 def test_stats_on_a_terminal(sidecar: Sidecar) -> None:
