@@ -80,6 +80,7 @@ class Server:
     command: Callable[[int], list[str]]
     path: str
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    script: str | None = None  # For wrk, if this contender is asked in another way.
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -110,16 +111,17 @@ class Server:
 @dataclasses.dataclass(frozen=True)
 class Sample:
     requests: int
-    cpu_us: float
+    cpu_us: float  # Of one request.
     requests_per_second: float
+    mib_per_cpu_second: float
 
 
 def load(server: Server, core: int, connections: int, seconds: float, script: str | None) -> Sample:
     """One round of wrk against a server."""
     assert server.process is not None
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    if script is not None:
-        command += ["-s", script]
+    if server.script or script:
+        command += ["-s", server.script or script or ""]
     before = cpu_seconds(server.process.pid)
     result = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{server.path}"],
@@ -130,10 +132,13 @@ def load(server: Server, core: int, connections: int, seconds: float, script: st
     used = cpu_seconds(server.process.pid) - before
     found = re.search(r"(\d+) requests in", result.stdout)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", result.stdout)
-    if found is None or rate is None or "Non-2xx" in result.stdout:
+    read = re.search(r"requests in [\d.]+\w+, ([\d.]+)([KMGT]?)B read", result.stdout)
+    failed = "Non-2xx" in result.stdout and not server.name.startswith("304")
+    if found is None or rate is None or read is None or failed:
         raise RuntimeError(f"{server.name}: wrk said:\n{result.stdout}{result.stderr}")
-    requests = int(found.group(1))
-    return Sample(requests, used / requests * 1e6, float(rate.group(1)))
+    mib = float(read.group(1)) * 1024.0 ** (" KMGT".index(read.group(2) or " ") - 2)
+    requests = max(int(found.group(1)), 1)
+    return Sample(requests, used / requests * 1e6, float(rate.group(1)), mib / used)
 
 
 @contextlib.contextmanager
@@ -165,6 +170,26 @@ def interleave(
             for server in servers:
                 samples[server.name].append(load(server, 1, connections, seconds, script))
     return samples
+
+
+def medians(samples: dict[str, list[Sample]], figure: str) -> dict[str, float]:
+    return {
+        name: statistics.median(getattr(sample, figure) for sample in rounds)
+        for name, rounds in samples.items()
+    }
+
+
+def bytes_table(samples: dict[str, list[Sample]]) -> str:
+    lines = [
+        "| server | MiB per CPU second (median) | min–max |",
+        "| --- | ---: | ---: |",
+    ]
+    for name, rounds in samples.items():
+        mib = [sample.mib_per_cpu_second for sample in rounds]
+        lines.append(
+            f"| {name} | {statistics.median(mib):,.0f} | {min(mib):,.0f}–{max(mib):,.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def table(samples: dict[str, list[Sample]], floor: str) -> str:

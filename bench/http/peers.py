@@ -19,11 +19,23 @@ def floor(body_bytes: int) -> Server:
     )
 
 
-def catzilla(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+def catzilla(
+    folder: pathlib.Path,
+    files: pathlib.Path,
+    path: str,
+    *,
+    name: str = "catzilla",
+    mount: str = "",
+    more: str = "telemetry: {access_log: false}\n",
+    others: str = "",
+    ops_port: int = 0,
+) -> Server:
     """The sidecar with one mount, one loop, no access log."""
+    folder = folder / name.replace(" ", "-").replace("/", "-")
+    folder.mkdir(exist_ok=True)
     config = folder / "catzilla.yaml"
     config.write_text(
-        f"telemetry: {{access_log: false}}\nmounts: [{{name: files, prefix: /, root: {files}}}]\n"
+        f"{more}mounts:\n  - {{name: files, prefix: /, root: {files}{mount}}}{others}\n"
     )
     runtime = folder / "run"
     runtime.mkdir(exist_ok=True)
@@ -32,21 +44,29 @@ def catzilla(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
         return [
             str(BINARIES / "bin" / "catzilla-sidecar"),
             *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
-            *("--ops-port", "0", "--runtime-dir", str(runtime), "--loops", "1"),
+            *("--ops-port", str(ops_port), "--runtime-dir", str(runtime), "--loops", "1"),
         ]
 
-    return Server("catzilla", command, path)
+    return Server(name, command, path)
 
 
-def nginx(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
-    """open_file_cache on and sendfile off: its best setting for small hot files."""
+def nginx(
+    folder: pathlib.Path,
+    files: pathlib.Path,
+    path: str,
+    *,
+    sendfile: str = "off",
+    access_log: str = "off",
+) -> Server:
+    """open_file_cache on; sendfile off is its best setting for small hot files."""
 
     def command(port: int) -> list[str]:
         config = folder / "nginx.conf"
         config.write_text(
             "worker_processes 1; daemon off; pid nginx.pid; error_log stderr error;\n"
             "events { worker_connections 4096; }\n"
-            "http { access_log off; sendfile off; tcp_nodelay on; keepalive_requests 1000000000;\n"
+            f"http {{ access_log {access_log}; sendfile {sendfile}; tcp_nodelay on;\n"
+            " keepalive_requests 1000000000;\n"
             " open_file_cache max=10000 inactive=600s; open_file_cache_valid 600s;\n"
             f" server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
         )
@@ -55,11 +75,13 @@ def nginx(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
     return Server("nginx (open_file_cache)", command, path)
 
 
-def h2o(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+def h2o(folder: pathlib.Path, files: pathlib.Path, path: str, *, access_log: str = "") -> Server:
+    log = f"access-log: {folder / access_log}\n" if access_log else ""
+
     def command(port: int) -> list[str]:
         config = folder / "h2o.conf"
         config.write_text(
-            f"listen: {{host: 127.0.0.1, port: {port}}}\nnum-threads: 1\n"
+            f"{log}listen: {{host: 127.0.0.1, port: {port}}}\nnum-threads: 1\n"
             "file.etag: on\nhttp1-request-timeout: 600\n"
             f"hosts:\n  default:\n    paths:\n      /: {{file.dir: {files}}}\n"
         )

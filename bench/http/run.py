@@ -1,6 +1,6 @@
 """The benchmark scenarios; each writes one table into bench/results/.
 
-Usage: python bench/http/run.py [hot-file] [edge-cache] [hello] [--rounds N] [--seconds N]
+Usage: python bench/http/run.py [SCENARIO ...] [--rounds N] [--seconds N]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
 
@@ -12,8 +12,12 @@ import pathlib
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
 
+import idle
 import peers
+import static_files
+import zipf
 from measure import interleave, table
 
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
@@ -102,7 +106,38 @@ def edge_cache(folder: pathlib.Path, options: argparse.Namespace) -> None:
     write("edge-cache", "An edge-cache hit of 1 KiB beside a hot file", options.command, sections)
 
 
-SCENARIOS = {"hot-file": hot_file, "edge-cache": edge_cache, "hello": hello}
+def static(
+    name: str,
+    title: str,
+    scenario: Callable[[static_files.Bench, pathlib.Path], static_files.Sections],
+) -> Callable[[pathlib.Path, argparse.Namespace], None]:
+    """A scenario of static_files with its table and its chart."""
+
+    def run(folder: pathlib.Path, options: argparse.Namespace) -> None:
+        drawing = RESULTS / f"{datetime.date.today().isoformat()}-{name}.svg"
+        sections = scenario(static_files.Bench(folder, options), drawing)
+        sections.append(("Chart", f"![{title}]({drawing.name})"))
+        write(name, title, options.command, sections)
+
+    return run
+
+
+SCENARIOS = {
+    "hot-file": hot_file,
+    "edge-cache": edge_cache,
+    "hello": hello,
+    "pipelined": static("pipelined", "A hot file, pipelined", static_files.pipelined),
+    "kinds": static("kinds", "Kinds of answers", static_files.kinds),
+    "large": static("large", "Large files", static_files.large),
+    "mounts": static("mounts", "Many mounts", static_files.mounts),
+    "idle": static(
+        "idle", "Idle connections", lambda b, d: idle.idle(b.folder / "i", d, b.options.rounds)
+    ),
+    "zipf": static(
+        "zipf", "Many files, small cache", lambda b, d: zipf.hit_ratio(b.folder / "z", d)
+    ),
+    "logged": static("logged", "A hot file, logged", static_files.logged),
+}
 
 
 def main() -> int:

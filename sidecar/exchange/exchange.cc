@@ -212,6 +212,14 @@ void Exchange::HoldUntilSent() {
   if (held_stats_ == nullptr) held_stats_ = stats_->shared_from_this();
 }
 
+bool Exchange::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes) {
+  HoldUntilSent();
+  const files::Waiter waiter{&context_->open_sink, ticket_.packed()};
+  is_reading_ =
+      mount_ != nullptr && mount_->ReadAhead(entry, offset, bytes, waiter, context_->index());
+  return is_reading_;
+}
+
 void Exchange::BreakOff(uint64_t unsent, bool truncated) {
   body_bytes_sent_ -= std::min(unsent, body_bytes_sent_);
   (truncated ? broken_ : abandoned_) = true;
@@ -299,6 +307,8 @@ void Exchange::Reset() {
   opened_ = {};
   opened_ready_ = is_fallback_ = false;
   page_status_ = 0;
+  is_reading_ = false;
+  rate_limit_ = 0;
   mount_ = nullptr;
   stats_ = nullptr;
   matched_ = awaits_continue_ = false;

@@ -78,7 +78,15 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
 
   // A short answer counts as sent when it is in the output; it leaves in this turn with others. A
   // long one is over when it has left.
-  bool is_long_answer() const { return sends_file_ || body_bytes_sent_ >= kLongAnswerBytes; }
+  bool is_long_answer() const {
+    return sends_file_ || rate_limit_ != 0 || body_bytes_sent_ >= kLongAnswerBytes;
+  }
+  // Bytes per second that the answer may take; 0: any.
+  uint64_t rate_limit() const { return rate_limit_; }
+  // Has bytes of the file that is next in the output read off the loop. False: nobody can now.
+  // While is_reading() nothing of it is to be sent; WakeExchange() tells the end.
+  bool ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes);
+  bool is_reading() const { return is_reading_; }
   // It leaves in later turns: take what is counted and logged then. Idempotent.
   void HoldUntilSent();
   // A held answer could not leave to its end: `unsent` bytes of the output are lost; `truncated` if
@@ -228,6 +236,8 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
 
   bool head_written_ = false;
   bool sends_file_ = false;
+  bool is_reading_ = false;
+  uint64_t rate_limit_ = 0;
   bool request_complete_ = false;
   bool close_ = false;
   bool broken_ = false;

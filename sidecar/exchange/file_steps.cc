@@ -101,6 +101,7 @@ Next Exchange::Open(std::string_view path) {
 void Exchange::OnOpened(files::OpenResult result) {
   opened_ = std::move(result);
   opened_ready_ = true;
+  is_reading_ = false;
   client_->WakeExchange();
 }
 
@@ -195,6 +196,7 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
     }
   }
   status_ = answer.status;
+  if (answer.body_bytes > 0) rate_limit_ = mount_->config().rate_bytes_per_s;
   body_bytes_sent_ = answer.body_bytes;
   head_written_ = true;
   return GoTo(State::kFinish);

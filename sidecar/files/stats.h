@@ -40,6 +40,7 @@ namespace catzilla::files {
   COUNTER(kCompressedIn, "compressed_in")   \
   COUNTER(kCompressedOut, "compressed_out") \
   COUNTER(kPreloaded, "preloaded")          \
+  COUNTER(kColdReads, "cold_reads")         \
   COUNTER(kEntries, "entries")              \
   COUNTER(kBytesHeld, "bytes_held")
 

@@ -61,6 +61,7 @@ class OutputQueue {
   // The file that is next, or null.
   const FilePiece* FrontFile() const;
   bool FrontFileIntact() const;  // REQUIRES: FrontFile() is there.
+  const base::Ref<base::Owner>& FrontOwner() const { return pieces_[first_].owner; }  // The same.
 
   void Consume(uint64_t bytes);  // REQUIRES: no more than was gathered, or the front file's length.
   void Clear();                  // Drops everything; chunks and owners are released.

@@ -153,6 +153,7 @@ void RequestParser::Begin(HeadBuffer* buffer, const HeadLimits& limits) {
   head.base_ = nullptr;
   head.length_ = head.target_offset_ = head.target_length_ = head.field_count_ = 0;
   buffer_ = buffer;
+  is_head_request_ = false;
   body_room_ = UINT64_MAX;
 }
 
@@ -234,6 +235,10 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
       head.Reserve(head.length_ + piece);
       head.base_ = head.owned_.get();
       std::memcpy(head.owned_.get() + head.length_, input.data() + used, piece);
+    }
+    constexpr std::string_view kHead = "HEAD ";
+    if (head.length_ < kHead.size() && head.length_ + piece >= kHead.size()) {
+      is_head_request_ = std::string_view(head.base_, kHead.size()) == kHead;
     }
     llhttp_t* const llhttp = Callbacks::Llhttp(*buffer_);
     const char* const at = head.base_ + head.length_;

@@ -146,6 +146,8 @@ class RequestParser {
   // Next({}) gives kEnd.
   bool at_end() const { return state_ == State::kEnd; }
   bool failed() const { return state_ == State::kFailed; }
+  // The head that is being parsed, or could not be, begins with HEAD: its answer has no body.
+  bool is_head_request() const { return is_head_request_; }
 
  private:
   enum class State : uint8_t { kBetween, kHead, kBody, kChunks, kEnd, kFailed };
@@ -163,6 +165,7 @@ class RequestParser {
 
   State state_ = State::kBetween;
   uint8_t empty_line_ = 0;  // Bytes of a CRLF seen before the request line.
+  bool is_head_request_ = false;
   ParseError error_ = ParseError::kNone;
   HeadBuffer* buffer_ = nullptr;
   uint64_t body_left_ = 0;           // kBody: of Content-Length.

@@ -60,6 +60,8 @@ namespace catzilla::ops {
          "Bytes that came of compressing them.")                                          \
   METRIC(StaticPreloaded, "catzilla_static_preloaded", kCounter, "mount",                 \
          "Files that were opened ahead of any request.")                                  \
+  METRIC(StaticColdReads, "catzilla_static_cold_reads", kCounter, "mount",                \
+         "Reads from disk, off the loop, of what the kernel did not have in memory.")     \
   METRIC(StaticWatchActive, "catzilla_static_watch_active", kGauge, "mount",              \
          "1: the kernel tells of changes on disk; 0: they are seen after revalidate.")    \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \

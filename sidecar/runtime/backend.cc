@@ -160,6 +160,7 @@ void RunningBackend::Stats(control::v1::Stats* out) {
     state.set_changed(counted.Get(files::Counter::kChanged));
     state.set_truncated(counted.Get(files::Counter::kTruncated));
     state.set_preloaded(counted.Get(files::Counter::kPreloaded));
+    state.set_cold_reads(counted.Get(files::Counter::kColdReads));
     state.set_watch(mount.files->watch_state());
     state.set_resolve(mount.files->resolve_name());
   }

@@ -216,6 +216,7 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticSendfiles, Counter::kSendfiles);
   each(metric::kStaticCompressedIn, Counter::kCompressedIn);
   each(metric::kStaticCompressedOut, Counter::kCompressedOut);
+  each(metric::kStaticColdReads, Counter::kColdReads);
   each(metric::kStaticPreloaded, Counter::kPreloaded);
   out.Family(metric::kStaticWatchActive);
   for (const exchange::MountTarget& mount : mounts) {

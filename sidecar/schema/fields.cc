@@ -109,6 +109,8 @@ constexpr Field kFields[] = {
      "Added to the mount's own; with the name of one of those: instead of it."},
     {"mounts[].error_pages", Kind::kTextMap, "", kLive, 0, 0,
      "Status (403, 404 or 503) -> a file below the root that is sent with it."},
+    {"mounts[].rate_limit", Kind::kSize, "0B", kLive, 0, kTiB,
+     "Bytes per second of one answer, after a first second's worth at once; `0B`: no limit."},
     {"mounts[].preload", Kind::kTexts, "", kLive, 0, 0,
      "Files that match are opened when the mount is made: `*` for all, `assets/**`."},
 

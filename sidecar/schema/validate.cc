@@ -216,11 +216,24 @@ void ValidateValues(const Merged& merged, const ValidateContext& context,
   Values(context.memory_limit_bytes, diagnostics).Check(merged.config, "");
 }
 
+namespace {
+
+void ValidateServerName(const std::string& name, Diagnostics* diagnostics) {
+  constexpr size_t kBytesMax = 256;
+  if (IsFieldValue(name) && name.size() <= kBytesMax) return;
+  diagnostics->push_back({Code::kBadHeader, Severity::kError, "server_name", 0,
+                          "has control characters, spaces at an end or more than 256 bytes",
+                          "for example catzilla, or empty to send none", ""});
+}
+
+}  // namespace
+
 void Validate(const Layers& layers, const Merged& merged, const ValidateContext& context,
               Diagnostics* diagnostics) {
   ValidateValues(merged, context, diagnostics);
   ValidateResources(merged, context, diagnostics);
   ValidateApps(layers, merged, diagnostics);
+  ValidateServerName(merged.config.server_name(), diagnostics);
   if (diagnostics->size() <= kFindingsMax) return;
   // Errors first, so that what is cut is the least of it.
   std::stable_sort(

@@ -270,11 +270,13 @@ void Connection::WriteRefusal(uint16_t status) {
   http::ResponseWriter head(room, kRefusalBytesMax);
   head.Status(status);
   head.Date(context().date.Get(context().now().wall_s()));
+  const std::string& server_name = context().plan->snapshot->server_name;
+  if (!server_name.empty()) head.Field("Server", server_name);
   head.Connection(false, 1);
   head.Field("Content-Type", http::ContentTypeOf(http::ErrorFormat::kJson));
   head.Field("Content-Length", uint64_t{page.size()});
   head.Lines("\r\n");
-  head.Lines(page);
+  if (!parser_.is_head_request()) head.Lines(page);
   output().Commit(head.size());
   context().stats.responses[status].Add();
   exchange::LogRefusal(context(), facts_, status);
@@ -288,6 +290,9 @@ void Connection::RunExchange() {
   if (exchange_->is_long_answer()) {
     // It is over when it has left, so that what is counted and logged is what was sent.
     answer_leaving_ = true;
+    leaving_since_us_ = context().now().monotonic_us;
+    leaving_bytes_ = 0;
+    was_read_ = false;
     return;
   }
   FinishExchange();
@@ -296,6 +301,7 @@ void Connection::RunExchange() {
 // The answer is complete and in the output; a long one has left. REQUIRES: Run() returned kDone.
 void Connection::FinishExchange() {
   answer_leaving_ = false;
+  paced_until_us_ = 0;
   const exchange::Outcome outcome = exchange_->Finish();
   const bool request_complete = exchange_->request_complete();
   context().exchanges.Give(std::exchange(exchange_, nullptr));
@@ -345,12 +351,18 @@ void Connection::UpdateWatch() {
   if (reading) ready |= loop::kReadable;
   // While nothing is read, a client that leaves is told by the kernel's hang-up.
   if (!reading && !peer_gone_) ready |= loop::kHangup;
-  if (yielded_ || (output_ != nullptr && !output_->empty())) ready |= loop::kWritable;
+  const bool writing = output_ != nullptr && !output_->empty() && !IsPaused();
+  if (yielded_ || writing) ready |= loop::kWritable;
   poll_.Watch(ready);
 }
 
 void Connection::ArmDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
+  if (IsPaused()) {
+    // Not the client's fault: its own time begins when there is something for it to take.
+    paced_until_us_ == 0 ? host_.wheel().Disarm(*this) : host_.wheel().Arm(*this, paced_until_us_);
+    return;
+  }
   // A head must be complete in time from its first byte, however it drips; the others count from
   // the last progress.
   int64_t from_us = context().now().monotonic_us;
@@ -386,6 +398,11 @@ void Connection::ArmDeadline() {
 
 void Connection::OnDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
+  if (paced_until_us_ != 0) {
+    paced_until_us_ = 0;
+    Flush();
+    return;
+  }
   switch (state_) {
     case State::kIdle:
       CloseNow(writing ? CloseReason::kWriteTimeout : CloseReason::kIdle);

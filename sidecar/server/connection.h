@@ -98,7 +98,11 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void FinishExchange();
   // Writing... (connection_write.cc)
   void Flush();
-  bool WriteOnce();  // False: the kernel takes no more for now, or the connection is closing.
+  // At most `bytes_max`. False: the kernel takes no more for now, the file must be read first, or
+  // the connection is closing.
+  bool WriteOnce(uint64_t bytes_max);
+  uint64_t BytesForThisTurn();
+  bool IsPaused() const;
   void AfterWrite();
   void CloseAfterOutput(stats::CloseReason reason);
   void BeginLinger();
@@ -131,6 +135,11 @@ class Connection final : public base::ListNode<ConnectionTag>,
   uint32_t requests_ = 0;
   int64_t state_since_us_ = 0;
   uint64_t body_bytes_ = 0;
+  // Of a long answer that is leaving...
+  int64_t leaving_since_us_ = 0;
+  uint64_t leaving_bytes_ = 0;
+  bool was_read_ = false;       // Off the loop, from the disk: what is next.
+  int64_t paced_until_us_ = 0;  // Its rate is used up until then; 0: it is not.
 };
 
 }  // namespace catzilla::server

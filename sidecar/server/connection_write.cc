@@ -17,23 +17,72 @@ using stats::CloseReason;
 // One connection writes at most this much before the others have their turn.
 constexpr uint64_t kWriteBytesPerTurn = 1024 * 1024;
 constexpr int kIovecsMax = 64;
+// The kernel reads ahead in pieces of about this size: one byte tells about all of it.
+constexpr uint64_t kProbeBytes = 128 * 1024;
+
+// How many of a file's next bytes are in the page cache, so that sending them waits for no disk.
+// A file system that cannot tell gets the benefit of the doubt.
+uint64_t CachedBytes(int fd, uint64_t offset, uint64_t bytes) {
+  for (uint64_t done = 0; done < bytes; done += kProbeBytes) {
+    char byte;
+    const iovec one{&byte, 1};
+    const ssize_t read = ::preadv2(fd, &one, 1, static_cast<off_t>(offset + done), RWF_NOWAIT);
+    if (read < 0 && errno == EAGAIN) return done;
+  }
+  return bytes;
+}
+
+// Cuts the parts to `bytes_max` in sum; returns how many are left.
+int CutTo(uint64_t bytes_max, iovec* parts, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (parts[i].iov_len >= bytes_max) {
+      parts[i].iov_len = bytes_max;
+      return i + 1;
+    }
+    bytes_max -= parts[i].iov_len;
+  }
+  return count;
+}
 
 }  // namespace
 
 void Connection::Flush() {
-  if (flushing_ || state_ == State::kClosing) return;
+  if (flushing_ || state_ == State::kClosing || IsPaused()) return;
   flushing_ = true;
-  const uint64_t stop_at = context().stats.bytes_sent.value() + kWriteBytesPerTurn;
-  while (output_ != nullptr && !output_->empty() && state_ != State::kClosing) {
-    if (!WriteOnce()) break;
-    if (context().stats.bytes_sent.value() >= stop_at) break;
+  uint64_t left = BytesForThisTurn();
+  while (output_ != nullptr && !output_->empty() && state_ != State::kClosing && left > 0) {
+    const uint64_t before = context().stats.bytes_sent.value();
+    const bool goes_on = WriteOnce(left);
+    const uint64_t written = context().stats.bytes_sent.value() - before;
+    leaving_bytes_ += written;
+    left -= std::min(left, written);
+    if (!goes_on) break;
   }
   flushing_ = false;
   if (state_ == State::kClosing) return;
   AfterWrite();
 }
 
-bool Connection::WriteOnce() {
+// An answer with a rate gets a second's worth at once and then what time brings; nothing is left of
+// it until `paced_until_us_` if this is 0.
+uint64_t Connection::BytesForThisTurn() {
+  const uint64_t rate = answer_leaving_ ? exchange_->rate_limit() : 0;
+  if (rate == 0) return kWriteBytesPerTurn;
+  const auto elapsed_us = static_cast<uint64_t>(context().now().monotonic_us - leaving_since_us_);
+  const uint64_t earned = rate + static_cast<uint64_t>(static_cast<double>(rate) *
+                                                       static_cast<double>(elapsed_us) * 1e-6);
+  if (earned > leaving_bytes_) return std::min(earned - leaving_bytes_, kWriteBytesPerTurn);
+  const double due_us =
+      static_cast<double>(leaving_bytes_ - rate + 1) * 1e6 / static_cast<double>(rate);
+  paced_until_us_ = leaving_since_us_ + static_cast<int64_t>(due_us) + 1;
+  return 0;
+}
+
+bool Connection::IsPaused() const {
+  return paced_until_us_ != 0 || (answer_leaving_ && exchange_->is_reading());
+}
+
+bool Connection::WriteOnce(uint64_t bytes_max) {
   ssize_t written = 0;
   if (const http::OutputQueue::FilePiece* file = output_->FrontFile(); file != nullptr) {
     if (!output_->FrontFileIntact()) {
@@ -41,8 +90,19 @@ bool Connection::WriteOnce() {
       CloseNow(CloseReason::kTruncated);
       return false;
     }
+    uint64_t wanted = std::min(file->length, bytes_max);
+    // What has just been read is sent whatever the kernel has done with it since, so that it ends.
+    if (!std::exchange(was_read_, false)) {
+      const uint64_t cached = CachedBytes(file->fd, file->offset, wanted);
+      if (cached > 0) {
+        wanted = cached;
+      } else if (answer_leaving_ &&
+                 exchange_->ReadAhead(output_->FrontOwner(), file->offset, wanted)) {
+        was_read_ = true;
+        return false;
+      }
+    }
     off_t offset = static_cast<off_t>(file->offset);
-    const size_t wanted = std::min<uint64_t>(file->length, kWriteBytesPerTurn);
     written = ::sendfile(poll_.fd(), file->fd, &offset, wanted);
     if (written == 0) {
       // The file became shorter under us: the promised length cannot be kept.
@@ -52,7 +112,8 @@ bool Connection::WriteOnce() {
   } else {
     iovec parts[kIovecsMax];
     bool more = false;
-    const int count = output_->Gather(parts, kIovecsMax, &more);
+    int count = output_->Gather(parts, kIovecsMax, &more);
+    if (bytes_max < output_->pending_bytes()) count = CutTo(bytes_max, parts, count);
     const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
     if (count == 1) {
       written = ::send(poll_.fd(), parts[0].iov_base, parts[0].iov_len, flags);

@@ -133,10 +133,17 @@ void LoopServer::Accept(const std::shared_ptr<const config::Listener>& listener,
 
 // One too many: a short answer that fits any socket's buffer, and away.
 void LoopServer::RefuseConnection(int fd) {
-  static constexpr char kAnswer[] =
-      "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-      "Content-Length: 0\r\n\r\n";
-  (void)!::send(fd, kAnswer, sizeof(kAnswer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  char answer[1024];
+  http::ResponseWriter head(answer, sizeof(answer));
+  head.Status(503);
+  head.Date(context_.date.Get(context_.now().wall_s()));
+  const std::string& server_name = context_.plan->snapshot->server_name;
+  if (!server_name.empty()) head.Field("Server", server_name);
+  head.Connection(false, 1);
+  head.Field("Retry-After", uint64_t{1});
+  head.Field("Content-Length", uint64_t{0});
+  head.Lines("\r\n");
+  (void)!::send(fd, answer, head.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   ::shutdown(fd, SHUT_WR);
   ::close(fd);
   context_.stats.responses[503].Add();
