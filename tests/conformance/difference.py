@@ -16,7 +16,7 @@ from wire import Observed
 # Compared when the statuses agree; else the status and what became of the connection say it all.
 FIELDS = (
     *("content-length", "content-range", "content-type", "location", "allow", "accept-ranges"),
-    *("etag", "last-modified"),
+    *("etag", "last-modified", "content-encoding", "vary"),
 )
 
 

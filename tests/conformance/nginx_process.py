@@ -29,7 +29,10 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   default_type application/octet-stream;
   types {{ {types} }}
-  server {{ listen 127.0.0.1:{port}; root {site}; index index.html; }}
+  server {{ listen 127.0.0.1:{port}; root {site}; index index.html;
+    location /files/ {{ alias {site}/; gzip_static on; gzip_vary on; }}
+    location /made/ {{ alias {site}/; gzip on; gzip_min_length 256; gzip_vary on; gzip_types text/plain text/css; }}
+  }}
 }}
 """
 

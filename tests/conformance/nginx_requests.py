@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from malformed import read_cases
 from nginx_tables import (
+    CODED_FIELDS,
+    CODED_TARGETS,
+    CODINGS,
     CONDITIONS,
     ENCODINGS,
     HEADS,
@@ -86,6 +89,17 @@ def _ranges() -> Iterator[Request]:
             yield made("range", "GET", "/digits.txt", f"Range: bytes={one}\r\n{condition}")
 
 
+def _codings() -> Iterator[Request]:
+    for target, value in itertools.product(CODED_TARGETS, CODINGS):
+        yield made("coding", "GET", target, f"Accept-Encoding: {value}")
+    for target in CODED_TARGETS:
+        yield made("coding", "GET", target)
+        yield made("coding", "HEAD", target)
+        yield made("coding", "HEAD", target, "Accept-Encoding: gzip")
+        for fields in CODED_FIELDS:
+            yield made("coding", "GET", target, f"Accept-Encoding: gzip\r\n{fields}")
+
+
 def _heads() -> Iterator[Request]:
     for target, value in itertools.product(
         ("/text.html", "/archive.tar.gz", "/missing"), ENCODINGS
@@ -100,7 +114,7 @@ def _heads() -> Iterator[Request]:
 
 
 def all_requests() -> list[Request]:
-    requests = [*_paths(), *_conditions(), *_ranges(), *_heads()]
+    requests = [*_paths(), *_conditions(), *_ranges(), *_codings(), *_heads()]
     for case in read_cases():
         requests.append(Request("malformed", case.name, "GET", "/", case.data))
         if case.data.startswith(b"GET /"):

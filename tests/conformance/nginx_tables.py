@@ -198,6 +198,35 @@ ENCODINGS = [
     ",,",
     "GZIP",
 ]
+CODED_TARGETS = words(
+    r"""
+/files/coded.txt /files/coded.txt.gz /files/stale.txt /files/only.txt /files/digits.txt /files/sub/ /files/sub
+/made/coded.txt /made/coded.txt.gz /made/digits.txt /made/picture.png /made/large.bin /made/sub/
+"""
+)
+CODINGS = [
+    *ENCODINGS,
+    "gzip;q=0.5, identity;q=1",
+    "identity, gzip;q=0.001",
+    "gzip;q=1.000",
+    "gzip ; q=0",
+    "gzip;q=0.0",
+    "deflate, gzip;q=0",
+    "*",
+    "*;q=0.5",
+    "identity;q=0, *;q=0",
+    "x-gzip",
+    "gzipped",
+    "deflate",
+]
+CODED_FIELDS = [
+    "If-None-Match: {etag}",
+    "If-None-Match: *",
+    "If-Modified-Since: {modified}",
+    "If-Match: {etag}",
+    "Range: bytes=0-3",
+    "Range: bytes=999999-",
+]
 # Whole heads behind the request line.
 HEADS = [
     "Connection: close",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pathlib
 
@@ -9,6 +10,7 @@ import pathlib
 MODIFIED = 1_700_000_000
 DIGITS = b"0123456789"
 LARGE = bytes(range(256)) * 4096  # 1 MiB
+TEXT = b"A text that can be made much shorter.\n" * 100
 FILES: dict[str, bytes] = {
     "index.html": b"<h1>home</h1>\n",
     "probe.txt": b"the probe's answer",
@@ -56,6 +58,11 @@ FILES: dict[str, bytes] = {
     "sub/deep/.secret": b"secret",
     "bare/file.txt": b"a directory without an index",
     "sp ace/index.html": b"space directory\n",
+    "coded.txt": TEXT,
+    "coded.txt.gz": gzip.compress(TEXT, mtime=0),
+    "stale.txt": TEXT,
+    "stale.txt.gz": gzip.compress(b"older\n", mtime=0),
+    "only.txt.gz": gzip.compress(b"only\n", mtime=0),
     "index-is-directory/index.html/file.txt": b"file",
 }
 
@@ -88,4 +95,5 @@ def make_tree(folder: pathlib.Path) -> pathlib.Path:
     for parent, _, names in os.walk(folder):
         for name in (*names, "."):
             os.utime(os.path.join(parent, name), (MODIFIED, MODIFIED), follow_symlinks=False)
+    os.utime(site / "stale.txt.gz", (MODIFIED - 60, MODIFIED - 60))
     return site

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from difference import Class, Pair, differences
+from differences_of_codings import CLASSES as CODINGS
 from differences_of_conditions import CLASSES as CONDITIONS
 from differences_of_files import CLASSES as FILES
 from differences_of_messages import CLASSES as MESSAGES
@@ -27,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from sidecar_process import Sidecar
 
 DOCUMENT = ROOT / "docs" / "nginx-differences.md"
-CLASSES: list[Class] = [*FILES, *CONDITIONS, *MESSAGES]
+CLASSES: list[Class] = [*FILES, *CONDITIONS, *CODINGS, *MESSAGES]
 AT_ONCE = 16
 
 
@@ -59,7 +60,13 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Pair]]:
     (folder / "nginx").mkdir()
     requests = all_requests()
     targets = {request.target for request in requests if request.group != "path"}
-    config = f"mounts:\n  - {{name: site, prefix: /, root: {site}}}\n"
+    config = f"""
+mounts:
+  - {{name: site, prefix: /, root: {site}}}
+  - {{name: files, prefix: /files, root: {site}, precompressed: [gzip]}}
+  - {{name: made, prefix: /made, root: {site}, gzip_level: 1, gzip_min_size: 256B,
+     gzip_types: [text/plain, text/css, text/html]}}
+"""
     with Nginx(folder / "nginx", site) as nginx, Sidecar(folder, config) as sidecar:
         theirs, ours = Asked(nginx.port, targets), Asked(sidecar.port, targets)
         with ThreadPoolExecutor(AT_ONCE) as threads:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gzip
 import re
 import socket
 
-SECONDS = 1.0
+SECONDS = 10.0
 ANSWERS_MAX = 4
 PROBE = b"GET /probe.txt HTTP/1.1\r\nHost: probe\r\n\r\n"
 PROBE_BODY = b"the probe's answer"
@@ -42,7 +44,8 @@ class Observed:
 
     def parts(self) -> list[Part]:
         if self.status == 200:
-            return [Part(0, self.body)]
+            coded = self.header("content-encoding") == "gzip" and not self.is_head
+            return [Part(0, gzip.decompress(self.body) if coded else self.body)]
         if self.status != 206 or self.is_head:
             return []
         content_type = self.header("content-type") or ""
@@ -134,16 +137,17 @@ class _Wire:
 def ask(port: int, data: bytes, *, is_head: bool) -> Observed:
     """Sends `data`, reads the answer, and sees with a probe what the connection is good for then."""
     wire = _Wire(port)
-    try:
-        wire.socket.sendall(data)
-        seen = wire.answer(is_head=is_head)
-    except TimeoutError:
-        return Observed(connection="waiting")
-    except (EOFError, ConnectionResetError, BrokenPipeError):
-        return Observed(connection="closed")
-    finally:
-        wire.socket.settimeout(SECONDS)
     with wire.socket:
+        try:
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                wire.socket.sendall(
+                    data
+                )  # Refused before its end: the answer is there all the same.
+            seen = wire.answer(is_head=is_head)
+        except TimeoutError:
+            return Observed(connection="waiting")
+        except (EOFError, ConnectionResetError):
+            return Observed(connection="closed")
         try:
             wire.socket.sendall(PROBE)
             while seen.more_answers < ANSWERS_MAX:
@@ -154,4 +158,4 @@ def ask(port: int, data: bytes, *, is_head: bool) -> Observed:
             seen.connection = "waiting"
         except (EOFError, ConnectionResetError, BrokenPipeError):
             seen.connection = "closed"
-    return seen
+        return seen

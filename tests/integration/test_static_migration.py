@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import pathlib
 import re
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ def field(name: str, value: str | None, instead: str | None, path: str = "/a.txt
     return Check(path, Seen(200, name, value), Seen(200, name, instead))
 
 
+def gzipped(path: str) -> Check:
+    here, plain = (Seen(200, "content-encoding", value) for value in ("gzip", None))
+    return Check(path, here, plain, ("Host: test", "Accept-Encoding: gzip"))
+
+
 CHECKS = {
     "prefix: /static, root: /srv/www": Check("/a.txt", Seen(200, body=b"0123"), None),
     "host: example.org": Check("/a.txt", Seen(200), None, ("Host: example.org",)),
@@ -71,6 +77,16 @@ CHECKS = {
         "content-type", "text/plain; charset=koi8-r", "text/plain; charset=utf-8"
     ),
     'charset: "off"': field("content-type", "text/plain", "text/plain; charset=utf-8"),
+    'file_rules: [{match: ["*.html"], cache_control: no-cache}]': field(
+        "cache-control", "no-cache", None, "/home.html"
+    ),
+    "precompressed: [gzip]": gzipped("/packed.txt"),
+    "gzip_level: 5": gzipped("/long.txt"),
+    "gzip_level: 5, gzip_min_size: 100B": gzipped("/short.txt"),
+    "gzip_level: 5, gzip_types: [text/x-log], mime_types: {log: text/x-log}": gzipped("/long.log"),
+    'error_pages: {"404": 404.html}': Check(
+        "/missing", Seen(404, body=b"our own page"), Seen(404, "content-type", "application/json")
+    ),
     "etags: false": Check("/a.txt", Seen(200), Seen(304), ("Host: test", "If-None-Match: {etag}")),
     "last_modified: false": Check(
         "/a.txt",
@@ -121,6 +137,11 @@ def make_tree(folder: pathlib.Path) -> pathlib.Path:
         "a.log": "log",
         "a.bak": "bak",
         "app.3f2a1b9c.js": "1",
+        "long.txt": "long " * 1000,
+        "long.log": "long " * 1000,
+        "short.txt": "short " * 50,
+        "packed.txt": "packed",
+        "404.html": "our own page",
         "bare/a.txt": "bare",
         "private/a.txt": "private",
         ".hidden": "hidden",
@@ -128,6 +149,7 @@ def make_tree(folder: pathlib.Path) -> pathlib.Path:
     }.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text)
+    (site / "packed.txt.gz").write_bytes(gzip.compress(b"packed"))
     (folder / "outside.txt").write_text("outside")
     (site / "outside.txt").symlink_to("../outside.txt")
     (site / "inside.txt").symlink_to("a.txt")
