@@ -89,7 +89,7 @@ class Mount final : public std::enable_shared_from_this<Mount> {
 
   // files::Respond(), counted.
   Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
-                 const base::Now& now, std::string& scratch, int loop);
+                 const base::Now& now, AnswerScratch& scratch, int loop);
   // files::RespondWithPage(), counted.
   Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
                          std::string& scratch, int loop);
