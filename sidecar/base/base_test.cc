@@ -8,6 +8,7 @@
 #include "sidecar/base/arena.h"
 #include "sidecar/base/cgroup.h"
 #include "sidecar/base/intrusive_list.h"
+#include "sidecar/base/random.h"
 #include "sidecar/base/ref.h"
 #include "sidecar/base/result.h"
 
@@ -22,6 +23,15 @@ TEST(Result, HoldsEitherAValueOrAnError) {
   EXPECT_EQ(halve(4).value(), 2);
   EXPECT_EQ(halve(3).error(), "odd");
   EXPECT_DEATH((void)halve(3).value(), "other alternative");
+}
+
+TEST(Random, FillsAllOfItAnewEachTime) {
+  std::string first(64, '\0'), second(64, '\0');
+  FillRandom(first.data(), first.size());
+  FillRandom(second.data(), second.size());
+  EXPECT_NE(first, second);
+  EXPECT_NE(first.substr(48), std::string(16, '\0'));
+  FillRandom(nullptr, 0);
 }
 
 struct Counted : RefCounted<Counted> {

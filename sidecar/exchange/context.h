@@ -11,6 +11,7 @@
 
 #include "sidecar/exchange/plan.h"
 #include "sidecar/exchange/slot_table.h"
+#include "sidecar/files/answer.h"
 #include "sidecar/http/output_queue.h"
 #include "sidecar/http/request_parser.h"
 #include "sidecar/http/response_head.h"
@@ -49,7 +50,9 @@ struct Context {
   http::HeadPool heads{256};
   ExchangeTable exchanges;
   FillDriverTable fill_drivers;
-  std::string scratch;  // For one answer, within one call.
+  // For one answer, within one call.
+  std::string scratch;
+  files::AnswerScratch file_scratch;
 
   // splitmix64: ids need to differ, not to be secret.
   uint64_t NextRandom() {

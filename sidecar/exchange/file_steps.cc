@@ -34,6 +34,19 @@ bool IsNavigation(const http::RequestHead& request, std::string_view path) {
   return wants_html;
 }
 
+// `body`, where the answer's file is in memory; else a piece of it, sent while it is what it was.
+void AppendFileBytes(const files::Answer& answer, std::string_view body, uint64_t offset,
+                     uint64_t file_bytes, http::OutputQueue& output) {
+  if (answer.fd < 0) {
+    output.AppendShared(body, base::Ref<base::Owner>(answer.entry));
+    return;
+  }
+  const auto intact = [](const base::Owner& held) {
+    return static_cast<const files::Entry&>(held).Unchanged();
+  };
+  output.AppendFile({answer.fd, offset, file_bytes, intact}, base::Ref<base::Owner>(answer.entry));
+}
+
 }  // namespace
 
 Next Exchange::StartFile(uint32_t mount, uint8_t path_flags) {
@@ -129,7 +142,7 @@ Next Exchange::SendFile(files::Entry& entry) {
   }
   if (page_status_ == 0) {
     return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(),
-                                          context_->scratch, context_->index()));
+                                          context_->file_scratch, context_->index()));
   }
   if (entry.kind() != files::EntryKind::kFile) return RefuseFile(page_status_, "error_page");
   return SendFileAnswer(mount_->RespondWithPage(entry, *request_, page_status_, context_->scratch,
@@ -183,16 +196,14 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
   }
   output.Commit(used);
   if (!whole && answer.body_bytes > 0) {
-    auto owner = base::Ref<base::Owner>(answer.entry);
-    if (answer.fd >= 0) {
-      mount_->stats().Add(context_->index(), files::Counter::kSendfiles);
-      const auto intact = [](const base::Owner& held) {
-        return static_cast<const files::Entry&>(held).Unchanged();
-      };
-      sends_file_ = true;
-      output.AppendFile({answer.fd, answer.offset, answer.body_bytes, intact}, std::move(owner));
-    } else {
-      output.AppendShared(answer.body, std::move(owner));
+    sends_file_ = answer.fd >= 0;
+    if (sends_file_) mount_->stats().Add(context_->index(), files::Counter::kSendfiles);
+    if (answer.parts.empty()) {
+      AppendFileBytes(answer, answer.body, answer.offset, answer.body_bytes, output);
+    }
+    for (const files::AnswerPart& part : answer.parts) {
+      output.Append(part.lines);
+      AppendFileBytes(answer, part.body, part.offset, part.file_bytes, output);
     }
   }
   status_ = answer.status;

@@ -42,10 +42,11 @@ TEST(Allocations, AreNoneForHotAnswers) {
       {"HEAD" + common + "\r\n", 200},
       {"GET" + common + "If-None-Match: " + etag + "\r\n\r\n", 304},
       {"GET" + common + "Range: bytes=0-99\r\n\r\n", 206},
+      {"GET" + common + "Range: bytes=0-99,900-999\r\n\r\n", 206},
       {"GET" + common + "Range: bytes=9999-\r\n\r\n", 416},
   };
-  std::string scratch;
-  scratch.reserve(4096);
+  AnswerScratch scratch;
+  scratch.text.reserve(4096);
   base::EpochDomain::Reader reader(h.domain);
   for (const auto& row : kRows) {
     http::HeadBuffer buffer;

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "sidecar/base/check.h"
+#include "sidecar/files/byteranges.h"
 #include "sidecar/files/codings.h"
 #include "sidecar/files/path.h"
 #include "sidecar/http/conditional.h"
@@ -95,7 +96,7 @@ bool HasPreconditions(const http::RequestHead& request) {
 }
 
 Answer RespondFromFile(Entry& entry, const http::RequestHead& request, int64_t now_s,
-                       std::string& scratch) {
+                       AnswerScratch& scratch) {
   const http::Validators validators{entry.etag(), entry.last_modified_s()};
   if (HasPreconditions(request)) {
     switch (http::JudgePreconditions(request, validators, now_s)) {
@@ -108,14 +109,17 @@ Answer RespondFromFile(Entry& entry, const http::RequestHead& request, int64_t n
     }
   }
   const bool is_get = request.method() == http::Method::kGet;
+  // Two Range lines are no list of ranges: nobody knows which is meant.
   if (is_get && entry.ranges() && request.Has(http::HeaderId::kRange) &&
+      request.Count(http::HeaderId::kRange) == 1 &&
       http::RangeApplies(request, validators, now_s)) {
     const http::RangeSet set =
         http::ParseRange(*request.Find(http::HeaderId::kRange), entry.size());
-    if (set.kind == http::RangeSet::Kind::kUnsatisfiable) return Unsatisfiable(entry, scratch);
-    // A server may ignore a Range (RFC 9110 section 14.2), and of several parts we make one whole.
-    if (set.kind == http::RangeSet::Kind::kPartial && set.count == 1) {
-      return Part(entry, set.ranges[0], scratch);
+    if (set.kind == http::RangeSet::Kind::kUnsatisfiable) return Unsatisfiable(entry, scratch.text);
+    if (set.kind == http::RangeSet::Kind::kPartial) {
+      if (set.count == 1) return Part(entry, set.ranges[0], scratch.text);
+      // A server may ignore a Range (RFC 9110 section 14.2) that would cost more than the whole.
+      if (Answer answer; RespondWithParts(entry, set, scratch, &answer)) return answer;
     }
   }
   return Whole(entry, !is_get);
@@ -129,16 +133,16 @@ Answer RespondToMethod(http::Method method) {
 }
 
 Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
-               const base::Now& now, std::string& scratch) {
+               const base::Now& now, AnswerScratch& scratch) {
   CATZILLA_CHECK(request.method() == http::Method::kGet || request.method() == http::Method::kHead,
                  "a file was asked for by another method than GET and HEAD");
   switch (entry.kind()) {
     case EntryKind::kFile:
       return RespondFromFile(SelectVariant(entry, request), request, now.wall_s(), scratch);
     case EntryKind::kDirectory:
-      scratch.clear();
-      AppendSlashLocation(path, request.query_with_mark(), scratch);
-      return OnlyStatus(301, scratch);
+      scratch.text.clear();
+      AppendSlashLocation(path, request.query_with_mark(), scratch.text);
+      return OnlyStatus(301, scratch.text);
     case EntryKind::kNegative:
       break;
   }

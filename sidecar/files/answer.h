@@ -1,20 +1,38 @@
 // Which answer an entry gives to a request: 200, 206, 304, a redirect, 412, 416 or an error.
 //
-// Threads: pure; any. Nothing is allocated for 200 and 304, nor for the rest once `scratch` has
-//          grown (keep one std::string per loop).
+// Threads: any; pure, but for the random boundary of several parts. Nothing is allocated for 200
+//          and 304, nor for the rest once `scratch` has grown (keep one per loop).
 // Owns:    nothing. An Answer borrows from its entry and from `scratch`: copy its bytes, or take a
 //          reference (base::Ref<base::Owner>), before the turn ends.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "sidecar/base/clock.h"
 #include "sidecar/files/entry.h"
+#include "sidecar/http/range.h"
 #include "sidecar/http/request_head.h"
 
 namespace catzilla::files {
+
+// A piece of a body with several parts: lines of ours, then bytes of the file.
+struct AnswerPart {
+  std::string_view lines;  // The delimiter and the part's fields, or the closing delimiter.
+  std::string_view body;   // From memory...
+  uint64_t offset = 0;     // ...or from the answer's `fd`.
+  uint64_t file_bytes = 0;
+};
+
+// What answers are written in, for one turn each. The parts are not touched by answers that have
+// none.
+struct AnswerScratch {
+  std::string text;
+  std::array<AnswerPart, http::kRangesMax + 1> parts;  // One more: the closing delimiter.
+};
 
 struct Answer {
   uint16_t status = 0;
@@ -31,8 +49,10 @@ struct Answer {
   bool contiguous = false;  // `head`, CRLF and `body` are one run: wire().
   int fd = -1;              // >= 0: sendfile from here; `entry` keeps it open.
   uint64_t offset = 0;
-  uint64_t body_bytes = 0;  // From memory or from the file.
-  Entry* entry = nullptr;   // What the bytes belong to.
+  uint64_t body_bytes = 0;  // From memory or from the file; with several parts, their lines too.
+  // Not empty: the body is these, one behind the other, instead of `body` or the piece of the file.
+  std::span<const AnswerPart> parts;
+  Entry* entry = nullptr;  // What the bytes belong to.
 
   // Head, empty line, and the body if it is contiguous: what one copy sends.
   std::string_view wire() const {
@@ -45,10 +65,10 @@ struct Answer {
 Answer RespondToMethod(http::Method method);
 
 // Answers GET and HEAD from `entry`; `path` is the whole decoded path, for a redirect.
-// Preconditions are judged in the order of RFC 9110 section 13.2.2, a range of GET after them;
-// several ranges get all of the file. HEAD gets GET's head. REQUIRES: the method is GET or HEAD.
+// Preconditions are judged in the order of RFC 9110 section 13.2.2, ranges of GET after them.
+// HEAD gets GET's head, as if it had asked for no range. REQUIRES: the method is GET or HEAD.
 Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
-               const base::Now& now, std::string& scratch);
+               const base::Now& now, AnswerScratch& scratch);
 
 // The entry's bytes as the page of an error: without validators, ranges or leave to be
 // cached, for they are not what was asked for. REQUIRES: a file; GET or HEAD.

@@ -53,7 +53,8 @@ class AnswerTest : public testing::Test {
 
   MountHarness harness_;
   base::Ref<Entry> entry_;
-  std::string etag_, text_, scratch_;
+  std::string etag_, text_;
+  AnswerScratch scratch_;
   std::unique_ptr<http::HeadBuffer> buffer_;
 };
 
@@ -149,6 +150,42 @@ TEST_F(AnswerTest, SendsOneRange) {
   harness_.config.ranges = false;
   harness_.Make();
   EXPECT_EQ(Ask("/static/a.txt", "GET", "Range: bytes=0-3\r\n").status, 200);
+}
+
+TEST_F(AnswerTest, SendsSeveralRangesWhereThatIsLess) {
+  harness_.tree.Write("b.txt", std::string(3'000, 'b'));
+  std::string many = "Range: bytes=0-0";
+  for (int i = 1; i < 1'000; ++i) many += "," + std::to_string(2 * i) + "-" + std::to_string(2 * i);
+  struct {
+    std::string_view path;
+    std::string fields;
+    int status;
+    size_t parts;  // With the closing delimiter.
+  } const kRows[] = {
+      {"/static/b.txt", "Range: bytes=0-0,-1\r\n", 206, 3},
+      {"/static/b.txt", "Range: bytes=2000-2009, 0-9\r\n", 206, 3},
+      {"/static/b.txt", "Range: bytes=0-0,1000-1000,2000-2000\r\n", 206, 4},
+      {"/static/b.txt", "Range: bytes=0-0,5000-\r\n", 206, 0},
+      {"/static/b.txt", "Range: bytes=0-99,50-149,60-69\r\n", 206, 0},
+      {"/static/b.txt", "Range: bytes=0-1399,1500-2999\r\n", 200, 0},
+      {"/static/b.txt", "Range: bytes=0-,0-\r\n", 200, 0},
+      {"/static/b.txt", many + "\r\n", 200, 0},
+      {"/static/b.txt", "Range: bytes=5000-,-0\r\n", 416, 0},
+      {"/static/b.txt", "Range: bytes=0-0,x\r\n", 200, 0},
+      {"/static/b.txt", "Range: bytes=0-0\r\nRange: bytes=9-9\r\n", 200, 0},
+      {"/static/b.txt", "Range: bytes=0-0,-1\r\nIf-Range: ETAG\r\n", 206, 3},
+      {"/static/b.txt", "Range: bytes=0-0,-1\r\nIf-Range: W/ETAG\r\n", 200, 0},
+      {"/static/b.txt", "Range: bytes=0-0,-1\r\nIf-None-Match: ETAG\r\n", 304, 0},
+      {"/static/a.txt", "Range: bytes=0-0,-1\r\n", 206, 0},
+      {"/static/empty", "Range: bytes=0-0,1-\r\n", 416, 0},
+      {"/static/empty", "Range: bytes=-5\r\n", 200, 0},
+  };
+  for (const auto& row : kRows) {
+    const Answer answer = Ask(row.path, "GET", row.fields);
+    EXPECT_EQ(answer.status, row.status) << row.fields;
+    EXPECT_EQ(answer.parts.size(), row.parts) << row.fields;
+    EXPECT_EQ(Ask(row.path, "HEAD", row.fields).parts.size(), 0u);
+  }
 }
 
 TEST_F(AnswerTest, IsReadyToBeSentAsItLies) {

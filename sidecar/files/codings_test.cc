@@ -34,10 +34,30 @@ Seen Ask(MountHarness& harness, std::string_view path,
   const auto got = harness.Get(path);
   EXPECT_TRUE(got.is_file());
   const auto parsed = http::ParseLinesForTest(request, lines);
-  std::string scratch;
+  AnswerScratch scratch;
   const Answer answer = Respond(*got.entry, parsed->head(), path, harness.now, scratch);
   return {answer.status, std::string(answer.head) + std::string(answer.fields),
           std::string(answer.body)};
+}
+
+TEST(Codings, SeveralRangesAreOfWhatIsNotCoded) {
+  MountHarness harness;
+  harness.tree.Write("a.js", std::string(5'000, 'o'));
+  harness.tree.Write("a.js.br", std::string(4'000, 'b'));
+  harness.config.precompressed = {"br"};
+  harness.Make();
+  struct Row {
+    std::string accept, range;
+    int status;
+  };
+  for (const Row& row : {Row{"", "0-0,3000-3000", 206}, Row{"br", "0-0,3000-3000", 200},
+                         Row{"br", "3000-3000", 206}}) {
+    const std::string accept = "Accept-Encoding: " + row.accept;
+    const std::string range = "Range: bytes=" + row.range;
+    const Seen seen = Ask(harness, "/static/a.js", {accept, range});
+    EXPECT_EQ(seen.status, row.status) << row.accept << row.range;
+    EXPECT_EQ(seen.Has("Content-Encoding: br\r\n"), row.accept == "br");
+  }
 }
 
 TEST(Codings, SiblingsAreServedToThoseWhoAcceptThem) {

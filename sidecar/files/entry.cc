@@ -77,6 +77,7 @@ base::Ref<Entry> Entry::Build(const EntryParts& parts) {
   entry->memory_bytes_ = base::Arenas::UsableSize(bytes);
   entry->descriptors_ = parts.fd >= 0 ? 1 : 0;
   entry->varies_ = parts.varies;
+  entry->coding_ = parts.coding;
   entry->variants_ = parts.variants;
   for (const base::Ref<Entry>& variant : parts.variants) {
     if (!variant) continue;
@@ -97,6 +98,7 @@ base::Ref<Entry> Entry::Build(const EntryParts& parts) {
   entry->date_offset_304_ = parts.date_offset_304;
   entry->date_offset_206_ = parts.date_offset_206;
   entry->date_offset_200_ = parts.date_offset_200;
+  entry->type_offset_206_ = parts.type_offset_206;
   entry->fd_ = parts.fd;
   entry->validated_us_.store(parts.validated_us, std::memory_order_relaxed);
 

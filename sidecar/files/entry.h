@@ -69,12 +69,13 @@ struct EntryParts {
   std::string_view etag;         // With quotes, perhaps W/; empty: none.
   int64_t last_modified_s = -1;  // < 0: none.
   std::string_view head_304;     // Heads end with CRLF and lack the empty line.
-  std::string_view head_206;     // Without Content-Range and Content-Length.
+  std::string_view head_206;     // Without Content-Range and Content-Length; Content-Type is last.
   std::string_view head_200;
   uint32_t date_offset_304 = 0;  // Where the date's 29 bytes are.
   uint32_t date_offset_206 = 0;
   uint32_t date_offset_200 = 0;
-  bool in_memory = false;  // `body` is all of the file. Else it is sent from `fd`.
+  uint32_t type_offset_206 = 0;  // Where the line with the Content-Type begins.
+  bool in_memory = false;        // `body` is all of the file. Else it is sent from `fd`.
   std::string_view body;
   int fd = -1;  // Taken over if Build() succeeds.
   int64_t validated_us = 0;
@@ -104,6 +105,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   size_t memory_bytes() const { return memory_bytes_; }
 
   bool varies() const { return varies_; }
+  http::Coding coding() const { return coding_; }  // Of its own body.
   bool has_variants() const { return has_variants_; }
   // Null: there is none in this coding.
   Entry* variant(http::Coding coding) const { return variants_[static_cast<size_t>(coding)].get(); }
@@ -117,6 +119,9 @@ class Entry final : public base::Owner, public base::CacheNode {
   std::string_view head_304() const { return {memory() + head_304_offset_, head_304_bytes_}; }
   std::string_view head_206() const { return {memory() + head_206_offset_, head_206_bytes_}; }
   std::string_view head_200() const { return {memory() + head_200_offset_, head_200_bytes_}; }
+  // For several parts: each of them has the Content-Type's line, the head has one of its own.
+  std::string_view head_206_without_type() const { return head_206().substr(0, type_offset_206_); }
+  std::string_view type_line() const { return head_206().substr(type_offset_206_); }
   uint32_t date_offset_304() const { return date_offset_304_; }
   uint32_t date_offset_206() const { return date_offset_206_; }
   uint32_t date_offset_200() const { return date_offset_200_; }
@@ -174,6 +179,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   uint32_t head_206_offset_ = 0, head_206_bytes_ = 0;
   uint32_t head_200_offset_ = 0, head_200_bytes_ = 0;
   uint32_t date_offset_304_ = 0, date_offset_206_ = 0, date_offset_200_ = 0;
+  uint32_t type_offset_206_ = 0;
   int fd_ = -1;
   uint16_t negative_status_ = 0;
   EntryKind kind_ = EntryKind::kFile;
@@ -181,6 +187,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   bool ranges_ = true;
   bool in_memory_ = false;
   bool varies_ = false;
+  http::Coding coding_ = http::Coding::kIdentity;
   bool has_variants_ = false;
   uint8_t descriptors_ = 0;
   mutable std::atomic<bool> revalidating_{false};

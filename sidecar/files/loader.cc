@@ -51,6 +51,7 @@ const char* HeaderProblem(std::string_view name, std::string_view value) {
 struct Loader::Heads {
   std::string head_200, head_206, head_304;
   uint32_t date_offset_200 = 0, date_offset_206 = 0, date_offset_304 = 0;
+  uint32_t type_offset_206 = 0;
 };
 
 Loader::Loader(std::shared_ptr<const config::Mount> config, std::string server_name,
@@ -222,8 +223,8 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) 
   heads.date_offset_200 = begin("200 OK", heads.head_200);
   heads.date_offset_206 = begin("206 Partial Content", heads.head_206);
   heads.date_offset_304 = begin("304 Not Modified", heads.head_304);
+  AppendField("Content-Type", type, heads.head_200);
   for (std::string* head : {&heads.head_200, &heads.head_206}) {
-    AppendField("Content-Type", type, *head);
     if (!last_modified.empty()) AppendField("Last-Modified", last_modified, *head);
     if (!etag.empty()) AppendField("ETag", etag, *head);
     if (parts.coding != http::Coding::kIdentity) {
@@ -233,6 +234,8 @@ Loader::Heads Loader::MakeHeads(std::string_view name, const EntryParts& parts) 
     if (config_->ranges) AppendField("Accept-Ranges", "bytes", *head);
     head->append(fields);
   }
+  heads.type_offset_206 = static_cast<uint32_t>(heads.head_206.size());
+  AppendField("Content-Type", type, heads.head_206);
   AppendField("Content-Length", std::to_string(parts.identity.size), heads.head_200);
   // RFC 9110 section 15.4.5: of the validators, Last-Modified only where there is no ETag.
   if (!etag.empty()) {
@@ -266,6 +269,7 @@ OpenResult Loader::Build(EntryParts& parts, std::string_view name, std::string_v
     parts.date_offset_200 = heads.date_offset_200;
     parts.date_offset_206 = heads.date_offset_206;
     parts.date_offset_304 = heads.date_offset_304;
+    parts.type_offset_206 = heads.type_offset_206;
   }
   base::Ref<Entry> entry = Entry::Build(parts);
   if (!entry) return {nullptr, 503, ENOMEM};

@@ -92,7 +92,7 @@ Mount::Start Mount::Open(std::string_view path, const base::Now& now, const Wait
 }
 
 Answer Mount::Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
-                      const base::Now& now, std::string& scratch, int loop) {
+                      const base::Now& now, AnswerScratch& scratch, int loop) {
   const Answer answer = files::Respond(entry, request, path, now, scratch);
   stats_->Add(loop, ResultOf(answer.status));
   if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);

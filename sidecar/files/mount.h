@@ -89,7 +89,7 @@ class Mount final : public std::enable_shared_from_this<Mount> {
 
   // files::Respond(), counted.
   Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
-                 const base::Now& now, std::string& scratch, int loop);
+                 const base::Now& now, AnswerScratch& scratch, int loop);
   // Has the next `bytes` of an entry's file read into the page cache off the loop, so that sending
   // them does not wait for a disk; the waiter is told, with nothing. False: nobody can now.
   // REQUIRES: `entry` is an Entry of this mount with a descriptor.

@@ -45,7 +45,7 @@ void HotAnswer(benchmark::State& state) {
   const std::string range = state.range(0) == 206 ? "Range: bytes=0-99\r\n" : "";
   const std::string request = "GET /static/a.txt HTTP/1.1\r\nHost: a\r\n" + range + "\r\n";
   parser.Next(request);
-  std::string scratch;
+  AnswerScratch scratch;
   static char output[16 * 1024];
   {
     base::EpochDomain::Reader reader(domain);

@@ -1,11 +1,9 @@
 #include "sidecar/worker/registry.h"
 
-#include <errno.h>
-#include <sys/random.h>
-
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/random.h"
 #include "sidecar/worker/dispatcher.h"
 
 namespace catzilla::worker {
@@ -14,12 +12,7 @@ namespace {
 
 std::string RandomToken() {
   std::string token(kTokenBytes, '\0');
-  size_t filled = 0;
-  while (filled < token.size()) {
-    const ssize_t got = ::getrandom(token.data() + filled, token.size() - filled, 0);
-    CATZILLA_CHECK(got > 0 || errno == EINTR, "the kernel gives no random bytes");
-    if (got > 0) filled += static_cast<size_t>(got);
-  }
+  base::FillRandom(token.data(), token.size());
   return token;
 }
 
