@@ -141,6 +141,11 @@ CLASSES = [
         (206, 200),
     ),
     statuses(
+        "two-range-lines",
+        lambda pair: pair.request.data.count(b"\r\nRange:") == 2,
+        (206, 200),
+    ),
+    statuses(
         "huge-range",
         lambda pair: _range(pair) in ("0-99999999999999999999", "-99999999999999999999"),
         (416, 206),

@@ -55,31 +55,11 @@ def _needs_no_100(pair: Pair) -> bool:
     )
 
 
-def _is_refusal(pair: Pair) -> bool:
-    """Ours, of a message that was not understood or not wanted as far as its head."""
-    refused = pair.ours.status in (400, 414, 417, 431, 501, 505)
-    return refused and pair.ours.header("connection") == "close"
-
-
 CLASSES = [
-    Class(
-        "defect-head-refused-with-body",
-        ("more answers",),
-        lambda pair: (
-            pair.request.data.startswith(b"HEAD ")
-            and _is_refusal(pair)
-            and (pair.nginx.more_answers, pair.ours.more_answers) == (0, 1)
-        ),
-    ),
-    Class(
-        "defect-refused-without-server",
-        ("server",),
-        lambda pair: _is_refusal(pair) and pair.ours.header("server") is None,
-    ),
     *(_lenient(name) for name in LENIENT),
     Class(
         "http-0.9",
-        (*STATUS, "date"),
+        (*STATUS, "date", "server"),
         lambda pair: pair.request.name == "no-version" and pair.statuses == (9, 400),
     ),
     statuses(

@@ -80,6 +80,10 @@ def is_cold(path: pathlib.Path) -> bool:
         with contextlib.suppress(BlockingIOError):
             os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
             return False
+    # Asking has made the kernel read ahead.
+    time.sleep(0.2)
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return True
 
 
