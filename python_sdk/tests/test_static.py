@@ -274,3 +274,20 @@ def test_dates_that_say_nothing_are_not_sent(tmp_path: Path) -> None:
         headers = {"If-Range": "x", "Range": "bytes=0-1"}
         answer = TestClient(app).get("/m/a", headers=headers)
         assert (answer.status_code, "last-modified" in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("mount", "root_path"), [("/", ""), ("/m", ""), ("/m/n", ""), ("/m", "/proxy"), ("/", "/proxy")]
+)
+def test_a_mount_anywhere(tmp_path: Path, mount: str, root_path: str) -> None:
+    (tmp_path / "sub dir").mkdir()
+    (tmp_path / "sub dir" / "index.html").write_text("sub")
+    app = Catzilla()
+    app.mount_static(mount, tmp_path, directory_listing="json")
+    client = TestClient(app, follow_redirects=False, root_path=root_path)
+    where = root_path + mount.rstrip("/")
+    redirect = client.get(f"{where}/sub dir?a=%20")
+    assert (redirect.status_code, redirect.headers["location"]) == (301, f"{where}/sub%20dir/?a=%20")
+    assert client.get(redirect.headers["location"]).text == "sub"
+    assert client.get(f"{where}/").json()["path"] == f"{where}/"
+    assert client.get(f"{where}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd").status_code == 400
