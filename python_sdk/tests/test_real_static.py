@@ -102,6 +102,7 @@ REQUESTS: list[tuple[str, str, dict[str, str]]] = [
     *(("plain", "/a.txt", {"Range": text}) for text in (
         "bytes=0-", "bytes=0-99", "bytes=-3", "bytes=-99", "bytes=-0", "bytes=10-", "bytes=9-", "BYTES=1-1",
         "bytes=5-2", "bytes=-", "bytes=", "bytes=x", "bytes=1", "items=0-1", "bytes 0-1", "bytes=0-1, ", "bytes= 1-2",
+        "bytes=3-4,9-5", "bytes=0-2,2-4",
     )),
     *(("plain", "/a.txt", PART | {"If-Range": text}) for text in ('"x"', "Tue, 14 Nov 2023 22:13:20 GMT", "nonsense")),
     ("bare", "/a.txt", PART | {"If-Range": '"x"'}),
@@ -306,10 +307,11 @@ FLIPS: list[tuple[dict[str, Any], str, dict[str, str], str, Any]] = [
     ({"max_cached_file": "0B"}, "/a.txt", {}, "status", 200),
     ({"revalidate": "1m"}, "/a.txt", {}, "status", 200),
     ({"invalidation": "ttl"}, "/a.txt", {}, "status", 200),
+    ({"rate_limit": "1MiB"}, "/a.txt", {}, "status", 200),
     ({"preload": ["*.txt"]}, "/a.txt", {}, "status", 200),
 ]  # fmt: skip
 # They show in the sidecar's numbers only; their words must still be taken.
-UNSEEN = {"max_cached_file", "revalidate", "invalidation", "preload"}
+UNSEEN = {"max_cached_file", "revalidate", "invalidation", "preload", "rate_limit"}
 GZIPPED = {"gzip_min_size", "gzip_types"}  # Each against gzip_level alone.
 
 

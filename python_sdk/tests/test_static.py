@@ -40,7 +40,7 @@ EVERY: dict[str, Any] = {
     "error_pages": {404: "404.html", 503: "busy.html"}, "fingerprinted": "immutable",
     "file_rules": [FileRule(match=["*.js"], cache_control=""), FileRule(match=["*"], headers={"X-B": "2"})],
     "precompressed": ["br", "zstd"], "gzip_level": 6, "gzip_min_size": "2KiB", "gzip_types": ["text/*"],
-    "max_cached_file": "25%", "preload": ["**"], "revalidate": "1m30s", "invalidation": "lazy",
+    "max_cached_file": "25%", "preload": ["**"], "rate_limit": "1MiB", "revalidate": "1m30s", "invalidation": "lazy",
 }  # fmt: skip
 
 
@@ -295,3 +295,14 @@ def test_a_mount_anywhere(tmp_path: Path, mount: str, root_path: str) -> None:
     assert client.get(redirect.headers["location"]).text == "sub"
     assert client.get(f"{where}/").json()["path"] == f"{where}/"
     assert client.get(f"{where}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd").status_code == 400
+
+
+def test_several_ranges_are_parts(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("0123456789" * 100)
+    app = Catzilla()
+    app.mount_static("/m", tmp_path)
+    app.mount_static("/whole", tmp_path, ranges=False)
+    headers = {"Range": "bytes=0-1,500-501"}
+    answer = TestClient(app).get("/m/a", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"][:31]) == (206, "multipart/byteranges; boundary=")
+    assert TestClient(app).get("/whole/a", headers=headers).status_code == 200

@@ -53,6 +53,7 @@ class Catzilla(FastAPI):
         gzip_types: Sequence[str] = (),
         max_cached_file: str | None = None,
         preload: Sequence[str] = (),
+        rate_limit: str | None = None,
         revalidate: str | None = None,
         invalidation: Invalidation = "immediate",
     ) -> None:
@@ -88,13 +89,14 @@ class Catzilla(FastAPI):
             mime_types: extension without the dot -> media type. charset: of text types; "off": none.
             etags, last_modified, ranges: whether they are sent, and asked for.
 
-        How the sidecar holds and codes it. Without a sidecar these change nothing: files are read when they are
-        asked for and sent as they are, which every client takes.
+        How the sidecar holds, codes and sends it. Without a sidecar these change nothing: files are read when they
+        are asked for and sent as they are, which every client takes.
             precompressed: of "br", "zstd", "gzip": files beside a file (a.js.br, .zst, .gz), for clients that
                 accept them.
             gzip_level: 1 to 9: files that are kept in memory are compressed once; 0: none. gzip_min_size: smaller
                 ones are not; gzip_types: only these media types, "text/*" for all of a kind.
             max_cached_file: larger files are not kept in memory. preload: patterns of files that are opened at once.
+            rate_limit: bytes per second of one answer, after a first second's worth at once.
             revalidate, invalidation: how soon a change on disk is seen.
 
         Raises ConfigurationError for what cannot be; the rest (durations, folders it cannot see) the sidecar tells
@@ -131,6 +133,7 @@ class Catzilla(FastAPI):
             gzip_types=gzip_types,
             max_cached_file=max_cached_file,
             preload=preload,
+            rate_limit=rate_limit,
             revalidate=revalidate,
             invalidation=invalidation,
         )

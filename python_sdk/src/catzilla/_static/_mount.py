@@ -26,7 +26,7 @@ from catzilla._static._listing import URL_PATH, Listing, listing_fields, write_l
 from catzilla._static._options import StaticOptions
 from catzilla._static._rules import Rules
 
-_RANGE: Final = re.compile(r"bytes=[ \t,]*([0-9]{0,18})-([0-9]{0,18})[ \t,]*", re.IGNORECASE)
+_RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _ALLOW: Final = {"Allow": "GET, HEAD, OPTIONS"}
 _FALLBACK_VARY: Final = "Accept, Sec-Fetch-Mode"
 # Of a file that is sent as an error's page: it is not what was asked for.
@@ -36,8 +36,9 @@ _NOT_OF_A_PAGE: Final = ("etag", "last-modified", "accept-ranges", "cache-contro
 class StaticMount(StaticFiles):
     """The plain ASGI side of mount_static: the same files, the same refusals and the same fields as the sidecar's.
 
-    `max_cached_file`, `revalidate`, `invalidation`, `preload`, `precompressed` and `gzip_*` steer the sidecar's
-    memory and coding, which there is none of here: every file is read when it is asked for, and sent as it is.
+    `max_cached_file`, `revalidate`, `invalidation`, `preload`, `precompressed`, `gzip_*` and `rate_limit` steer the
+    sidecar's memory, coding and sending, which there is none of here: every file is read when it is asked for, and
+    sent as it is.
     """
 
     def __init__(self, directory: str | os.PathLike[str], options: StaticOptions) -> None:
@@ -140,18 +141,17 @@ class StaticMount(StaticFiles):
         return self.is_not_modified(fields, asked)
 
     def _takes_range(self, fields: Headers, scope: Scope) -> bool:
-        """One part of a GET; of several, of what is no range, and of what may have changed, the whole is sent."""
+        """Whether a GET's Range is one; of what is none, and of what may have changed, the whole is sent."""
         asked = Headers(scope=scope)
-        validator = asked.get("if-range")
-        if validator is not None and validator not in (fields.get("etag"), fields.get("last-modified")):
+        ranges = asked.getlist("range")
+        if len(ranges) != 1 or not self.options.ranges or scope["method"] != "GET":
             return False
-        found = _RANGE.fullmatch(asked.get("range", "").strip())
-        if found is None or not self.options.ranges or scope["method"] != "GET":
+        validator, known = asked.get("if-range"), (fields.get("etag"), fields.get("last-modified"))
+        if validator is not None and (validator not in known or None in known):
             return False
-        first, last = found.groups()
-        if not (first or last) or (first and last and int(last) < int(first)):
-            return False
-        return validator is None or {"etag", "last-modified"} <= set(fields)
+        unit, _, text = ranges[0].partition("=")
+        specs = [_RANGE.fullmatch(item.strip()) for item in text.split(",") if item.strip()]
+        return unit.strip().lower() == "bytes" and bool(specs) and all(map(_is_range, specs))
 
     def _page(self, file: File, status: int, fields: Mapping[str, str]) -> Response:
         response = FileResponse(file.path, status_code=status, stat_result=file.status)
@@ -161,6 +161,11 @@ class StaticMount(StaticFiles):
         response.headers["content-type"] = self._rules.content_type(file.name)
         _put(response.headers, fields)
         return response
+
+
+def _is_range(spec: re.Match[str] | None) -> bool:
+    first, last = spec.groups() if spec else ("", "")
+    return bool(first or last) and not (first and last and int(last) < int(first))
 
 
 def _put(headers: MutableHeaders, fields: Mapping[str, str]) -> None:
