@@ -76,7 +76,7 @@ PLAIN: list[tuple[str, dict[str, Any], str, int, str]] = [
     ("a file", {}, "/static/a.txt", 200, "0123456789"),
     ("the index", {}, "/static/", 200, "<p>index</p>"),
     ("a folder's index", {}, "/static/sub/", 200, "sub"),
-    ("a folder without its slash", {}, "/static/sub", 307, ""),
+    ("a folder without its slash", {}, "/static/sub", 301, ""),
     ("a folder without index", {}, "/static/bare/", 404, '{"detail":"Not Found"}'),
     ("no index wanted", {"index_file": ""}, "/static/", 404, '{"detail":"Not Found"}'),
     ("another index", {"index_file": "a.txt"}, "/static/", 200, "0123456789"),
@@ -86,7 +86,7 @@ PLAIN: list[tuple[str, dict[str, Any], str, int, str]] = [
     ("well-known", {}, "/static/.well-known/x", 200, "known"),
     ("a link", {}, "/static/link.txt", 200, "0123456789"),
     ("a link, refused", {"symlinks": "never"}, "/static/link.txt", 404, '{"detail":"Not Found"}'),
-    ("outside", {}, "/static/..%2f..%2fetc/passwd", 404, '{"detail":"Not Found"}'),
+    ("outside", {}, "/static/..%2f..%2fetc/passwd", 400, '{"detail":"Bad Request"}'),
 ]
 
 

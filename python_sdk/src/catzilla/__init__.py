@@ -53,11 +53,13 @@ if TYPE_CHECKING:
         LinkError,
         SidecarError,
     )
+    from catzilla._static import FileRule
 
 _MODULES = {
     "catzilla._app": ("Catzilla",),
     "catzilla._cache": ("cache",),
     "catzilla._exceptions": ("AppLoadError", "CatzillaError", "ConfigurationError", "LinkError", "SidecarError"),
+    "catzilla._static": ("FileRule",),
     "fastapi": (
         "APIRouter", "BackgroundTasks", "Body", "Cookie", "Depends", "FastAPI", "File", "Form", "Header",
         "HTTPException", "Path", "Query", "Request", "Response", "Security", "UploadFile", "WebSocket",
@@ -85,6 +87,7 @@ __all__ = [
     "Field",
     "File",
     "FileResponse",
+    "FileRule",
     "Form",
     "HTMLResponse",
     "HTTPException",

@@ -91,7 +91,9 @@ def _route(entry: dict[str, Any]) -> pb.AppRoute:
 
 def _mount(resource: dict[str, Any]) -> config.Mount:
     fields = dict(resource)
-    for key in ("symlinks", "invalidation"):
-        if key in fields:
-            fields[key] = f"{key}_{fields[key]}".upper()
+    for name, field in config.Mount.DESCRIPTOR.fields_by_name.items():
+        if name in fields and field.enum_type is not None:
+            # The words of the configuration: "inside" is SYMLINKS_INSIDE.
+            unspecified: str = field.enum_type.values_by_number[0].name
+            fields[name] = unspecified.removesuffix("UNSPECIFIED") + fields[name].upper()
     return json_format.ParseDict(fields, config.Mount())
