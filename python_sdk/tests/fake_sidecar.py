@@ -43,6 +43,9 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[str, str, str, Field
     return method, target, version.removeprefix("HTTP/"), fields
 
 
+FAILED = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
+
+
 class HttpFront:
     def __init__(self, link: FakeLink) -> None:
         self.link = link
@@ -76,17 +79,29 @@ class HttpFront:
             more |= {"streaming": True, "body_length": None if chunked else length}
         if version == "1.0":
             more["http_version"] = 0x10
-        try:
-            lane = await self.link.lane(5)
-        except TimeoutError:
-            writer.write(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n")
-            return True
         peer, ours = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         more |= {"client": peer[:2], "server": ours[:2]}
-        exchange = self.link.open(lane, method, target, fields, **more)
+        head: frames.Response | None = None
+        for attempt in range(3):
+            try:
+                lane = await self.link.lane(5)
+            except TimeoutError:
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n")
+                return True
+            exchange = self.link.open(lane, method, target, fields, **more)
+            if method != "GET" or not inline:
+                break
+            # As the sidecar does: a worker that leaves with a GET unanswered costs nobody anything.
+            try:
+                head, _ = await exchange.head()
+                break
+            except StreamFailed as failed:
+                if failed.code == frames.END_FAILED or attempt == 2:
+                    writer.write(FAILED)
+                    return True
         feeder = None if inline else asyncio.create_task(self._feed(reader, writer, exchange, length, chunked, flags))
         try:
-            answered = await self._answer(writer, exchange, method, version)
+            answered = await self._answer(writer, exchange, method, version, head)
         finally:
             if feeder is not None:
                 feeder.cancel()
@@ -120,11 +135,15 @@ class HttpFront:
             if not exchange.sent_end:
                 exchange.cancel()
 
-    async def _answer(self, writer: asyncio.StreamWriter, exchange: Exchange, method: str, version: str) -> bool:
+    async def _answer(
+        self, writer: asyncio.StreamWriter, exchange: Exchange, method: str, version: str,
+        head: frames.Response | None,
+    ) -> bool:  # fmt: skip
         try:
-            head, _ = await exchange.head()
+            if head is None:
+                head, _ = await exchange.head()
         except StreamFailed:
-            writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n")
+            writer.write(FAILED)
             return True
         names = {name for name, _ in head.fields}
         empty = method == "HEAD" or head.status in (204, 304)

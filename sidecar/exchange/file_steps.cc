@@ -140,6 +140,10 @@ Next Exchange::SendFile(files::Entry& entry) {
     is_fallback_ = true;
     return SendInstead(config.spa_fallback);
   }
+  // A directory as the fallback would send the client on and on.
+  if (is_fallback_ && entry.kind() == files::EntryKind::kDirectory) {
+    return RefuseFile(404, "spa_fallback");
+  }
   if (page_status_ == 0) {
     return SendFileAnswer(mount_->Respond(entry, *request_, path_, context_->now(),
                                           context_->file_scratch, context_->index()));

@@ -177,19 +177,18 @@ class Checker {
   }
 
   void Header(const std::string& name, const std::string& value, const std::string& path) {
-    static const std::set<std::string> ours = {"content-length", "transfer-encoding",
-                                               "connection",     "date",
-                                               "server",         "content-range",
-                                               "content-type",   "etag",
-                                               "last-modified",  "accept-ranges",
-                                               "keep-alive",     "upgrade",
-                                               "trailer",        "te"};
+    static const std::set<std::string> ours = {
+        "content-length", "transfer-encoding", "connection",   "date",
+        "server",         "content-range",     "content-type", "etag",
+        "last-modified",  "accept-ranges",     "keep-alive",   "upgrade",
+        "trailer",        "content-encoding",  "cache-control"};
     if (!IsToken(name))
       return Error(Code::kBadHeader, path, Quote(name) + " is no field name",
                    "use letters, digits and '-'");
     if (ours.contains(NormalHost(name))) {
-      return Error(Code::kBadHeader, path, name + " is written by the sidecar itself",
-                   "remove it; mime_types, cache_control and etags change what is sent");
+      return Error(
+          Code::kBadHeader, path, name + " is written by the sidecar itself",
+          "remove it; cache_control, mime_types, precompressed and etags change what is sent");
     }
     if (!IsFieldValue(value)) {
       Error(Code::kBadHeader, path, "has control characters or spaces at an end",

@@ -75,6 +75,8 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        kError, "mounts[a].charset", 1, "utf-8"},
       {"server_name: \"a\\r\\nSet-Cookie: b\"\n", Code::kBadHeader, kError, "server_name", 1,
        "catzilla"},
+      {"mounts: [{name: a, prefix: /a, root: /, headers: {cache-control: b}}]\n", Code::kBadHeader,
+       kError, "mounts[a].headers[cache-control]", 1, "remove it; cache_control"},
       {"mounts: [{name: a, prefix: /a, root: /, precompressed: [lz4]}]\n", Code::kUnknownValue,
        kError, "mounts[a].precompressed[0]", 1, "br, zstd and gzip"},
       {"mounts: [{name: a, prefix: /a, root: /, gzip_level: 10}]\n", Code::kOutOfRange, kError,

@@ -44,6 +44,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 mounts:
 {mounts}
   - {{name: app, prefix: /app, root: {site}/app, spa_fallback: index.html}}
+  - {{name: folder, prefix: /folder, root: {site}, spa_fallback: app}}
   - {{name: bare, prefix: /bare, root: {site}}}
   - {{name: only, prefix: /only, root: {site}, allowed_extensions: [JS]}}
 """
@@ -173,3 +174,8 @@ def test_nonsense_is_refused(tmp_path: pathlib.Path, options: str, code: str) ->
     config = f"mounts: [{{name: a, prefix: /, root: {tmp_path}, {options}}}]"
     with pytest.raises(RuntimeError, match=code):
         Sidecar(tmp_path, config).start()
+
+
+def test_a_directory_is_no_fallback(wire: RawConnection) -> None:
+    answer = wire.get("/folder/anything", "Sec-Fetch-Mode: navigate")
+    assert (answer.status, answer.header("location")) == (404, None)

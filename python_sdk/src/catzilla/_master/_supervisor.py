@@ -203,8 +203,13 @@ class Master(GenerationEvents):
                     )
         self._lease.report(report)
 
-    async def _retire(self, generation: Generation, reason: str) -> None:
-        generation.retire(reason)
+    def _retire(self, generation: Generation, reason: str) -> None:
+        """Once for each, however many events tell that its time is over."""
+        if not generation.retiring:
+            generation.retire(reason)
+            self._spawn_task(self._leave(generation))
+
+    async def _leave(self, generation: Generation) -> None:
         await generation.stopped(self._options.worker.drain_timeout + 5)
         self._generations.remove(generation)
         self._report()
@@ -317,7 +322,7 @@ class Master(GenerationEvents):
                 self._spawn_task(self._announce())
             for older in list(self._generations):
                 if older.number < generation.number and not older.retiring:
-                    self._spawn_task(self._retire(older, "superseded"))
+                    self._retire(older, "superseded")
 
     def _on_recycle(self, event: pb.Recycle) -> None:
         log.warning("the sidecar asks for a new worker instead of pid %d: %s", event.pid, event.reason)
@@ -441,9 +446,9 @@ class Master(GenerationEvents):
             for generation in list(self._generations):
                 # One that never came to serve gives way at once.
                 if not generation.switched and len(self._generations) > 1 and not generation.retiring:
-                    self._spawn_task(self._retire(generation, "its code has changed"))
+                    self._retire(generation, "its code has changed")
             if len(self._generations) == 1 and self._newest.table is None:
-                self._spawn_task(self._retire(self._newest, "its code has changed"))
+                self._retire(self._newest, "its code has changed")
             self._start_generation()
 
     def _spawn_task(self, coroutine: Any) -> None:
