@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
 
 from measure import Server
@@ -102,6 +103,23 @@ def lighttpd(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
         return ["lighttpd", "-D", "-f", str(config)]
 
     return Server("lighttpd", command, path)
+
+
+def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    """One thread for its goroutines; no admin endpoint, no log, nothing else in the way."""
+    tool = subprocess.run(
+        [ROOT / "dev.d" / "gotools", "caddy"], check=True, capture_output=True, text=True
+    )
+
+    def command(port: int) -> list[str]:
+        config = folder / "Caddyfile"
+        config.write_text(
+            "{\n admin off\n auto_https off\n persist_config off\n log default { level ERROR }\n}\n"
+            f"http://127.0.0.1:{port} {{\n root * {files}\n file_server\n}}\n"
+        )
+        return [tool.stdout.strip(), "run", "--config", str(config), "--adapter", "caddyfile"]
+
+    return Server("caddy", command, path, {"GOMAXPROCS": "1", "HOME": str(folder)})
 
 
 def uvicorn(app_folder: pathlib.Path, path: str) -> Server:

@@ -51,6 +51,7 @@ def hot_file(folder: pathlib.Path, options: argparse.Namespace) -> None:
             peers.nginx(folder, files, "/1k.bin"),
             peers.h2o(folder, files, "/1k.bin"),
             peers.lighttpd(folder, files, "/1k.bin"),
+            peers.caddy(folder, files, "/1k.bin"),
         ]
         samples = interleave(
             contenders,

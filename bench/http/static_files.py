@@ -118,6 +118,7 @@ def large(bench: Bench, drawing: pathlib.Path) -> Sections:
             peers.nginx(bench.folder, bench.files, path, sendfile="on"),
             peers.h2o(bench.folder, bench.files, path),
             peers.lighttpd(bench.folder, bench.files, path),
+            peers.caddy(bench.folder, bench.files, path),
         ]
         samples = bench.run(contenders, 16)
         sections.append((f"{name}, 16 connections", bytes_table(samples)))

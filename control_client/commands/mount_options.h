@@ -16,7 +16,7 @@ struct MountOptions {
   std::string prefix, root, name, host;
   std::string index_file, cache_control, revalidate, max_cached_file, symlinks, invalidation;
   std::string directory_listing, spa_fallback, max_file_size, fingerprinted, charset;
-  std::string gzip_min_size, rate_limit;
+  std::string gzip_min_size, rate_limit, cache_memory;
   uint32_t gzip_level = 0;
   std::vector<std::string> index_files, allowed_extensions, blocked_extensions, blocked_patterns;
   std::vector<std::string> precompressed, gzip_types, preload;

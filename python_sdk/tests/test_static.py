@@ -40,7 +40,8 @@ EVERY: dict[str, Any] = {
     "error_pages": {404: "404.html", 503: "busy.html"}, "fingerprinted": "immutable",
     "file_rules": [FileRule(match=["*.js"], cache_control=""), FileRule(match=["*"], headers={"X-B": "2"})],
     "precompressed": ["br", "zstd"], "gzip_level": 6, "gzip_min_size": "2KiB", "gzip_types": ["text/*"],
-    "max_cached_file": "25%", "preload": ["**"], "rate_limit": "1MiB", "revalidate": "1m30s", "invalidation": "lazy",
+    "max_cached_file": "25%", "preload": ["**"], "cache_memory": "8MiB",
+    "rate_limit": "1MiB", "revalidate": "1m30s", "invalidation": "lazy",
 }  # fmt: skip
 
 

@@ -108,8 +108,9 @@ struct Mount {
   std::vector<std::string> gzip_types;     // Empty: what files/codings.h knows.
   std::vector<FileRule> file_rules;
   std::vector<std::pair<uint16_t, std::string>> error_pages;  // Status -> file below the root.
-  uint64_t rate_bytes_per_s = 0;                              // Of one answer; 0: any.
-  std::vector<std::string> preload;                           // base/pattern.h
+  uint64_t cache_bytes_max = 0;      // A file cache of its own; 0: the one that all share.
+  uint64_t rate_bytes_per_s = 0;     // Of one answer; 0: any.
+  std::vector<std::string> preload;  // base/pattern.h
   bool operator==(const Mount&) const = default;
 };
 

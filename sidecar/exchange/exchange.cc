@@ -223,7 +223,7 @@ bool Exchange::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, u
 void Exchange::BreakOff(uint64_t unsent, bool truncated) {
   body_bytes_sent_ -= std::min(unsent, body_bytes_sent_);
   (truncated ? broken_ : abandoned_) = true;
-  if (truncated) cause_ = "file_changed";
+  if (truncated && cause_.empty()) cause_ = "file_changed";
   if (truncated && mount_ != nullptr) {
     mount_->stats().Add(context_->index(), files::Counter::kTruncated);
   }

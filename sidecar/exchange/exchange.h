@@ -21,6 +21,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -87,6 +88,8 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   // While is_reading() nothing of it is to be sent; WakeExchange() tells the end.
   bool ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes);
   bool is_reading() const { return is_reading_; }
+  // The file that was being sent cannot be read on. The caller breaks the answer off.
+  void OnReadError(int error) { cause_ = strerrorname_np(error); }
   // It leaves in later turns: take what is counted and logged then. Idempotent.
   void HoldUntilSent();
   // A held answer could not leave to its end: `unsent` bytes of the output are lost; `truncated` if

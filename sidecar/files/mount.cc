@@ -30,7 +30,10 @@ bool IsOurShortage(int error) { return error == EMFILE || error == ENFILE || err
 
 Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& environment)
     : config_(std::move(config)),
-      store_(environment.store),
+      own_store_(config_->cache_bytes_max == 0
+                     ? nullptr
+                     : environment.store.MakeAnother(config_->cache_bytes_max)),
+      store_(own_store_ == nullptr ? environment.store : *own_store_),
       executor_(environment.executor),
       stats_(base::Ref<MountStats>::Make()),
       id_(store_.NewMountId()),
@@ -43,7 +46,11 @@ Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& env
 Mount::~Mount() {
   // Off the loop, where the last request may have let go of us. Declined, the entries age out by
   // themselves: nobody can find them any more.
-  (void)executor_.TryPost([&store = store_, id = id_] { store.DropMount(id); });
+  if (own_store_ != nullptr) {
+    (void)executor_.TryPost([store = own_store_] {});  // Whoever drops it last walks the table.
+  } else {
+    (void)executor_.TryPost([&store = store_, id = id_] { store.DropMount(id); });
+  }
 }
 
 std::string Mount::watch_state() const {

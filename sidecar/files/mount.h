@@ -6,7 +6,7 @@
 // Threads: Find(), Open(), Respond() by any loop, inside its turn; stats by any thread. Opening
 //          runs on the files executor, whose threads tell the sink.
 // Owns:    the root's directory descriptor and the table of opens under way. Entries live in the
-//          FileStore, shared by all mounts.
+//          FileStore, shared by all mounts, or in one of its own if it is configured so.
 // Limits:  opens under way: one per path, at most the executor's queue and threads together; past
 //          that Open() declines and the caller answers 503.
 // Fails:   as statuses (resolve.h). A root that is missing makes every path 404 until it is there.
@@ -129,6 +129,7 @@ class Mount final : public std::enable_shared_from_this<Mount> {
 
   // Constant after construction.
   const std::shared_ptr<const config::Mount> config_;
+  const std::shared_ptr<FileStore> own_store_;  // Null: the one that all share.
   FileStore& store_;
   base::Executor& executor_;
   const base::Ref<MountStats> stats_;

@@ -57,6 +57,12 @@ void FileStore::Remove(const Entry& entry) {
   table_.Remove(entry.hash(), SameKey{entry.mount_id(), entry.path()});
 }
 
+std::shared_ptr<FileStore> FileStore::MakeAnother(size_t bytes_max) const {
+  FileStoreLimits limits = limits_;
+  limits.bytes_max = bytes_max;
+  return std::make_shared<FileStore>(domain_, limits, seed_);
+}
+
 size_t FileStore::DropMount(uint64_t mount_id) {
   const size_t removed =
       table_.RemoveIf([mount_id](const Entry& entry) { return entry.mount_id() == mount_id; });

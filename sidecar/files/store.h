@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "sidecar/base/cache_table.h"
@@ -39,6 +40,9 @@ class FileStore final : private base::CacheTable<Entry>::Listener {
   // Publishes `entry` in place of what had its key. False: declined; what it would have replaced is
   // gone all the same.
   bool Insert(const base::Ref<Entry>& entry);
+
+  // A store beside this one, with its own bytes and otherwise the same limits.
+  std::shared_ptr<FileStore> MakeAnother(size_t bytes_max) const;
 
   // Lets go of a replaced mount's entries. Walks the whole table: not on a loop.
   size_t DropMount(uint64_t mount_id);

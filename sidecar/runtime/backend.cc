@@ -42,6 +42,7 @@ uint64_t Quantile(const std::array<uint64_t, stats::DurationHistogram::kBuckets>
                   double quantile) {
   uint64_t total = 0;
   for (const uint64_t count : buckets) total += count;
+  if (total == 0) return 0;
   uint64_t seen = 0;
   for (size_t i = 0; i < buckets.size(); ++i) {
     seen += buckets[i];

@@ -165,6 +165,7 @@ class Compiler {
       to->error_pages.emplace_back(static_cast<uint16_t>(std::atoi(status.c_str())), file);
     }
     std::sort(to->error_pages.begin(), to->error_pages.end());
+    if (from.has_cache_memory()) to->cache_bytes_max = Size(from.cache_memory());
     to->rate_bytes_per_s = Size(from.rate_limit());
     to->preload = Texts(from.preload());
     to->precompressed = Texts(from.precompressed());

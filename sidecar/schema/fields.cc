@@ -109,6 +109,9 @@ constexpr Field kFields[] = {
      "Added to the mount's own; with the name of one of those: instead of it."},
     {"mounts[].error_pages", Kind::kTextMap, "", kLive, 0, 0,
      "Status (403, 404 or 503) -> a file below the root that is sent with it."},
+    {"mounts[].cache_memory", Kind::kSize, "", kLive, 64 * kKiB, kTiB,
+     "A file cache of its own, so that others cannot push its files out, nor it theirs; unset: "
+     "it shares `limits.file_cache_memory`."},
     {"mounts[].rate_limit", Kind::kSize, "0B", kLive, 0, kTiB,
      "Bytes per second of one answer, after a first second's worth at once; `0B`: no limit."},
     {"mounts[].preload", Kind::kTexts, "", kLive, 0, 0,

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "sidecar/base/pattern.h"
+#include "sidecar/schema/units.h"
 #include "sidecar/schema/validate.h"
 
 namespace catzilla::schema {
@@ -158,6 +159,15 @@ void CheckCodings(const config::v1::Mount& mount, const std::string& path,
     report(Code::kBadMediaType, At(path + ".gzip_types", i),
            Quoted(mount.gzip_types(i)) + " is no media type",
            "for example text/* or image/svg+xml");
+  }
+  if (mount.has_cache_memory()) {
+    const auto whole = ParseSize(mount.cache_memory(), 0);
+    const auto one = ParseSize(mount.max_cached_file(), 0);
+    if (whole && one && *whole / 4 < *one) {
+      report(Code::kLimitRelation, path + ".cache_memory",
+             "is " + mount.cache_memory() + ", and one file may take " + mount.max_cached_file(),
+             "set max_cached_file to a quarter of it at most, or raise cache_memory");
+    }
   }
   if (mount.gzip_types_size() > 0 && mount.gzip_level() == 0) {
     report(Code::kContradiction, path + ".gzip_types", "is given, and gzip_level is 0",

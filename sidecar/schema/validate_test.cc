@@ -77,6 +77,8 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        "catzilla"},
       {"mounts: [{name: a, prefix: /a, root: /, headers: {cache-control: b}}]\n", Code::kBadHeader,
        kError, "mounts[a].headers[cache-control]", 1, "remove it; cache_control"},
+      {"mounts: [{name: a, prefix: /a, root: /, cache_memory: 2MiB}]\n", Code::kLimitRelation,
+       kError, "mounts[a].cache_memory", 1, "max_cached_file"},
       {"mounts: [{name: a, prefix: /a, root: /, precompressed: [lz4]}]\n", Code::kUnknownValue,
        kError, "mounts[a].precompressed[0]", 1, "br, zstd and gzip"},
       {"mounts: [{name: a, prefix: /a, root: /, gzip_level: 10}]\n", Code::kOutOfRange, kError,

@@ -32,6 +32,10 @@ uint64_t CachedBytes(int fd, uint64_t offset, uint64_t bytes) {
   return bytes;
 }
 
+// What sendfile says of the file, not of the socket: a failing disk, a network file system that has
+// lost it.
+bool IsReadError(int error) { return error == EIO || error == ESTALE || error == ENXIO; }
+
 // Cuts the parts to `bytes_max` in sum; returns how many are left.
 int CutTo(uint64_t bytes_max, iovec* parts, int count) {
   for (int i = 0; i < count; ++i) {
@@ -128,7 +132,12 @@ bool Connection::WriteOnce(uint64_t bytes_max) {
   if (written < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno == EINTR) return true;
-    CloseNow(CloseReason::kWriteError);
+    if (output_->FrontFile() != nullptr && answer_leaving_ && IsReadError(errno)) {
+      exchange_->OnReadError(errno);
+      CloseNow(CloseReason::kTruncated);
+    } else {
+      CloseNow(CloseReason::kWriteError);
+    }
     return false;
   }
   context().stats.bytes_sent.Add(static_cast<uint64_t>(written));

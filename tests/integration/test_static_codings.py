@@ -40,6 +40,7 @@ mounts:
     error_pages: {{404: err/missing.html, 403: err/none.html}}
   - {{name: ahead, prefix: /ahead, root: {site}, preload: ["*.css", dir], invalidation: ttl,
      revalidate: 60s}}
+  - {{name: own, prefix: /own, root: {site}, cache_memory: 64KiB, max_cached_file: 16KiB}}
 """
 
 
@@ -273,3 +274,15 @@ def test_preloaded_files_are_hits_at_once(running: Sidecar) -> None:
     assert counted(running, 'lookups_total{mount="ahead",result="miss"}') == 0
     assert ask(running, "/ahead/a.txt").status == 200
     assert counted(running, 'lookups_total{mount="ahead",result="miss"}') == 1
+
+
+def test_a_cache_of_its_own_holds_no_more_than_it_has(running: Sidecar, site: pathlib.Path) -> None:
+    for n in range(40):
+        (site / f"own{n}.bin").write_bytes(b"x" * 8000)
+    for mount in ("own", "off"):
+        for n in range(40):
+            assert ask(running, f"/{mount}/own{n}.bin").body == b"x" * 8000
+    assert counted(running, 'evictions_total{mount="own"}') > 20
+    assert 8000 < counted(running, 'held_bytes{mount="own"}') <= 64 * 1024
+    assert counted(running, 'held_bytes{mount="off"}') > 320_000
+    assert counted(running, 'evictions_total{mount="off"}') == 0

@@ -53,6 +53,7 @@ class Catzilla(FastAPI):
         gzip_types: Sequence[str] = (),
         max_cached_file: str | None = None,
         preload: Sequence[str] = (),
+        cache_memory: str | None = None,
         rate_limit: str | None = None,
         revalidate: str | None = None,
         invalidation: Invalidation = "immediate",
@@ -96,6 +97,7 @@ class Catzilla(FastAPI):
             gzip_level: 1 to 9: files that are kept in memory are compressed once; 0: none. gzip_min_size: smaller
                 ones are not; gzip_types: only these media types, "text/*" for all of a kind.
             max_cached_file: larger files are not kept in memory. preload: patterns of files that are opened at once.
+            cache_memory: a file cache of the mount's own; without it the sidecar's is shared by all mounts.
             rate_limit: bytes per second of one answer, after a first second's worth at once.
             revalidate, invalidation: how soon a change on disk is seen.
 
@@ -133,6 +135,7 @@ class Catzilla(FastAPI):
             gzip_types=gzip_types,
             max_cached_file=max_cached_file,
             preload=preload,
+            cache_memory=cache_memory,
             rate_limit=rate_limit,
             revalidate=revalidate,
             invalidation=invalidation,

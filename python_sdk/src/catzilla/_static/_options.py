@@ -78,6 +78,7 @@ class StaticOptions:
     gzip_types: Sequence[str] = _option((), check.each(check.media_type))
     max_cached_file: str | None = _option(None, check.optional(check.text))
     preload: Sequence[str] = _option((), check.patterns)
+    cache_memory: str | None = _option(None, check.optional(check.text))
     rate_limit: str | None = _option(None, check.optional(check.text))
     revalidate: str | None = _option(None, check.optional(check.text))
     invalidation: Invalidation = _option("immediate", check.word(*get_args(Invalidation)))
