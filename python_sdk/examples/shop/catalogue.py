@@ -6,6 +6,7 @@ about HTTP.
 
 from __future__ import annotations
 
+import fcntl
 import random
 import sqlite3
 import uuid
@@ -113,7 +114,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def prepare(path: Path) -> None:
     """Creates and fills the file unless another worker already has."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(connect(path)) as connection:
+    # Workers start at the same time, and SQLite waits for nobody while a file becomes WAL.
+    with open(path.with_suffix(".lock"), "w") as alone, closing(connect(path)) as connection:
+        fcntl.flock(alone, fcntl.LOCK_EX)
         connection.execute("PRAGMA journal_mode = WAL")
         with transaction(connection):
             if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
