@@ -70,7 +70,7 @@ def test_a_read_error_in_the_middle_closes_the_connection(running: Sidecar) -> N
         received = raw.rest()
     head, _, body = received.partition(b"\r\n\r\n")
     assert b"Content-Length: 4194304" in head
-    assert len(body) == 1 << 20
+    assert 1 << 20 <= len(body) < 4 << 20
     line = logged(running, "/large.half")
     assert (line["status"], line["end"], line["cause"]) == (200, "broken", "EIO")
     with RawConnection(running.ops_port) as ops:
