@@ -114,7 +114,7 @@ def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
     def command(port: int) -> list[str]:
         config = folder / "Caddyfile"
         config.write_text(
-            "{\n admin off\n auto_https off\n persist_config off\n log default { level ERROR }\n}\n"
+            "{\n admin off\n auto_https off\n persist_config off\n log default {\n  level ERROR\n }\n}\n"
             f"http://127.0.0.1:{port} {{\n root * {files}\n file_server\n}}\n"
         )
         return [tool.stdout.strip(), "run", "--config", str(config), "--adapter", "caddyfile"]

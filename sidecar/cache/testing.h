@@ -62,7 +62,7 @@ inline config::Cache SmallCache() {
 // A store, and the shortest ways to put things into it.
 class Bench {
  public:
-  explicit Bench(config::Cache cache = SmallCache()) : store(domain, waker, {1, 2}, cache) {}
+  explicit Bench(const config::Cache& cache = SmallCache()) : store(domain, waker, {1, 2}, cache) {}
 
   CacheKey Key(const Request& request) {
     CacheKey key;

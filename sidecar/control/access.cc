@@ -80,7 +80,7 @@ Role Access::RoleOf(const Credentials& credentials) const {
 Peer Access::Identify(const std::string& peer, std::string_view authorization) const {
   Peer out;
   if (peer.starts_with("fd:")) {
-    const int fd = std::atoi(peer.c_str() + 3);
+    const int fd = static_cast<int>(std::strtol(peer.c_str() + 3, nullptr, 10));
     base::MutexLock lock(mutex_);
     const auto found = connections_.find(fd);
     if (found == connections_.end() || found->second.socket_inode == 0 ||

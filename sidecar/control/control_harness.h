@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -112,7 +113,9 @@ class Control : public testing::Test {
   }
   ~Control() override {
     server_.reset();
-    if (std::system(("rm -rf '" + dir_ + "'").c_str()) != 0) ADD_FAILURE();
+    std::error_code error;
+    std::filesystem::remove_all(dir_, error);
+    if (error) ADD_FAILURE() << error.message();
   }
 
   std::unique_ptr<ControlServer> Make() {

@@ -55,7 +55,7 @@ enum class Served : uint8_t { kSidecar, kFile, kCache, kWorker };
 class Exchange final : private worker::CallObserver, private FillLeader, private loop::Deadline {
  public:
   Exchange() = default;
-  ~Exchange();
+  ~Exchange() override;
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 

@@ -195,8 +195,8 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
   if (!whole) {
     std::memcpy(room + used, extra, extra_bytes);
     used += extra_bytes;
-    std::memcpy(room + used, "\r\n", 2);
-    used += 2;
+    room[used++] = '\r';
+    room[used++] = '\n';
   }
   output.Commit(used);
   if (!whole && answer.body_bytes > 0) {

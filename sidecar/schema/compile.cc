@@ -162,7 +162,8 @@ class Compiler {
       std::sort(one.headers.begin(), one.headers.end());
     }
     for (const auto& [status, file] : from.error_pages()) {
-      to->error_pages.emplace_back(static_cast<uint16_t>(std::atoi(status.c_str())), file);
+      to->error_pages.emplace_back(static_cast<uint16_t>(std::strtol(status.c_str(), nullptr, 10)),
+                                   file);
     }
     std::sort(to->error_pages.begin(), to->error_pages.end());
     if (from.has_cache_memory()) to->cache_bytes_max = Size(from.cache_memory());

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -22,7 +23,9 @@ class TempDir {
     path = mkdtemp(name);
   }
   ~TempDir() {
-    if (std::system(("rm -rf '" + path + "'").c_str()) != 0) ADD_FAILURE();
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    if (error) ADD_FAILURE() << error.message();
   }
   std::string path;
 };

@@ -468,7 +468,7 @@ class Checker {
         colon == std::string::npos ? "" : control.tcp_address().substr(colon + 1);
     if (port.empty() || port.size() > 5 ||
         port.find_first_not_of("0123456789") != std::string::npos ||
-        std::atoi(port.c_str()) > 65535 || !ParseAddress(host, address, &is_v4)) {
+        std::strtol(port.c_str(), nullptr, 10) > 65535 || !ParseAddress(host, address, &is_v4)) {
       Error(Code::kBadAddress, "control.tcp_address",
             Quote(control.tcp_address()) + " is no address with a port",
             "for example 10.0.0.5:9902 or [::1]:9902");
