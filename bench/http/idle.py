@@ -94,3 +94,33 @@ def idle(folder: pathlib.Path, drawing: pathlib.Path, rounds: int) -> list[tuple
     chart.write(drawing, "p99 of a hot 1 KiB file, 8 connections", "µs", {"": bars})
     lines = ["| | |", "| --- | ---: |", *(f"| {name} | {text} |" for name, text in rows.items())]
     return [("Idle keep-alive connections", "\n".join(lines))]
+
+
+def slow_readers(folder: pathlib.Path, drawing: pathlib.Path) -> list[tuple[str, str]]:
+    """100 clients read 1 GiB each, 64 KiB at a time, far slower than it could leave."""
+    files = folder / "files"
+    files.mkdir(parents=True)
+    with (files / "1g.bin").open("wb") as file:
+        file.truncate(1 << 30)
+    more = "telemetry: {access_log: false}\n"
+    server = peers.catzilla(folder, files, "/1g.bin", more=more)
+    points: dict[str, float] = {}
+    with running([server], 0, folder / "servers.log"), contextlib.ExitStack() as stack:
+        assert server.process is not None
+        points["before"] = rss_mib(server.process.pid)
+        readers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(100)
+        ]
+        for raw in readers:
+            raw.sendall(b"GET /1g.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        read = 0
+        for mark in (1, 2, 4, 8):
+            while read < mark * 100 * (1 << 20):
+                for raw in readers:
+                    read += len(raw.recv(1 << 16))
+            points[f"after {mark} MiB each"] = rss_mib(server.process.pid)
+    chart.write(drawing, "100 slow readers of 1 GiB", "resident MiB", {"": points})
+    lines = ["| | resident memory |", "| --- | ---: |"]
+    lines += [f"| {name} | {mib:.1f} MiB |" for name, mib in points.items()]
+    return [("100 clients that read 1 GiB slowly", "\n".join(lines))]

@@ -134,6 +134,9 @@ SCENARIOS = {
     "idle": static(
         "idle", "Idle connections", lambda b, d: idle.idle(b.folder / "i", d, b.options.rounds)
     ),
+    "slow-readers": static(
+        "slow-readers", "Slow readers", lambda b, d: idle.slow_readers(b.folder / "s", d)
+    ),
     "zipf": static(
         "zipf", "Many files, small cache", lambda b, d: zipf.hit_ratio(b.folder / "z", d)
     ),

@@ -15,7 +15,7 @@ namespace {
 using stats::CloseReason;
 
 // One connection writes at most this much before the others have their turn.
-constexpr uint64_t kWriteBytesPerTurn = 1024 * 1024;
+constexpr uint64_t kWriteBytesPerTurn = 2 * 1024 * 1024;
 constexpr int kIovecsMax = 64;
 // The kernel reads ahead in pieces of about this size: one byte tells about all of it.
 constexpr uint64_t kProbeBytes = 128 * 1024;
