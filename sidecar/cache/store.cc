@@ -143,7 +143,7 @@ void ObjectStore::Store(Fill& fill, base::Ref<Object> object) {
   Unlist(fill, shard);
 }
 
-void ObjectStore::Freshen(Fill& fill, base::Ref<Object> object) {
+void ObjectStore::Freshen(Fill& fill, const base::Ref<Object>& object) {
   FillShard& shard = ShardOf(fill.key_.hash);
   base::MutexLock lock(shard.mutex);
   if (MayKeep(fill, *object, shard)) {

@@ -149,7 +149,7 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
 
   // Ends of a fill, called by its producer...
   void Store(Fill& fill, base::Ref<Object> object);
-  void Freshen(Fill& fill, base::Ref<Object> object);
+  void Freshen(Fill& fill, const base::Ref<Object>& object);
   void Drop(Fill& fill);
   void StopSharing(Fill& fill);  // No newcomers: it has outgrown the cache.
   bool MayKeep(Fill& fill, const Object& object, FillShard& shard) CATZILLA_REQUIRES(shard.mutex);

@@ -60,7 +60,7 @@ class Compiler {
 
   // The previous object if nothing in it has changed.
   template <typename T>
-  static std::shared_ptr<const T> Share(T&& value, const Index<T>& old) {
+  static std::shared_ptr<const T> Share(T value, const Index<T>& old) {
     const auto found = old.find(value.name);
     if (found != old.end() && *found->second == value) return found->second;
     return std::make_shared<const T>(std::move(value));

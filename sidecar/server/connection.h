@@ -54,7 +54,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
  public:
   Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
              const loop::PeerAddress& peer, bool counted_by_client);
-  ~Connection();
+  ~Connection() override;
 
   // Takes `fd`. False: it could not be watched and is closed; destroy the connection.
   [[nodiscard]] bool Open(int fd);
