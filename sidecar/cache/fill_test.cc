@@ -19,7 +19,10 @@ using testing::Request;
 using testing::Text;
 using State = Fill::State;
 
-const std::vector<Field> kFresh = {{"Cache-Control", "max-age=60"}};
+const std::vector<Field>& Fresh() {
+  static const std::vector<Field> fields = {{"Cache-Control", "max-age=60"}};
+  return fields;
+}
 
 // A leader on exchange 1 and a follower on exchange 2, both waiting for /a.
 struct TwoClients : ::testing::Test {
@@ -49,7 +52,7 @@ TEST_F(Fills, ConcurrentMissesShareOneFill) {
   EXPECT_EQ(follow.role, Role::kFollow);
   EXPECT_EQ(follow.fill, lead.fill);
   EXPECT_EQ(fill().Look(second), State::kPending);
-  EXPECT_EQ(Begin(kFresh), Producer::Begun::kShared);
+  EXPECT_EQ(Begin(Fresh()), Producer::Begun::kShared);
   EXPECT_EQ(bench.waker.woken[2], 1);
   EXPECT_TRUE(lead.producer.Append("hel"));
   EXPECT_EQ(bench.waker.woken[2], 1) << "woken once until it looks";
@@ -68,7 +71,7 @@ TEST_F(Fills, ConcurrentMissesShareOneFill) {
 }
 
 TEST_F(Fills, LatecomersReadFromTheBeginning) {
-  Begin(kFresh);
+  Begin(Fresh());
   ASSERT_TRUE(lead.producer.Append(std::string(100'000, 'x')));
   Follower third;
   const Joined late = bench.Join(request, third, 3);
@@ -80,7 +83,7 @@ TEST_F(Fills, LatecomersReadFromTheBeginning) {
 TEST_F(Fills, TheFirstClientLeavingEndsNothing) {
   fill().Leave(first);
   EXPECT_TRUE(lead.producer.Wanted());
-  Begin(kFresh);
+  Begin(Fresh());
   fill().Leave(second);
   EXPECT_TRUE(lead.producer.Wanted()) << "it will be stored";
   EXPECT_TRUE(lead.producer.Append("x"));
@@ -111,7 +114,7 @@ TEST_F(Fills, WhatMayNotBeSharedReleasesTheFollowers) {
 }
 
 TEST_F(Fills, AnAnswerThatBreaksOffIsNotKept) {
-  Begin(kFresh);
+  Begin(Fresh());
   ASSERT_TRUE(lead.producer.Append("half"));
   lead.producer.Abort();
   EXPECT_EQ(fill().Look(second), State::kFailed);
@@ -120,7 +123,7 @@ TEST_F(Fills, AnAnswerThatBreaksOffIsNotKept) {
 }
 
 TEST_F(Fills, AnAnswerOfAnotherLengthThanDeclaredIsNotKept) {
-  Begin({kFresh[0], {"Content-Length", "5"}});
+  Begin({Fresh()[0], {"Content-Length", "5"}});
   ASSERT_TRUE(lead.producer.Append("four"));
   lead.producer.Finish();
   EXPECT_EQ(fill().Look(second), State::kFailed);
@@ -136,7 +139,7 @@ TEST_F(Fills, FollowersOfAnotherVariantSeeSoAndLeadTheirOwn) {
   Follower german;
   const Request other("GET /a\nAccept-Language: de");
   EXPECT_EQ(bench.Join(other, german, 3).role, Role::kFollow) << "the Vary is not known yet";
-  Begin({kFresh[0], {"Vary", "Accept-Language"}});
+  Begin({Fresh()[0], {"Vary", "Accept-Language"}});
   EXPECT_EQ(fill().Look(german), State::kStreaming);
   EXPECT_FALSE(fill().Selects(other.head()));
   EXPECT_TRUE(fill().Selects(request.head()));
@@ -156,7 +159,7 @@ TEST_F(Fills, NobodyWaitsBehindAFillThatIsTooSlow) {
 }
 
 TEST_F(Fills, BeyondTheObjectMaximumItIsAWindow) {
-  Begin(kFresh);
+  Begin(Fresh());
   const std::string chunk(64 * 1024, 'x');
   uint64_t sent = 0;
   // At the app's speed up to the maximum, whoever reads.
@@ -195,7 +198,7 @@ TEST_F(Fills, BeyondTheObjectMaximumItIsAWindow) {
 }
 
 TEST_F(Fills, AnAnswerForNobodyThatIsNotKeptStops) {
-  Begin(kFresh);
+  Begin(Fresh());
   const std::string chunk(64 * 1024, 'x');
   while (lead.producer.Room() == SIZE_MAX) ASSERT_TRUE(lead.producer.Append(chunk));
   fill().Leave(first);
@@ -208,7 +211,7 @@ TEST_F(Fills, AnAnswerForNobodyThatIsNotKeptStops) {
 }
 
 TEST_F(Fills, TooLargeByItsOwnWordsGoesAlone) {
-  EXPECT_EQ(Begin({kFresh[0], {"Content-Length", "2000000"}}), Producer::Begun::kAlone);
+  EXPECT_EQ(Begin({Fresh()[0], {"Content-Length", "2000000"}}), Producer::Begun::kAlone);
 }
 
 // A purge while an answer is on its way: those who wait get it, the store does not keep it, and
@@ -228,7 +231,7 @@ TEST_P(PurgeInFlight, BeforeAndAfterTheHead) {
     const Request request("GET /a");
     Follower first;
     Joined lead = bench.Join(request, first, 1);
-    const std::vector<Field> fields = {kFresh[0], {"Cache-Tag", "red, redder"}};
+    const std::vector<Field> fields = {Fresh()[0], {"Cache-Tag", "red, redder"}};
     if (head_first) lead.producer.Begin(request.view(), {200, fields}, At(bench.now_us));
     bench.store.Purge(row.kind, row.value, {});
     if (row.covers) {
@@ -270,7 +273,7 @@ TEST(PurgeDuringValidation, ADoesNotBringThePurgedBack) {
   Follower follower;
   Joined joined = bench.Join(request, follower, 1, stale.get());
   const base::Ref<Object> fresh =
-      joined.producer.NotModified(request.view(), {304, kFresh}, At(bench.now_us));
+      joined.producer.NotModified(request.view(), {304, Fresh()}, At(bench.now_us));
   EXPECT_TRUE(fresh) << "this client still gets it";
   EXPECT_FALSE(bench.Find("GET /a"));
   EXPECT_EQ(bench.store.stats().objects, 0u);
@@ -302,7 +305,7 @@ TEST(PurgeProperty, AgreesWithAModel) {
           list += tags[i] + ",";
         }
         bench.Fill("GET " + known.path + "\nX-V: " + std::to_string(known.variant),
-                   {kFresh[0], {"Vary", "X-V"}, {"Cache-Tag", list}}, "x");
+                   {Fresh()[0], {"Vary", "X-V"}, {"Cache-Tag", list}}, "x");
         model[{known.path, known.variant}] = known;
         continue;
       }
