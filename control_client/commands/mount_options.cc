@@ -144,6 +144,7 @@ void AddMountOptions(CLI::App& add, MountOptions& options) {
   add.add_option("--max-file-size", options.max_file_size, "larger files are 404");
   add.add_option("--max-cached-file", options.max_cached_file, "larger ones use sendfile (1MiB)");
   add.add_option("--cache-memory", options.cache_memory, "a file cache of its own (64MiB)");
+  add.add_option("--cache-entries", options.cache_entries, "the most files in --cache-memory");
   add.add_option("--rate-limit", options.rate_limit, "bytes per second of one answer (64KiB)");
   add.add_option("--preload", options.preload, "open what matches at once; may be repeated");
   add.add_option("--revalidate", options.revalidate, "changes on disk are seen after this (1s)");
@@ -170,6 +171,7 @@ std::string SetMount(const MountOptions& options, config::v1::Mount& mount) {
   if (options.given("--gzip-level")) mount.set_gzip_level(options.gzip_level);
   if (options.given("--gzip-min-size")) mount.set_gzip_min_size(options.gzip_min_size);
   if (options.given("--cache-memory")) mount.set_cache_memory(options.cache_memory);
+  if (options.given("--cache-entries")) mount.set_cache_entries(options.cache_entries);
   if (options.given("--rate-limit")) mount.set_rate_limit(options.rate_limit);
   if (options.no_etags) mount.set_etags(false);
   if (options.no_last_modified) mount.set_last_modified(false);

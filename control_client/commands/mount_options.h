@@ -17,7 +17,7 @@ struct MountOptions {
   std::string index_file, cache_control, revalidate, max_cached_file, symlinks, invalidation;
   std::string directory_listing, spa_fallback, max_file_size, fingerprinted, charset;
   std::string gzip_min_size, rate_limit, cache_memory;
-  uint32_t gzip_level = 0;
+  uint32_t gzip_level = 0, cache_entries = 0;
   std::vector<std::string> index_files, allowed_extensions, blocked_extensions, blocked_patterns;
   std::vector<std::string> precompressed, gzip_types, preload;
   // "Name: value", "404=404.html", "webp=image/webp", "*.js=max-age=60", "*.js=Name: value".

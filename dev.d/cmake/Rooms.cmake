@@ -12,6 +12,12 @@ target_include_directories(catzilla_options INTERFACE "${CMAKE_SOURCE_DIR}")
 target_compile_options(catzilla_options INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+# Fat objects hold machine code as well: all but targets with the property CATZILLA_LTO are linked
+# from that, quickly.
+if(CATZILLA_LTO)
+  add_compile_options(-flto=auto -ffat-lto-objects)
+  add_link_options($<IF:$<BOOL:$<TARGET_PROPERTY:CATZILLA_LTO>>,-flto=auto,-fno-lto>)
+endif()
 if(CATZILLA_SANITIZE)
   add_compile_options(-fsanitize=${CATZILLA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${CATZILLA_SANITIZE})

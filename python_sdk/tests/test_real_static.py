@@ -308,11 +308,12 @@ FLIPS: list[tuple[dict[str, Any], str, dict[str, str], str, Any]] = [
     ({"revalidate": "1m"}, "/a.txt", {}, "status", 200),
     ({"invalidation": "ttl"}, "/a.txt", {}, "status", 200),
     ({"cache_memory": "8MiB"}, "/a.txt", {}, "status", 200),
+    ({"cache_memory": "8MiB", "cache_entries": 1}, "/a.txt", {}, "status", 200),
     ({"rate_limit": "1MiB"}, "/a.txt", {}, "status", 200),
     ({"preload": ["*.txt"]}, "/a.txt", {}, "status", 200),
 ]  # fmt: skip
 # They show in the sidecar's numbers only; their words must still be taken.
-UNSEEN = {"max_cached_file", "revalidate", "invalidation", "preload", "cache_memory", "rate_limit"}
+UNSEEN = {"max_cached_file", "revalidate", "invalidation", "preload", "cache_memory", "cache_entries", "rate_limit"}
 GZIPPED = {"gzip_min_size", "gzip_types"}  # Each against gzip_level alone.
 
 

@@ -40,7 +40,7 @@ EVERY: dict[str, Any] = {
     "error_pages": {404: "404.html", 503: "busy.html"}, "fingerprinted": "immutable",
     "file_rules": [FileRule(match=["*.js"], cache_control=""), FileRule(match=["*"], headers={"X-B": "2"})],
     "precompressed": ["br", "zstd"], "gzip_level": 6, "gzip_min_size": "2KiB", "gzip_types": ["text/*"],
-    "max_cached_file": "25%", "preload": ["**"], "cache_memory": "8MiB",
+    "max_cached_file": "25%", "preload": ["**"], "cache_memory": "8MiB", "cache_entries": 9,
     "rate_limit": "1MiB", "revalidate": "1m30s", "invalidation": "lazy",
 }  # fmt: skip
 
@@ -120,6 +120,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"gzip_level": 10}, "10 is no number from 0 to 9"),
     ({"gzip_level": True}, "True is no number"),
     ({"gzip_types": ["text/*"]}, "gzip_types needs a gzip_level"),
+    ({"cache_entries": 9}, "cache_entries needs cache_memory"),
     ({"gzip_level": 1, "gzip_types": ["text"]}, "'text' is no media type"),
     ({"mime_types": {".cat": "text/cat"}}, "is no extension"),
     ({"mime_types": {"cat": "cat"}}, "is no media type"),

@@ -9,8 +9,8 @@
 //          returns lives until the epoch ends, longer with a Ref taken before that. A shard's lock
 //          is held to link, unlink and evict; Listener calls come under it.
 // Owns:    one reference of each entry, dropped when no reader can see it any more.
-// Limits:  bytes_max over all shards, exactly: Insert() returns with the sum back under it. An
-//          entry larger than entry_bytes_max is declined. The number of buckets is fixed at
+// Limits:  bytes_max and entries_max over all shards, exactly: Insert() returns with the sums back
+//          under them. An entry larger than entry_bytes_max is declined. The number of buckets is fixed at
 //          construction (one per KiB of bytes_max, not resident until used); so are the ghosts (4
 //          bytes per KiB).
 // Fails:   never. Insert() says why it declined.
@@ -77,6 +77,7 @@ class CacheNode {
 struct CacheTableOptions {
   size_t bytes_max = 64u << 20;
   size_t entry_bytes_max = 0;  // 0: a quarter of bytes_max.
+  size_t entries_max = 0;      // 0: any number.
   unsigned shards = 0;         // A power of two; 0: one per 16 MiB, at most 16.
 };
 
@@ -102,7 +103,10 @@ class CacheTable {
   };
 
   CacheTable(EpochDomain& domain, CacheTableOptions options, Listener* listener = nullptr)
-      : domain_(domain), listener_(listener), bytes_max_(options.bytes_max) {
+      : domain_(domain),
+        listener_(listener),
+        entries_max_(options.entries_max),
+        bytes_max_(options.bytes_max) {
     entry_bytes_max_ =
         options.entry_bytes_max != 0 ? options.entry_bytes_max : options.bytes_max / 4;
     size_t shards = options.shards;
@@ -181,6 +185,7 @@ class CacheTable {
   }
   size_t bytes_max() const { return bytes_max_.load(std::memory_order_relaxed); }
   size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  size_t entries() const { return entries_.load(std::memory_order_relaxed); }
   CacheTableStats stats() const;
 
  private:
@@ -240,11 +245,18 @@ class CacheTable {
       ghosts.Resize(count / 2);
     }
     size_t bytes() const CATZILLA_REQUIRES(mutex) { return small.bytes + main.bytes; }
+    size_t entries() const CATZILLA_REQUIRES(mutex) { return small.entries + main.entries; }
   };
 
   Shard& ShardOf(uint64_t hash) const { return shards_[hash >> 60 & shard_mask_]; }
   static size_t Bucket(const Shard& shard, uint64_t hash) { return hash & shard.bucket_mask; }
-  size_t ShareOfShard() const { return bytes_max() / (shard_mask_ + 1); }
+  bool TooManyBytes() const { return bytes() > bytes_max(); }
+  bool TooManyEntries() const { return entries_max_ != 0 && entries() > entries_max_; }
+  // While the sum is above a limit, some shard is above its share.
+  bool IsAboveShare(const Shard& shard) const CATZILLA_REQUIRES(shard.mutex) {
+    return (TooManyBytes() && shard.bytes() > bytes_max() / (shard_mask_ + 1)) ||
+           (TooManyEntries() && shard.entries() > entries_max_ / (shard_mask_ + 1));
+  }
 
   void Link(Shard& shard, CacheNode& node, bool proven) CATZILLA_REQUIRES(shard.mutex);
   void Unlink(Shard& shard, CacheNode& node, CacheRemoval reason) CATZILLA_REQUIRES(shard.mutex);
@@ -256,9 +268,11 @@ class CacheTable {
 
   EpochDomain& domain_;
   Listener* const listener_;
+  const size_t entries_max_;
   std::atomic<size_t> bytes_max_;
   std::atomic<size_t> entry_bytes_max_;
   std::atomic<size_t> bytes_{0};
+  std::atomic<size_t> entries_{0};
   size_t shard_mask_ = 0;
   std::unique_ptr<Shard[]> shards_;
 };
@@ -344,7 +358,7 @@ size_t CacheTable<Entry>::RemoveIf(Matches&& matches) {
     Shard& shard = shards_[s];
     for (size_t bucket = 0; bucket <= shard.bucket_mask;) {
       MutexLock lock(shard.mutex);
-      if (shard.small.entries + shard.main.entries == 0) break;
+      if (shard.entries() == 0) break;
       const size_t end = std::min(bucket + kBucketsPerLock, shard.bucket_mask + 1);
       for (; bucket < end; ++bucket) {
         removed += UnlinkMatching(shard, bucket, nullptr, CacheRemoval::kRemoved, matches);
@@ -362,7 +376,7 @@ void CacheTable<Entry>::ForEach(Visit&& visit) const {
     Shard& shard = shards_[s];
     for (size_t bucket = 0; bucket <= shard.bucket_mask;) {
       MutexLock lock(shard.mutex);
-      if (shard.small.entries + shard.main.entries == 0) break;
+      if (shard.entries() == 0) break;
       const size_t end = std::min(bucket + kBucketsPerLock, shard.bucket_mask + 1);
       for (; bucket < end; ++bucket) {
         CacheNode* node = shard.buckets[bucket].load(std::memory_order_relaxed);
@@ -381,7 +395,7 @@ CacheTableStats CacheTable<Entry>::stats() const {
   for (size_t s = 0; s <= shard_mask_; ++s) {
     const Shard& shard = shards_[s];
     MutexLock lock(shard.mutex);
-    stats.entries += shard.small.entries + shard.main.entries;
+    stats.entries += shard.entries();
     stats.admitted += shard.admitted;
     stats.evicted += shard.evicted;
     stats.declined += shard.declined;
@@ -398,6 +412,7 @@ void CacheTable<Entry>::Link(Shard& shard, CacheNode& node, bool proven) {
   node.queue_ = proven ? CacheNode::Queue::kMain : CacheNode::Queue::kSmall;
   (proven ? shard.main : shard.small).Push(node);
   bytes_.fetch_add(node.charge_, std::memory_order_relaxed);
+  entries_.fetch_add(1, std::memory_order_relaxed);
   ++shard.admitted;
   if (listener_ != nullptr) listener_->OnLinked(static_cast<Entry&>(node));
   head.store(&node, std::memory_order_release);
@@ -416,6 +431,7 @@ void CacheTable<Entry>::Unlink(Shard& shard, CacheNode& node, CacheRemoval reaso
   (node.queue_ == CacheNode::Queue::kMain ? shard.main : shard.small).Remove(node);
   node.queue_ = CacheNode::Queue::kGone;
   bytes_.fetch_sub(node.charge_, std::memory_order_relaxed);
+  entries_.fetch_sub(1, std::memory_order_relaxed);
   Entry& entry = static_cast<Entry&>(node);
   if (listener_ != nullptr) listener_->OnUnlinked(entry, reason);
   domain_.Retire(&entry, [](void* object) { static_cast<Entry*>(object)->Unref(); }, node.charge_);
@@ -464,14 +480,13 @@ void CacheTable<Entry>::EvictOne(Shard& shard) {
   }
 }
 
-// Some shard is above its share while the sum is above the limit; it begins with the one that grew.
+// It begins with the shard that grew.
 template <typename Entry>
 void CacheTable<Entry>::EvictDown(size_t first_shard) {
-  const size_t limit = bytes_max();
-  for (size_t i = 0; bytes() > limit; ++i) {
+  for (size_t i = 0; TooManyBytes() || TooManyEntries(); ++i) {
     Shard& shard = shards_[(first_shard + i) & shard_mask_];
     MutexLock lock(shard.mutex);
-    while (bytes() > limit && shard.bytes() > ShareOfShard()) EvictOne(shard);
+    while (IsAboveShare(shard)) EvictOne(shard);
   }
 }
 

@@ -111,6 +111,21 @@ TEST_F(CacheTableTest, NeverHoldsMoreThanItsLimitAndCountsExactly) {
   EXPECT_EQ(listener.linked - gone, static_cast<int>(entries));
 }
 
+TEST(CacheTable, HoldsNoMoreEntriesThanItMay) {
+  EpochDomain domain;
+  CacheTable<Entry> table(domain, {.bytes_max = 1 << 20, .entries_max = 100, .shards = 4});
+  for (uint64_t key = 0; key < 1000; ++key) {
+    const auto same = [&](const Entry& old) { return old.key == key; };
+    EXPECT_EQ(table.Insert(Ref<Entry>::Make(key), Mix(key), 10, same), CacheAdmission::kAdmitted);
+    EXPECT_LE(table.entries(), 100u);
+  }
+  EXPECT_EQ(table.entries(), 100u);
+  EXPECT_EQ(table.stats().entries, 100u);
+  EXPECT_EQ(table.bytes(), 1000u);
+  table.Clear();
+  EXPECT_EQ(table.entries(), 0u);
+}
+
 TEST_F(CacheTableTest, RemovesByPredicateAndByEntry) {
   for (uint64_t key = 0; key < 50; ++key) Put(key, 10);
   EXPECT_EQ(table.RemoveIf([](const Entry& entry) { return entry.key % 2 == 0; }), 25u);

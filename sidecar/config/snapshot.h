@@ -109,6 +109,7 @@ struct Mount {
   std::vector<FileRule> file_rules;
   std::vector<std::pair<uint16_t, std::string>> error_pages;  // Status -> file below the root.
   uint64_t cache_bytes_max = 0;      // A file cache of its own; 0: the one that all share.
+  uint32_t cache_entries_max = 0;    // In that cache; 0: any number.
   uint64_t rate_bytes_per_s = 0;     // Of one answer; 0: any.
   std::vector<std::string> preload;  // base/pattern.h
   bool operator==(const Mount&) const = default;

@@ -256,7 +256,8 @@ void Exchange::Abandon() {
 }
 
 Outcome Exchange::Finish() {
-  const int64_t duration_us = base::ReadClockMicros(CLOCK_MONOTONIC) - started_us_;
+  // By the clock of turns: what is answered in the turn it was asked in took none.
+  const int64_t duration_us = context_->now().monotonic_us - started_us_;
   LeaveFill();
   Deadline::Unlink();
   if (FillDriver* driver = context_->fill_drivers.Find(driver_ticket_)) driver->LeaderLeft();

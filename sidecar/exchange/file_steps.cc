@@ -34,17 +34,14 @@ bool IsNavigation(const http::RequestHead& request, std::string_view path) {
   return wants_html;
 }
 
-// `body`, where the answer's file is in memory; else a piece of it, sent while it is what it was.
+// `body`, where the answer's file is in memory; else a piece of it.
 void AppendFileBytes(const files::Answer& answer, std::string_view body, uint64_t offset,
                      uint64_t file_bytes, http::OutputQueue& output) {
   if (answer.fd < 0) {
     output.AppendShared(body, base::Ref<base::Owner>(answer.entry));
-    return;
+  } else {
+    output.AppendFile({answer.fd, offset, file_bytes}, base::Ref<http::SentFile>(answer.entry));
   }
-  const auto intact = [](const base::Owner& held) {
-    return static_cast<const files::Entry&>(held).Unchanged();
-  };
-  output.AppendFile({answer.fd, offset, file_bytes, intact}, base::Ref<base::Owner>(answer.entry));
 }
 
 }  // namespace

@@ -7,12 +7,14 @@
 
 #include "sidecar/base/arena.h"
 #include "sidecar/base/check.h"
+#include "sidecar/files/page_cache.h"
 
 namespace catzilla::files {
 
 namespace {
 
 constexpr std::string_view kCrlf = "\r\n";
+constexpr int64_t kCachedUs = 1'000'000;
 
 int64_t Nanoseconds(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -138,11 +140,24 @@ uint64_t Entry::HashKey(uint64_t mount_id, std::string_view path) {
   return Mix(hash, kOdd2);
 }
 
-bool Entry::Unchanged() const {
+bool Entry::Intact(int64_t now_us) const {
   for (const base::Ref<Entry>& variant : variants_) {
-    if (variant && !variant->Unchanged()) return false;
+    if (variant && !variant->Intact(now_us)) return false;
   }
-  if (fd_ < 0) return true;
+  if (fd_ < 0 || intact_us_.load(std::memory_order_relaxed) == now_us) return true;
+  if (!Unchanged()) return false;
+  intact_us_.store(now_us, std::memory_order_relaxed);
+  return true;
+}
+
+uint64_t Entry::Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const {
+  if (now_us < cached_until_us_.load(std::memory_order_relaxed)) return bytes;
+  const uint64_t cached = CachedBytes(fd_, offset, bytes);
+  if (cached == size()) cached_until_us_.store(now_us + kCachedUs, std::memory_order_relaxed);
+  return cached;
+}
+
+bool Entry::Unchanged() const {
   struct stat status;
   if (fstat(fd_, &status) != 0) return false;
   const FileIdentity now = FileIdentity::Of(status);

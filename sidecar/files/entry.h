@@ -29,6 +29,7 @@
 #include "sidecar/base/ref.h"
 #include "sidecar/files/stats.h"
 #include "sidecar/http/accept_encoding.h"
+#include "sidecar/http/output_queue.h"
 
 namespace catzilla::files {
 
@@ -85,7 +86,7 @@ struct EntryParts {
   std::array<base::Ref<Entry>, http::kCodingCount> variants;
 };
 
-class Entry final : public base::Owner, public base::CacheNode {
+class Entry final : public http::SentFile, public base::CacheNode {
  public:
   static base::Ref<Entry> Build(const EntryParts& parts);
 
@@ -130,9 +131,12 @@ class Entry final : public base::Owner, public base::CacheNode {
     return {memory() + body_offset(), in_memory_ ? static_cast<size_t>(identity_.size) : 0};
   }
 
-  // Still the bytes that were opened, also of the variants? Asks the kernel; for entries with a
-  // descriptor, whose file may be rewritten in place while it is being sent.
-  bool Unchanged() const;
+  // Still the bytes that were opened, also of the variants? Asks the kernel, once a turn; for
+  // entries with a descriptor, whose file may be rewritten in place while it is being sent.
+  bool Intact(int64_t now_us) const override;
+  // A file that can be sent in one turn and was found in the page cache is not asked about again
+  // for kCachedUs.
+  uint64_t Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const override;
 
   // When the file was last known to be what this entry says (monotonic).
   int64_t validated_us() const { return validated_us_.load(std::memory_order_relaxed); }
@@ -158,6 +162,7 @@ class Entry final : public base::Owner, public base::CacheNode {
   Entry() = default;
   ~Entry() override;
   void DestroySelf() override;
+  bool Unchanged() const;
 
   char* memory() { return reinterpret_cast<char*>(this); }
   const char* memory() const { return reinterpret_cast<const char*>(this); }
@@ -172,6 +177,8 @@ class Entry final : public base::Owner, public base::CacheNode {
   size_t allocated_bytes_ = 0;
   size_t memory_bytes_ = 0;
   mutable std::atomic<int64_t> validated_us_{0};
+  mutable std::atomic<int64_t> intact_us_{0};        // The turn in which it was.
+  mutable std::atomic<int64_t> cached_until_us_{0};  // As far as we care.
   mutable std::atomic<uint64_t> changes_seen_{0};
   uint32_t path_offset_ = 0, path_bytes_ = 0;
   uint32_t etag_offset_ = 0, etag_bytes_ = 0;

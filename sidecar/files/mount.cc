@@ -32,7 +32,8 @@ Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& env
     : config_(std::move(config)),
       own_store_(config_->cache_bytes_max == 0
                      ? nullptr
-                     : environment.store.MakeAnother(config_->cache_bytes_max)),
+                     : environment.store.MakeAnother(config_->cache_bytes_max,
+                                                     config_->cache_entries_max)),
       store_(own_store_ == nullptr ? environment.store : *own_store_),
       executor_(environment.executor),
       stats_(base::Ref<MountStats>::Make()),
@@ -82,7 +83,7 @@ Mount::Lookup Mount::Find(std::string_view path, const base::Now& now, int loop)
   if (watch_ != nullptr && entry->changes_seen() != watch_->changes()) return {};
   // The bytes of a large file are the kernel's, not ours: ask whether they still belong to the
   // head.
-  if (entry->descriptors() > 0 && !entry->Unchanged()) return {};
+  if (entry->descriptors() > 0 && !entry->Intact(now.monotonic_us)) return {};
   // With a time to live nobody looks before it is over.
   const bool looks_ahead = config_->invalidation != config::Invalidation::kTtl;
   if (looks_ahead && age_us > window_us / 2 && entry->kind() != EntryKind::kNegative) {

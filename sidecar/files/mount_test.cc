@@ -261,15 +261,17 @@ TEST(Mount, NeverSendsOldHeadsWithARewrittenLargeFile) {
   h.Make();
   const MountHarness::Got first = h.Get("/static/large");
   EXPECT_TRUE(h.Get("/static/large").hot);
-  EXPECT_TRUE(first.entry->Unchanged());
+  EXPECT_TRUE(first.entry->Intact(1));
   h.tree.Write("large", "012");  // Truncated in place, inside the window.
-  EXPECT_FALSE(first.entry->Unchanged());
+  EXPECT_TRUE(first.entry->Intact(1)) << "asked once a turn";
+  EXPECT_FALSE(first.entry->Intact(2));
+  h.now.monotonic_us += 1;
   const MountHarness::Got second = h.Get("/static/large");
   EXPECT_FALSE(second.hot);
   EXPECT_EQ(second.entry->size(), 3u);
   // Renamed over or deleted: the open file is what it was, and an answer may finish.
   std::filesystem::remove(h.tree / "large");
-  EXPECT_TRUE(second.entry->Unchanged());
+  EXPECT_TRUE(second.entry->Intact(3));
 }
 
 TEST(Mount, OpensAFileOnceForAllWhoWait) {
@@ -317,24 +319,22 @@ TEST(Mount, DeclinesWhenTheExecutorIsFull) {
 }
 
 TEST(Mount, RemembersWhatIsMissingBrieflyAndBounded) {
-  MountHarness h({.negatives_max = 10});
+  MountHarness h({.negatives_max = 40});
   h.config.revalidate_us = 60'000'000;
   h.Make();
   for (int i = 0; i < 50; ++i) {
     EXPECT_EQ(h.Get("/static/missing" + std::to_string(i)).answered(), 404);
   }
-  EXPECT_EQ(h.store.negatives(), 10u);
-  EXPECT_TRUE(h.Get("/static/missing0").hot);
-  h.tree.Write("missing0", "here");
-  h.tree.Write("missing40", "here");
-  EXPECT_EQ(h.Get("/static/missing40").body(), "here");
+  EXPECT_EQ(h.store.negatives(), 40u);
+  EXPECT_TRUE(h.Get("/static/missing49").hot) << "the latest are remembered, not the first";
+  h.tree.Write("missing49", "here");
   h.Advance(1'000'001);
-  EXPECT_EQ(h.Get("/static/missing0").body(), "here");
-  EXPECT_EQ(h.store.negatives(), 9u);
+  EXPECT_EQ(h.Get("/static/missing49").body(), "here");
+  EXPECT_EQ(h.store.negatives(), 39u);
 }
 
 TEST(Mount, BoundsBytesAndOpenFiles) {
-  MountHarness h({.bytes_max = 256 * 1024, .descriptors_max = 4});
+  MountHarness h({.bytes_max = 256 * 1024, .descriptors_max = 30});
   for (int i = 0; i < 100; ++i) h.tree.Write("f" + std::to_string(i), std::string(8000, 'x'));
   h.Make();
   for (int i = 0; i < 100; ++i) EXPECT_EQ(h.Get("/static/f" + std::to_string(i)).answered(), 200);
@@ -347,8 +347,26 @@ TEST(Mount, BoundsBytesAndOpenFiles) {
 
   h.config.cache_file_bytes_max = 100;
   h.Make();
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(h.Get("/static/f" + std::to_string(i)).answered(), 200);
-  EXPECT_EQ(h.store.descriptors(), 4u);
+  for (int i = 0; i < 80; ++i) EXPECT_EQ(h.Get("/static/f" + std::to_string(i)).answered(), 200);
+  EXPECT_EQ(h.store.descriptors(), 30u);
+  EXPECT_TRUE(h.Get("/static/f79").hot) << "the latest stay open, not the first";
+  // A file that has become small is no open file any more.
+  h.tree.Write("f79", "small");
+  h.Advance(2'000'000);
+  EXPECT_EQ(h.Get("/static/f79").body(), "small");
+  EXPECT_EQ(h.store.descriptors(), 29u);
+}
+
+TEST(Mount, AStoreOfItsOwnHoldsNoMoreFilesThanItMay) {
+  MountHarness h;
+  h.config.cache_bytes_max = 1 << 20;
+  h.config.cache_entries_max = 10;
+  for (int i = 0; i < 50; ++i) h.tree.Write("f" + std::to_string(i), "x");
+  h.Make();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(h.Get("/static/f" + std::to_string(i)).answered(), 200);
+  EXPECT_EQ(h.mount->stats().Get(Counter::kEntries), 10u);
+  EXPECT_EQ(h.mount->stats().Get(Counter::kEvictions), 40u);
+  EXPECT_EQ(h.store.stats().entries, 0u);
 }
 
 TEST(Mount, ReportsForbiddenFilesAndAMissingRoot) {

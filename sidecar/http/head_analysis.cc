@@ -61,8 +61,9 @@ ParseError HeadAnalysis::RequestLine() {
   if (head.length_ - tail < kTailBytes) return ParseError::kRequestLine;
   const std::string_view text(head.base_ + tail, kTailBytes);
   const std::string_view version = text.substr(kProtocol.size(), 3);
-  if (text.substr(0, kProtocol.size()) != kProtocol || !IsIn(version[0], kDigitChar) ||
-      version[1] != '.' || !IsIn(version[2], kDigitChar) || text.substr(kTailBytes - 2) != "\r\n") {
+  if (!Is(text.substr(0, kProtocol.size()), " HTTP/") || !IsIn(version[0], kDigitChar) ||
+      version[1] != '.' || !IsIn(version[2], kDigitChar) ||
+      !Is(text.substr(kTailBytes - 2), "\r\n")) {
     return ParseError::kRequestLine;
   }
   if (version[0] != '1' || version[2] > '1') return ParseError::kVersion;

@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "sidecar/http/text.h"
+
 namespace catzilla::http {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr std::string_view kTexts[] = {"",       "GET",   "HEAD",    "POST",  "P
 }  // namespace
 
 Method MethodFromText(std::string_view text) {
-  if (text == "GET") return Method::kGet;  // Nearly always.
+  if (Is(text, "GET")) return Method::kGet;  // Nearly always.
   for (size_t i = 2; i < std::size(kTexts); ++i) {
     if (text == kTexts[i]) return static_cast<Method>(i);
   }

@@ -61,13 +61,13 @@ void OutputQueue::AppendShared(std::string_view bytes, base::Ref<base::Owner> ow
   piece.owner = std::move(owner);
 }
 
-void OutputQueue::AppendFile(const FilePiece& file, base::Ref<base::Owner> owner) {
-  if (file.length == 0) return;
-  pending_bytes_ += file.length;
-  Piece& piece = pieces_.emplace_back();
-  piece.kind = Kind::kFile;
-  piece.file = file;
-  piece.owner = std::move(owner);
+void OutputQueue::AppendFile(const FilePiece& piece, base::Ref<SentFile> file) {
+  if (piece.length == 0) return;
+  pending_bytes_ += piece.length;
+  Piece& added = pieces_.emplace_back();
+  added.kind = Kind::kFile;
+  added.file = piece;
+  added.owner = std::move(file);
 }
 
 int OutputQueue::Gather(iovec* parts, int parts_max, bool* more) const {
@@ -82,14 +82,13 @@ int OutputQueue::Gather(iovec* parts, int parts_max, bool* more) const {
   return count;
 }
 
-const OutputQueue::FilePiece* OutputQueue::FrontFile() const {
+const OutputQueue::FilePiece* OutputQueue::FrontPiece() const {
   if (empty() || pieces_[first_].kind != Kind::kFile) return nullptr;
   return &pieces_[first_].file;
 }
 
-bool OutputQueue::FrontFileIntact() const {
-  const Piece& piece = pieces_[first_];
-  return piece.file.intact == nullptr || piece.file.intact(*piece.owner);
+const SentFile& OutputQueue::FrontFile() const {
+  return static_cast<const SentFile&>(*pieces_[first_].owner);  // As AppendFile() took it.
 }
 
 void OutputQueue::Consume(uint64_t bytes) {

@@ -23,6 +23,19 @@
 
 namespace catzilla::http {
 
+// A file of which pieces are sent, as far as whoever sends them must ask it before each write.
+class SentFile : public base::Owner {
+ public:
+  // Whether it still is what the head said. `now_us`: of this turn (monotonic); within one turn the
+  // answer may be remembered.
+  virtual bool Intact(int64_t now_us) const = 0;
+  // How many of `bytes` from `offset` on can be sent without waiting for a disk.
+  virtual uint64_t Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const = 0;
+
+ protected:
+  ~SentFile() override = default;
+};
+
 class OutputQueue {
  public:
   static constexpr size_t kChunkBytes = 16 * 1024;
@@ -33,9 +46,6 @@ class OutputQueue {
     int fd = -1;
     uint64_t offset = 0;
     uint64_t length = 0;
-    // Whether the file still is what its head said; asked with its owner before each write. Null:
-    // it cannot change.
-    bool (*intact)(const base::Owner& owner) = nullptr;
   };
 
   OutputQueue() = default;
@@ -53,15 +63,15 @@ class OutputQueue {
 
   void Append(std::string_view bytes);  // Copies.
   void AppendShared(std::string_view bytes, base::Ref<base::Owner> owner);
-  void AppendFile(const FilePiece& file, base::Ref<base::Owner> owner);
+  void AppendFile(const FilePiece& piece, base::Ref<SentFile> file);
 
   // The leading pieces in memory as iovecs; 0 if a file is first or nothing is there. `more` tells
   // whether something follows them, so that the kernel may wait for it (MSG_MORE).
   int Gather(iovec* parts, int parts_max, bool* more) const;
-  // The file that is next, or null.
-  const FilePiece* FrontFile() const;
-  bool FrontFileIntact() const;  // REQUIRES: FrontFile() is there.
-  const base::Ref<base::Owner>& FrontOwner() const { return pieces_[first_].owner; }  // The same.
+  // The piece of a file that is next, or null; and the file. REQUIRES for the latter: it is there.
+  const FilePiece* FrontPiece() const;
+  const SentFile& FrontFile() const;
+  const base::Ref<base::Owner>& FrontOwner() const { return pieces_[first_].owner; }
 
   void Consume(uint64_t bytes);  // REQUIRES: no more than was gathered, or the front file's length.
   void Clear();                  // Drops everything; chunks and owners are released.

@@ -16,6 +16,17 @@ class Flag final : public base::Owner {
   bool* gone_;
 };
 
+class File final : public SentFile {
+ public:
+  explicit File(bool* gone) : gone_(gone) {}
+  ~File() override { *gone_ = true; }
+  bool Intact(int64_t) const override { return false; }
+  uint64_t Cached(uint64_t, uint64_t bytes, int64_t) const override { return bytes; }
+
+ private:
+  bool* gone_;
+};
+
 std::string Gathered(const OutputQueue& queue, bool* more) {
   iovec parts[8];
   std::string text;
@@ -62,29 +73,19 @@ TEST(OutputQueue, AFileStopsTheGatheringAndIsConsumedInPieces) {
   OutputQueue queue;
   bool gone = false;
   queue.Append("head");
-  queue.AppendFile({7, 100, 50}, base::Ref<base::Owner>::Adopt(new Flag(&gone)));
+  queue.AppendFile({7, 100, 50}, base::Ref<SentFile>::Adopt(new File(&gone)));
   bool more = false;
   EXPECT_EQ(Gathered(queue, &more), "head");
   EXPECT_TRUE(more);
-  EXPECT_EQ(queue.FrontFile(), nullptr);
+  EXPECT_EQ(queue.FrontPiece(), nullptr);
   queue.Consume(4);
-  ASSERT_NE(queue.FrontFile(), nullptr);
+  ASSERT_NE(queue.FrontPiece(), nullptr);
+  EXPECT_FALSE(queue.FrontFile().Intact(1));
   queue.Consume(20);
-  EXPECT_EQ(queue.FrontFile()->offset, 120u);
+  EXPECT_EQ(queue.FrontPiece()->offset, 120u);
   EXPECT_EQ(queue.pending_bytes(), 30u);
   queue.Clear();
   EXPECT_TRUE(gone);
-}
-
-TEST(OutputQueue, AFileIsAskedWhetherItIsStillTheSame) {
-  OutputQueue queue;
-  bool gone = false;
-  queue.AppendFile({7, 0, 50, [](const base::Owner&) { return false; }},
-                   base::Ref<base::Owner>::Adopt(new Flag(&gone)));
-  EXPECT_FALSE(queue.FrontFileIntact());
-  queue.Clear();
-  queue.AppendFile({7, 0, 50}, base::Ref<base::Owner>::Adopt(new Flag(&gone)));
-  EXPECT_TRUE(queue.FrontFileIntact());
 }
 
 TEST(OutputQueue, LongBytesSpanChunks) {

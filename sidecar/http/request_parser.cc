@@ -236,9 +236,9 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
       head.base_ = head.owned_.get();
       std::memcpy(head.owned_.get() + head.length_, input.data() + used, piece);
     }
-    constexpr std::string_view kHead = "HEAD ";
-    if (head.length_ < kHead.size() && head.length_ + piece >= kHead.size()) {
-      is_head_request_ = std::string_view(head.base_, kHead.size()) == kHead;
+    constexpr size_t kMethodBytes = 5;
+    if (head.length_ < kMethodBytes && head.length_ + piece >= kMethodBytes) {
+      is_head_request_ = Is({head.base_, kMethodBytes}, "HEAD ");
     }
     llhttp_t* const llhttp = Callbacks::Llhttp(*buffer_);
     const char* const at = head.base_ + head.length_;

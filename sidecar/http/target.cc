@@ -13,12 +13,14 @@ bool IsDotSegment(std::string_view segment) { return segment == "." || segment =
 uint8_t FlagsOf(std::string_view path) {
   uint8_t flags = 0;
   bool ascii = true;
-  bool dot = false;
+  bool dot = false;  // One that begins a segment.
+  char before = '/';
   for (const char c : path) {
     const auto byte = static_cast<uint8_t>(c);
     if (byte < 0x20 || byte == 0x7f) flags |= kPathControl;
     if (c == '\\') flags |= kPathBackslash;
-    dot |= c == '.';
+    dot |= c == '.' && before == '/';
+    before = c;
     ascii &= byte < 0x80;
   }
   if (dot) {

@@ -53,6 +53,12 @@ constexpr bool AllIn(std::string_view text, CharClass set) {
 }
 constexpr bool IsToken(std::string_view text) { return !text.empty() && AllIn(text, kTokenChar); }
 
+// text == literal, as a comparison of words where std::string_view calls memcmp.
+template <size_t N>
+constexpr bool Is(std::string_view text, const char (&literal)[N]) {
+  return text.size() == N - 1 && __builtin_memcmp(text.data(), literal, N - 1) == 0;
+}
+
 constexpr char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 constexpr int HexValue(char c) {

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -162,6 +163,21 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
   }
   return fd;
 }
+
+#ifdef CATZILLA_SANITIZED
+// A sanitizer watches buffers through the functions it knows.
+ssize_t Receive(int fd, void* buffer, size_t bytes) { return ::recv(fd, buffer, bytes, 0); }
+ssize_t Send(int fd, const void* bytes, size_t count, int flags) {
+  return ::send(fd, bytes, count, flags);
+}
+#else
+ssize_t Receive(int fd, void* buffer, size_t bytes) {
+  return ::syscall(SYS_recvfrom, fd, buffer, bytes, 0, nullptr, nullptr);
+}
+ssize_t Send(int fd, const void* bytes, size_t count, int flags) {
+  return ::syscall(SYS_sendto, fd, bytes, count, flags, nullptr, 0);
+}
+#endif
 
 uint16_t LocalPort(int fd) {
   sockaddr_storage storage{};

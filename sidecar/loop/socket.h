@@ -37,6 +37,11 @@ base::Result<int, SocketError> ListenUnix(const std::string& path, mode_t mode, 
 // Null-terminated paths longer than this do not fit sockaddr_un.
 inline constexpr size_t kUnixPathBytesMax = 107;
 
+// recv(2) and send(2) that are no cancellation points. No thread of ours is ever cancelled, but
+// glibc's own pay for the possibility at every call.
+ssize_t Receive(int fd, void* buffer, size_t bytes);
+ssize_t Send(int fd, const void* bytes, size_t count, int flags);
+
 // The port a socket is bound to, 0 if it has none.
 uint16_t LocalPort(int fd);
 

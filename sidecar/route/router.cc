@@ -66,6 +66,10 @@ bool MakeHoldable(PathTemplate* path) {
   return false;
 }
 
+uint64_t SizeBit(std::string_view prefix) {
+  return uint64_t{1} << std::min<size_t>(prefix.size(), 63);
+}
+
 }  // namespace
 
 bool PrefixClaims(std::string_view prefix, std::string_view path) {
@@ -115,7 +119,9 @@ Router::Router(std::shared_ptr<const config::Snapshot> snapshot) : snapshot_(std
     router.operators = BuildTable(*snapshot_, std::move(list.operators));
     router.app = BuildTable(*snapshot_, std::move(list.app));
     for (const uint32_t mount : list.mounts) {
-      router.mount_by_prefix.emplace(snapshot_->mounts[mount]->prefix, mount);
+      const std::string& prefix = snapshot_->mounts[mount]->prefix;
+      router.mount_by_prefix.emplace(prefix, mount);
+      router.prefix_sizes |= SizeBit(prefix);
     }
   }
 }
@@ -124,9 +130,12 @@ bool Router::FindMount(const HostRouter& host, std::string_view path, uint32_t* 
   if (host.mount_by_prefix.empty()) return false;
   // From the whole path down, segment by segment: the first prefix that is mounted is the longest.
   for (std::string_view prefix = path;;) {
-    if (const auto found = host.mount_by_prefix.find(prefix); found != host.mount_by_prefix.end()) {
-      *mount = found->second;
-      return true;
+    if ((host.prefix_sizes & SizeBit(prefix)) != 0) {
+      const auto found = host.mount_by_prefix.find(prefix);
+      if (found != host.mount_by_prefix.end()) {
+        *mount = found->second;
+        return true;
+      }
     }
     const size_t slash = prefix.rfind('/');
     if (slash == std::string_view::npos) return false;
@@ -188,7 +197,7 @@ void Router::Match(std::string_view host, std::string_view method, std::string_v
   verdict->capture_count = 0;
   const HostRouter* own = nullptr;
   if (!hosts_.empty()) {
-    if (const auto found = hosts_.find(std::string(host)); found != hosts_.end()) {
+    if (const auto found = hosts_.find(host); found != hosts_.end()) {
       own = &found->second;
       if (MatchHost(*own, method, path, verdict)) return;
     }
@@ -223,7 +232,7 @@ std::string Router::Allow(std::string_view host, std::string_view path) const {
       }
     }
   };
-  if (const auto found = hosts_.find(std::string(host)); found != hosts_.end()) add(found->second);
+  if (const auto found = hosts_.find(host); found != hosts_.end()) add(found->second);
   add(any_host_);
   return allowed.Text();
 }

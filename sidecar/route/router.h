@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,6 +59,10 @@ class Router {
     Table operators;
     Table app;
     std::unordered_map<std::string_view, uint32_t> mount_by_prefix;
+    uint64_t prefix_sizes = 0;  // Bit n: there is a prefix of n bytes; 63: of that or more.
+  };
+  struct HostHash : std::hash<std::string_view> {
+    using is_transparent = void;
   };
 
   static Table BuildTable(const config::Snapshot& snapshot, std::vector<uint32_t> routes);
@@ -67,7 +72,7 @@ class Router {
   bool FindMount(const HostRouter& host, std::string_view path, uint32_t* mount) const;
 
   std::shared_ptr<const config::Snapshot> snapshot_;
-  std::unordered_map<std::string, HostRouter> hosts_;
+  std::unordered_map<std::string, HostRouter, HostHash, std::equal_to<>> hosts_;
   HostRouter any_host_;
 };
 

@@ -167,6 +167,7 @@ class Compiler {
     }
     std::sort(to->error_pages.begin(), to->error_pages.end());
     if (from.has_cache_memory()) to->cache_bytes_max = Size(from.cache_memory());
+    to->cache_entries_max = from.cache_entries();
     to->rate_bytes_per_s = Size(from.rate_limit());
     to->preload = Texts(from.preload());
     to->precompressed = Texts(from.precompressed());

@@ -112,6 +112,8 @@ constexpr Field kFields[] = {
     {"mounts[].cache_memory", Kind::kSize, "", kLive, 64 * kKiB, kTiB,
      "A file cache of its own, so that others cannot push its files out, nor it theirs; unset: "
      "it shares `limits.file_cache_memory`."},
+    {"mounts[].cache_entries", Kind::kCount, "0", kLive, 0, 100'000'000,
+     "The most files in `cache_memory`, whatever they take; 0: only the bytes count."},
     {"mounts[].rate_limit", Kind::kSize, "0B", kLive, 0, kTiB,
      "Bytes per second of one answer, after a first second's worth at once; `0B`: no limit."},
     {"mounts[].preload", Kind::kTexts, "", kLive, 0, 0,

@@ -169,6 +169,10 @@ void CheckCodings(const config::v1::Mount& mount, const std::string& path,
              "set max_cached_file to a quarter of it at most, or raise cache_memory");
     }
   }
+  if (mount.cache_entries() > 0 && !mount.has_cache_memory()) {
+    report(Code::kContradiction, path + ".cache_entries", "is given, and cache_memory is not",
+           "set cache_memory too: the shared cache is limited by its bytes alone");
+  }
   if (mount.gzip_types_size() > 0 && mount.gzip_level() == 0) {
     report(Code::kContradiction, path + ".gzip_types", "is given, and gzip_level is 0",
            "set gzip_level from 1 to 9 (6 is usual), or take it out");

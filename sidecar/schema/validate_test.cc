@@ -81,6 +81,8 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        kError, "mounts[a].cache_memory", 1, "max_cached_file"},
       {"mounts: [{name: a, prefix: /a, root: /, precompressed: [lz4]}]\n", Code::kUnknownValue,
        kError, "mounts[a].precompressed[0]", 1, "br, zstd and gzip"},
+      {"mounts: [{name: a, prefix: /a, root: /, cache_entries: 9}]\n", Code::kContradiction,
+       kError, "mounts[a].cache_entries", 1, "cache_memory"},
       {"mounts: [{name: a, prefix: /a, root: /, gzip_level: 10}]\n", Code::kOutOfRange, kError,
        "mounts[a].gzip_level", 1, "0 to 9"},
       {"mounts: [{name: a, prefix: /a, root: /, gzip_types: [text/css]}]\n", Code::kContradiction,

@@ -11,6 +11,7 @@
 #include "sidecar/base/check.h"
 #include "sidecar/http/error_page.h"
 #include "sidecar/http/proxy_protocol.h"
+#include "sidecar/loop/socket.h"
 
 namespace catzilla::server {
 namespace {
@@ -27,6 +28,7 @@ constexpr size_t kRefusalBytesMax = 2048;
 Connection::Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
                        const loop::PeerAddress& peer, bool counted_by_client)
     : host_(host),
+      context_(host.context()),
       listener_(std::move(listener)),
       limits_(host.context().plan->snapshot->limits),
       tcp_peer_(peer),
@@ -65,7 +67,7 @@ void Connection::Drain() {
 void Connection::CloseNow(CloseReason reason) {
   if (state_ == State::kClosing) return;
   state_ = State::kClosing;
-  context().stats.closed[static_cast<size_t>(reason)].Add();
+  context_.stats.closed[static_cast<size_t>(reason)].Add();
   if (exchange_ != nullptr) {
     if (answer_leaving_) {
       exchange_->BreakOff(output_ == nullptr ? 0 : output_->pending_bytes(),
@@ -74,12 +76,12 @@ void Connection::CloseNow(CloseReason reason) {
       exchange_->Abandon();
     }
     exchange_->Finish();
-    context().exchanges.Give(std::exchange(exchange_, nullptr));
+    context_.exchanges.Give(std::exchange(exchange_, nullptr));
   }
   Deadline::Unlink();
   Deferred::Unlink();
-  if (output_ != nullptr) context().outputs.Give(std::move(output_));
-  context().heads.Give(std::move(head_buffer_));
+  if (output_ != nullptr) context_.outputs.Give(std::move(output_));
+  context_.heads.Give(std::move(head_buffer_));
   poll_.Close();
 }
 
@@ -87,7 +89,7 @@ void Connection::OnClosed() { host_.OnConnectionClosed(*this); }
 
 void Connection::SetState(State state) {
   state_ = state;
-  state_since_us_ = context().now().monotonic_us;
+  state_since_us_ = context_.now().monotonic_us;
   ArmDeadline();
 }
 
@@ -118,7 +120,11 @@ void Connection::OnReady(unsigned ready) {
 
 void Connection::Read() {
   char* buffer = host_.read_buffer();
-  const ssize_t bytes = ::recv(poll_.fd(), buffer, ConnectionHost::kReadBytes, 0);
+  // With many connections these are in no cache; they come while the kernel is busy.
+  __builtin_prefetch(&parser_);
+  __builtin_prefetch(&held_);
+  __builtin_prefetch(&requests_);
+  const ssize_t bytes = loop::Receive(poll_.fd(), buffer, ConnectionHost::kReadBytes);
   if (bytes < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
     CloseNow(CloseReason::kClient);
@@ -133,7 +139,7 @@ void Connection::Read() {
     CloseNow(CloseReason::kClient);
     return;
   }
-  context().stats.bytes_received.Add(static_cast<uint64_t>(bytes));
+  context_.stats.bytes_received.Add(static_cast<uint64_t>(bytes));
   if (state_ == State::kLingering) return;
   Process({buffer, static_cast<size_t>(bytes)});
 }
@@ -168,7 +174,7 @@ bool Connection::ProcessStep(std::string_view* input) {
   if (state_ == State::kProxyHeader) return TakeProxyHeader(input);
   if (input->empty() && !parser_.at_end()) return false;
   if (exchange_ == nullptr && head_buffer_ == nullptr) {
-    head_buffer_ = context().heads.Take();
+    head_buffer_ = context_.heads.Take();
     parser_.Begin(head_buffer_.get(), {limits_->request_line_bytes_max, limits_->header_bytes_max,
                                        limits_->header_count_max});
   }
@@ -199,7 +205,7 @@ bool Connection::TakeBody(std::string_view bytes) {
   body_bytes_ += bytes.size();
   exchange_->OnRequestBody(bytes);
   // A client that sends a byte now and then keeps the gaps short, but not the average up.
-  const int64_t taken_us = context().now().monotonic_us - state_since_us_;
+  const int64_t taken_us = context_.now().monotonic_us - state_since_us_;
   const bool judged = limits_->body_rate_min > 0 && taken_us > limits_->body_timeout_us;
   if (judged &&
       body_bytes_ * 1'000'000 / static_cast<uint64_t>(taken_us) < limits_->body_rate_min) {
@@ -235,17 +241,18 @@ bool Connection::TakeProxyHeader(std::string_view* input) {
 
 void Connection::StartExchange() {
   ++requests_;
-  if (requests_ > 1) context().stats.keepalive_reuses.Add();
+  if (requests_ > 1) context_.stats.keepalive_reuses.Add();
   // Limits are live: each request is held to those of its own time.
-  limits_ = context().plan->snapshot->limits;
+  const auto& limits_now = context_.plan->snapshot->limits;
+  if (limits_ != limits_now) limits_ = limits_now;  // All loops count the references of one object.
   body_wanted_ = true;
   body_bytes_ = 0;
-  exchange_ = context().exchanges.Take();
+  exchange_ = context_.exchanges.Take();
   const uint32_t most = limits_->requests_per_connection_max;
-  const bool last = context().draining || (most != 0 && requests_ >= most);
-  exchange_->Begin(context(), *this, head_buffer_->head(), last);
+  const bool last = context_.draining || (most != 0 && requests_ >= most);
+  exchange_->Begin(context_, *this, head_buffer_->head(), last);
   state_ = State::kExchange;
-  state_since_us_ = context().now().monotonic_us;
+  state_since_us_ = context_.now().monotonic_us;
   RunExchange();
   if (exchange_ != nullptr) parser_.LimitBody(exchange_->body_bytes_max());
 }
@@ -269,8 +276,8 @@ void Connection::WriteRefusal(uint16_t status) {
   char* room = output().Reserve(kRefusalBytesMax);
   http::ResponseWriter head(room, kRefusalBytesMax);
   head.Status(status);
-  head.Date(context().date.Get(context().now().wall_s()));
-  const std::string& server_name = context().plan->snapshot->server_name;
+  head.Date(context_.date.Get(context_.now().wall_s()));
+  const std::string& server_name = context_.plan->snapshot->server_name;
   if (!server_name.empty()) head.Field("Server", server_name);
   head.Connection(false, 1);
   head.Field("Content-Type", http::ContentTypeOf(http::ErrorFormat::kJson));
@@ -278,8 +285,8 @@ void Connection::WriteRefusal(uint16_t status) {
   head.Lines("\r\n");
   if (!parser_.is_head_request()) head.Lines(page);
   output().Commit(head.size());
-  context().stats.responses[status].Add();
-  exchange::LogRefusal(context(), facts_, status);
+  context_.stats.responses[status].Add();
+  exchange::LogRefusal(context_, facts_, status);
 }
 
 // Answering...
@@ -290,7 +297,7 @@ void Connection::RunExchange() {
   if (exchange_->is_long_answer()) {
     // It is over when it has left, so that what is counted and logged is what was sent.
     answer_leaving_ = true;
-    leaving_since_us_ = context().now().monotonic_us;
+    leaving_since_us_ = context_.now().monotonic_us;
     leaving_bytes_ = 0;
     was_read_ = false;
     return;
@@ -304,15 +311,15 @@ void Connection::FinishExchange() {
   paced_until_us_ = 0;
   const exchange::Outcome outcome = exchange_->Finish();
   const bool request_complete = exchange_->request_complete();
-  context().exchanges.Give(std::exchange(exchange_, nullptr));
-  context().heads.Give(std::move(head_buffer_));
+  context_.exchanges.Give(std::exchange(exchange_, nullptr));
+  context_.heads.Give(std::move(head_buffer_));
   if (outcome == exchange::Outcome::kBroken) {
     CloseAfterOutput(CloseReason::kTruncated);
   } else if (!request_complete) {
     CloseAfterOutput(CloseReason::kUnread);
   } else if (outcome == exchange::Outcome::kClose || peer_gone_) {
     CloseAfterOutput(CloseReason::kDone);
-  } else if (context().draining) {
+  } else if (context_.draining) {
     CloseAfterOutput(CloseReason::kDrain);  // It began before, and promised more.
   } else {
     SetState(State::kIdle);
@@ -332,14 +339,14 @@ void Connection::RunDeferred() {
 }
 
 http::OutputQueue& Connection::output() {
-  if (output_ == nullptr) output_ = context().outputs.Take();
+  if (output_ == nullptr) output_ = context_.outputs.Take();
   return *output_;
 }
 
 void Connection::SetBodyReading(bool wanted) {
   if (body_wanted_ == wanted) return;
   body_wanted_ = wanted;
-  if (wanted) context().loop.Defer(*this);
+  if (wanted) context_.loop.Defer(*this);
 }
 
 // Waiting...
@@ -360,12 +367,12 @@ void Connection::ArmDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
   if (IsPaused()) {
     // Not the client's fault: its own time begins when there is something for it to take.
-    paced_until_us_ == 0 ? host_.wheel().Disarm(*this) : host_.wheel().Arm(*this, paced_until_us_);
+    paced_until_us_ == 0 ? context_.wheel.Disarm(*this) : context_.wheel.Arm(*this, paced_until_us_);
     return;
   }
   // A head must be complete in time from its first byte, however it drips; the others count from
   // the last progress.
-  int64_t from_us = context().now().monotonic_us;
+  int64_t from_us = context_.now().monotonic_us;
   int64_t wait_us = 0;
   switch (state_) {
     case State::kIdle:
@@ -382,7 +389,7 @@ void Connection::ArmDeadline() {
       } else if (!exchange_->request_complete() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
       } else {
-        host_.wheel().Disarm(*this);  // The pool's and the file's own deadlines hold now.
+        context_.wheel.Disarm(*this);  // The pool's and the file's own deadlines hold now.
         return;
       }
       break;
@@ -393,7 +400,7 @@ void Connection::ArmDeadline() {
     case State::kClosing:
       return;
   }
-  host_.wheel().Arm(*this, from_us + wait_us);
+  context_.wheel.Arm(*this, from_us + wait_us);
 }
 
 void Connection::OnDeadline() {

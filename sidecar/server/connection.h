@@ -35,7 +35,6 @@ struct ConnectionTag;
 class ConnectionHost {
  public:
   virtual exchange::Context& context() = 0;
-  virtual loop::Wheel& wheel() = 0;
   // A buffer for one read, valid within the call that asks.
   virtual char* read_buffer() = 0;
   virtual void OnConnectionClosed(Connection& connection) = 0;  // May destroy it.
@@ -77,10 +76,9 @@ class Connection final : public base::ListNode<ConnectionTag>,
   // exchange::Client
   http::OutputQueue& output() override;
   const exchange::ClientFacts& facts() const override { return facts_; }
-  void WakeExchange() override { context().loop.Defer(*this); }
+  void WakeExchange() override { context_.loop.Defer(*this); }
   void SetBodyReading(bool wanted) override;
 
-  exchange::Context& context() { return host_.context(); }
   const config::Limits& limits() { return *limits_; }
 
   // Reading...
@@ -101,6 +99,9 @@ class Connection final : public base::ListNode<ConnectionTag>,
   // At most `bytes_max`. False: the kernel takes no more for now, the file must be read first, or
   // the connection is closing.
   bool WriteOnce(uint64_t bytes_max);
+  // Each tries one system call and sets `wanted` to what it offered.
+  ssize_t SendPiece(uint64_t bytes_max, uint64_t* wanted);
+  ssize_t SendBytes(uint64_t bytes_max, uint64_t* wanted);
   uint64_t BytesForThisTurn();
   bool IsPaused() const;
   void AfterWrite();
@@ -112,6 +113,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void SetState(State state);
 
   ConnectionHost& host_;
+  exchange::Context& context_;  // The host's; asked for often.
   const std::shared_ptr<const config::Listener> listener_;
   std::shared_ptr<const config::Limits> limits_;
   const loop::PeerAddress tcp_peer_;  // Whatever a PROXY header says.

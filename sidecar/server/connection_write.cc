@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "sidecar/loop/socket.h"
 #include "sidecar/server/connection.h"
 
 namespace catzilla::server {
@@ -17,20 +18,6 @@ using stats::CloseReason;
 // One connection writes at most this much before the others have their turn.
 constexpr uint64_t kWriteBytesPerTurn = 2 * 1024 * 1024;
 constexpr int kIovecsMax = 64;
-// The kernel reads ahead in pieces of about this size: one byte tells about all of it.
-constexpr uint64_t kProbeBytes = 128 * 1024;
-
-// How many of a file's next bytes are in the page cache, so that sending them waits for no disk.
-// A file system that cannot tell gets the benefit of the doubt.
-uint64_t CachedBytes(int fd, uint64_t offset, uint64_t bytes) {
-  for (uint64_t done = 0; done < bytes; done += kProbeBytes) {
-    char byte;
-    const iovec one{&byte, 1};
-    const ssize_t read = ::preadv2(fd, &one, 1, static_cast<off_t>(offset + done), RWF_NOWAIT);
-    if (read < 0 && errno == EAGAIN) return done;
-  }
-  return bytes;
-}
 
 // What sendfile says of the file, not of the socket: a failing disk, a network file system that has
 // lost it.
@@ -55,9 +42,9 @@ void Connection::Flush() {
   flushing_ = true;
   uint64_t left = BytesForThisTurn();
   while (output_ != nullptr && !output_->empty() && state_ != State::kClosing && left > 0) {
-    const uint64_t before = context().stats.bytes_sent.value();
+    const uint64_t before = context_.stats.bytes_sent.value();
     const bool goes_on = WriteOnce(left);
-    const uint64_t written = context().stats.bytes_sent.value() - before;
+    const uint64_t written = context_.stats.bytes_sent.value() - before;
     leaving_bytes_ += written;
     left -= std::min(left, written);
     if (!goes_on) break;
@@ -72,7 +59,7 @@ void Connection::Flush() {
 uint64_t Connection::BytesForThisTurn() {
   const uint64_t rate = answer_leaving_ ? exchange_->rate_limit() : 0;
   if (rate == 0) return kWriteBytesPerTurn;
-  const auto elapsed_us = static_cast<uint64_t>(context().now().monotonic_us - leaving_since_us_);
+  const auto elapsed_us = static_cast<uint64_t>(context_.now().monotonic_us - leaving_since_us_);
   const uint64_t earned = rate + static_cast<uint64_t>(static_cast<double>(rate) *
                                                        static_cast<double>(elapsed_us) * 1e-6);
   if (earned > leaving_bytes_) return std::min(earned - leaving_bytes_, kWriteBytesPerTurn);
@@ -87,52 +74,15 @@ bool Connection::IsPaused() const {
 }
 
 bool Connection::WriteOnce(uint64_t bytes_max) {
-  ssize_t written = 0;
-  if (const http::OutputQueue::FilePiece* file = output_->FrontFile(); file != nullptr) {
-    if (!output_->FrontFileIntact()) {
-      // Rewritten in place since the head was sent: no further byte would belong to it.
-      CloseNow(CloseReason::kTruncated);
-      return false;
-    }
-    uint64_t wanted = std::min(file->length, bytes_max);
-    // What has just been read is sent whatever the kernel has done with it since, so that it ends.
-    if (!std::exchange(was_read_, false)) {
-      const uint64_t cached = CachedBytes(file->fd, file->offset, wanted);
-      if (cached > 0) {
-        wanted = cached;
-      } else if (answer_leaving_ &&
-                 exchange_->ReadAhead(output_->FrontOwner(), file->offset, wanted)) {
-        was_read_ = true;
-        return false;
-      }
-    }
-    off_t offset = static_cast<off_t>(file->offset);
-    written = ::sendfile(poll_.fd(), file->fd, &offset, wanted);
-    if (written == 0) {
-      // The file became shorter under us: the promised length cannot be kept.
-      CloseNow(CloseReason::kTruncated);
-      return false;
-    }
-  } else {
-    iovec parts[kIovecsMax];
-    bool more = false;
-    int count = output_->Gather(parts, kIovecsMax, &more);
-    if (bytes_max < output_->pending_bytes()) count = CutTo(bytes_max, parts, count);
-    const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-    if (count == 1) {
-      written = ::send(poll_.fd(), parts[0].iov_base, parts[0].iov_len, flags);
-    } else {
-      msghdr message{};
-      message.msg_iov = parts;
-      message.msg_iovlen = static_cast<size_t>(count);
-      written = ::sendmsg(poll_.fd(), &message, flags);
-    }
-  }
-  context().stats.writes.Add();
+  const bool is_file = output_->FrontPiece() != nullptr;
+  uint64_t wanted = 0;
+  const ssize_t written = is_file ? SendPiece(bytes_max, &wanted) : SendBytes(bytes_max, &wanted);
+  if (wanted == 0) return false;
+  context_.stats.writes.Add();
   if (written < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno == EINTR) return true;
-    if (output_->FrontFile() != nullptr && answer_leaving_ && IsReadError(errno)) {
+    if (is_file && answer_leaving_ && IsReadError(errno)) {
       exchange_->OnReadError(errno);
       CloseNow(CloseReason::kTruncated);
     } else {
@@ -140,14 +90,62 @@ bool Connection::WriteOnce(uint64_t bytes_max) {
     }
     return false;
   }
-  context().stats.bytes_sent.Add(static_cast<uint64_t>(written));
+  if (written == 0 && is_file) {
+    // The file became shorter under us: the promised length cannot be kept.
+    CloseNow(CloseReason::kTruncated);
+    return false;
+  }
+  context_.stats.bytes_sent.Add(static_cast<uint64_t>(written));
   output_->Consume(static_cast<uint64_t>(written));
-  return true;
+  // Less than was offered: the kernel's buffer is full, and it will tell when it is not.
+  return static_cast<uint64_t>(written) >= wanted;
+}
+
+// Sends from the file that is next. `wanted` stays 0 if nothing was tried: the file must be read
+// first, or the connection is closing.
+ssize_t Connection::SendPiece(uint64_t bytes_max, uint64_t* wanted) {
+  const http::OutputQueue::FilePiece& piece = *output_->FrontPiece();
+  const http::SentFile& file = output_->FrontFile();
+  const int64_t now_us = context_.now().monotonic_us;
+  if (!file.Intact(now_us)) {
+    // Rewritten in place since the head was sent: no further byte would belong to it.
+    CloseNow(CloseReason::kTruncated);
+    return 0;
+  }
+  uint64_t bytes = std::min(piece.length, bytes_max);
+  // What has just been read is sent whatever the kernel has done with it since, so that it ends.
+  if (!std::exchange(was_read_, false)) {
+    const uint64_t cached = file.Cached(piece.offset, bytes, now_us);
+    if (cached > 0) {
+      bytes = std::min(bytes, cached);
+    } else if (answer_leaving_ &&
+               exchange_->ReadAhead(output_->FrontOwner(), piece.offset, bytes)) {
+      was_read_ = true;
+      return 0;
+    }
+  }
+  *wanted = bytes;
+  off_t offset = static_cast<off_t>(piece.offset);
+  return ::sendfile(poll_.fd(), piece.fd, &offset, bytes);
+}
+
+ssize_t Connection::SendBytes(uint64_t bytes_max, uint64_t* wanted) {
+  iovec parts[kIovecsMax];
+  bool more = false;
+  int count = output_->Gather(parts, kIovecsMax, &more);
+  if (bytes_max < output_->pending_bytes()) count = CutTo(bytes_max, parts, count);
+  for (int i = 0; i < count; ++i) *wanted += parts[i].iov_len;
+  const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+  if (count == 1) return loop::Send(poll_.fd(), parts[0].iov_base, parts[0].iov_len, flags);
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = static_cast<size_t>(count);
+  return ::sendmsg(poll_.fd(), &message, flags);
 }
 
 void Connection::AfterWrite() {
   const bool drained = output_ == nullptr || output_->empty();
-  if (drained && output_ != nullptr) context().outputs.Give(std::move(output_));
+  if (drained && output_ != nullptr) context_.outputs.Give(std::move(output_));
   if (answer_leaving_) {
     if (drained) {
       FinishExchange();
@@ -162,9 +160,9 @@ void Connection::AfterWrite() {
   const uint64_t pending = drained ? 0 : output_->pending_bytes();
   if (pending < exchange::kOutputMark / 2) {
     // Room for more of this answer, or for the next request that is already here.
-    if (exchange_ != nullptr && exchange_->wants_output()) context().loop.Defer(*this);
+    if (exchange_ != nullptr && exchange_->wants_output()) context_.loop.Defer(*this);
     if (!yielded_ && (!held_.empty() || parser_.at_end()) && MayParse()) {
-      context().loop.Defer(*this);
+      context_.loop.Defer(*this);
     }
   }
   UpdateWatch();

@@ -30,8 +30,7 @@ class LoopServer::Port final : private loop::Listener::Handler {
 };
 
 LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
-    : wheel_(parts.wheel),
-      epochs_(parts.epochs),
+    : epochs_(parts.epochs),
       reader_(parts.epochs),
       counts_(parts.counts),
       on_drained_(std::move(parts.on_drained)),

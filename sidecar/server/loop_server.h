@@ -80,7 +80,6 @@ class LoopServer final : public ConnectionHost,
 
   // ConnectionHost
   exchange::Context& context() override { return context_; }
-  loop::Wheel& wheel() override { return wheel_; }
   char* read_buffer() override { return read_buffer_.get(); }
   void OnConnectionClosed(Connection& connection) override;
   // files::OpenSink, from the files executor's threads
@@ -98,7 +97,6 @@ class LoopServer final : public ConnectionHost,
   void Drain();
   void CheckDrained();
 
-  loop::Wheel& wheel_;
   base::EpochDomain& epochs_;
   base::EpochDomain::Reader reader_;
   SharedCounts& counts_;

@@ -41,6 +41,7 @@ mounts:
   - {{name: ahead, prefix: /ahead, root: {site}, preload: ["*.css", dir], invalidation: ttl,
      revalidate: 60s}}
   - {{name: own, prefix: /own, root: {site}, cache_memory: 256KiB, max_cached_file: 64KiB}}
+  - {{name: few, prefix: /few, root: {site}, cache_memory: 8MiB, cache_entries: 50}}
 """
 
 
@@ -279,10 +280,12 @@ def test_preloaded_files_are_hits_at_once(running: Sidecar) -> None:
 def test_a_cache_of_its_own_holds_no_more_than_it_has(running: Sidecar, site: pathlib.Path) -> None:
     for n in range(200):
         (site / f"own{n}.bin").write_bytes(b"x" * 2000)
-    for mount in ("own", "off"):
+    for mount in ("own", "few", "off"):
         with RawConnection(running.port) as raw:
             for n in range(200):
                 assert raw.get(f"/{mount}/own{n}.bin").body == b"x" * 2000
+    assert counted(running, 'static_entries{mount="few"}') == 50
+    assert counted(running, 'evictions_total{mount="few"}') == 150
     assert counted(running, 'evictions_total{mount="own"}') > 50
     assert 100_000 < counted(running, 'held_bytes{mount="own"}') <= 256 * 1024
     assert counted(running, 'held_bytes{mount="off"}') > 400_000

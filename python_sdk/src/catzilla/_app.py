@@ -54,6 +54,7 @@ class Catzilla(FastAPI):
         max_cached_file: str | None = None,
         preload: Sequence[str] = (),
         cache_memory: str | None = None,
+        cache_entries: int = 0,
         rate_limit: str | None = None,
         revalidate: str | None = None,
         invalidation: Invalidation = "immediate",
@@ -98,6 +99,7 @@ class Catzilla(FastAPI):
                 ones are not; gzip_types: only these media types, "text/*" for all of a kind.
             max_cached_file: larger files are not kept in memory. preload: patterns of files that are opened at once.
             cache_memory: a file cache of the mount's own; without it the sidecar's is shared by all mounts.
+            cache_entries: the most files in it, whatever they take; 0: only the bytes count.
             rate_limit: bytes per second of one answer, after a first second's worth at once.
             revalidate, invalidation: how soon a change on disk is seen.
 
@@ -136,6 +138,7 @@ class Catzilla(FastAPI):
             max_cached_file=max_cached_file,
             preload=preload,
             cache_memory=cache_memory,
+            cache_entries=cache_entries,
             rate_limit=rate_limit,
             revalidate=revalidate,
             invalidation=invalidation,

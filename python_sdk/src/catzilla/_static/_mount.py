@@ -36,9 +36,9 @@ _NOT_OF_A_PAGE: Final = ("etag", "last-modified", "accept-ranges", "cache-contro
 class StaticMount(StaticFiles):
     """The plain ASGI side of mount_static: the same files, the same refusals and the same fields as the sidecar's.
 
-    `max_cached_file`, `cache_memory`, `revalidate`, `invalidation`, `preload`, `precompressed`, `gzip_*` and
-    `rate_limit` steer the sidecar's memory, coding and sending, which there is none of here: every file is read when
-    it is asked for, and sent as it is.
+    `max_cached_file`, `cache_memory`, `cache_entries`, `revalidate`, `invalidation`, `preload`, `precompressed`,
+    `gzip_*` and `rate_limit` steer the sidecar's memory, coding and sending, which there is none of here: every file
+    is read when it is asked for, and sent as it is.
     """
 
     def __init__(self, directory: str | os.PathLike[str], options: StaticOptions) -> None:

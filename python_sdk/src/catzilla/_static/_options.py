@@ -79,6 +79,7 @@ class StaticOptions:
     max_cached_file: str | None = _option(None, check.optional(check.text))
     preload: Sequence[str] = _option((), check.patterns)
     cache_memory: str | None = _option(None, check.optional(check.text))
+    cache_entries: int = _option(0, check.number(0, 100_000_000))
     rate_limit: str | None = _option(None, check.optional(check.text))
     revalidate: str | None = _option(None, check.optional(check.text))
     invalidation: Invalidation = _option("immediate", check.word(*get_args(Invalidation)))
@@ -92,6 +93,8 @@ class StaticOptions:
             raise ConfigurationError(f"mount_static: {min(both)!r} is in allowed_extensions and in blocked_extensions")
         if self.gzip_types and not self.gzip_level:
             raise ConfigurationError("mount_static: gzip_types needs a gzip_level from 1 to 9 (6 is usual)")
+        if self.cache_entries and self.cache_memory is None:
+            raise ConfigurationError("mount_static: cache_entries needs cache_memory: the shared cache counts bytes")
 
     @property
     def indexes(self) -> Sequence[str]:
