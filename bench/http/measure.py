@@ -13,6 +13,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import statistics
@@ -114,6 +115,9 @@ class Sample:
     cpu_us: float  # Of one request.
     requests_per_second: float
     mib_per_cpu_second: float
+    mib_per_second: float
+    # With the client's CPU: the kernel does part of the sending on whichever core takes the acknowledgement.
+    mib_per_cpu_second_of_both: float
 
 
 def load(server: Server, core: int, connections: int, seconds: float, script: str | None) -> Sample:
@@ -123,13 +127,20 @@ def load(server: Server, core: int, connections: int, seconds: float, script: st
     if server.script or script:
         command += ["-s", server.script or script or ""]
     before = cpu_seconds(server.process.pid)
+    client_before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
     result = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{server.path}"],
         check=True,
         capture_output=True,
         text=True,
     )
+    took = time.monotonic() - began
     used = cpu_seconds(server.process.pid) - before
+    client = resource.getrusage(resource.RUSAGE_CHILDREN)
+    both = used + (
+        client.ru_utime + client.ru_stime - client_before.ru_utime - client_before.ru_stime
+    )
     found = re.search(r"(\d+) requests in", result.stdout)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", result.stdout)
     read = re.search(r"requests in [\d.]+\w+, ([\d.]+)([KMGT]?)B read", result.stdout)
@@ -138,7 +149,9 @@ def load(server: Server, core: int, connections: int, seconds: float, script: st
         raise RuntimeError(f"{server.name}: wrk said:\n{result.stdout}{result.stderr}")
     mib = float(read.group(1)) * 1024.0 ** (" KMGT".index(read.group(2) or " ") - 2)
     requests = max(int(found.group(1)), 1)
-    return Sample(requests, used / requests * 1e6, float(rate.group(1)), mib / used)
+    return Sample(
+        requests, used / requests * 1e6, float(rate.group(1)), mib / used, mib / took, mib / both
+    )
 
 
 @contextlib.contextmanager
@@ -181,13 +194,16 @@ def medians(samples: dict[str, list[Sample]], figure: str) -> dict[str, float]:
 
 def bytes_table(samples: dict[str, list[Sample]]) -> str:
     lines = [
-        "| server | MiB per CPU second (median) | min–max |",
-        "| --- | ---: | ---: |",
+        "| server | MiB per CPU second (median) | min–max | of server and client | MiB per second |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, rounds in samples.items():
         mib = [sample.mib_per_cpu_second for sample in rounds]
+        both = statistics.median(sample.mib_per_cpu_second_of_both for sample in rounds)
+        rate = statistics.median(sample.mib_per_second for sample in rounds)
         lines.append(
-            f"| {name} | {statistics.median(mib):,.0f} | {min(mib):,.0f}–{max(mib):,.0f} |"
+            f"| {name} | {statistics.median(mib):,.0f} | {min(mib):,.0f}–{max(mib):,.0f} "
+            f"| {both:,.0f} | {rate:,.0f} |"
         )
     return "\n".join(lines)
 

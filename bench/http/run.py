@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 
 import idle
+import network
 import peers
 import static_files
 import zipf
@@ -27,7 +28,8 @@ def write(scenario: str, title: str, command: str, sections: list[tuple[str, str
     RESULTS.mkdir(exist_ok=True)
     day = datetime.date.today().isoformat()
     cpu = platform.processor() or platform.machine()
-    lines = [f"# {title}", "", f"{day}, {cpu}, Linux {platform.release()}.", ""]
+    tcp = network.congestion_control()
+    lines = [f"# {title}", "", f"{day}, {cpu}, Linux {platform.release()}, TCP {tcp}.", ""]
     lines += [f"Command: `{command}`", "", "Server on one core, load (wrk) on the other; rounds"]
     lines += ["interleaved; the ratio is taken round by round.", ""]
     for heading, text in sections:
@@ -150,6 +152,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     options = parser.parse_args()
+    network.enter()
     options.command = " ".join(["python", "bench/http/run.py", *sys.argv[1:]])
     for name in options.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory(prefix="catzilla-bench-") as folder:

@@ -23,6 +23,8 @@ namespace {
 std::atomic<uint64_t> g_allocated[kArenaCount];
 }  // namespace
 
+void Arenas::Create() {}
+
 void* Arenas::Allocate(ArenaId id, size_t bytes) {
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory != nullptr) g_allocated[static_cast<int>(id)].fetch_add(bytes);
@@ -101,6 +103,8 @@ size_t ReadGlobal(const char* name) {
 }
 
 }  // namespace
+
+void Arenas::Create() { (void)Table(); }
 
 void* Arenas::Allocate(ArenaId id, size_t bytes) {
   // The thread's cache is bypassed: these are few, large and long-lived, and what is freed should

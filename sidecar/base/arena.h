@@ -23,7 +23,9 @@ struct ArenaUsage {
 
 class Arenas {
  public:
-  // The process has one set of arenas, created on first use; jemalloc itself is process-wide.
+  // The process has one set of arenas, made by Create() or on first use; jemalloc itself is
+  // process-wide. Create() while there is memory: afterwards nothing can fail but Allocate().
+  static void Create();
   [[nodiscard]] static void* Allocate(ArenaId id, size_t bytes);
   static void Free(ArenaId id, void* memory, size_t bytes);
   // How many bytes Allocate(bytes) really takes.

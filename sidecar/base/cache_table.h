@@ -10,9 +10,9 @@
 //          is held to link, unlink and evict; Listener calls come under it.
 // Owns:    one reference of each entry, dropped when no reader can see it any more.
 // Limits:  bytes_max and entries_max over all shards, exactly: Insert() returns with the sums back
-//          under them. An entry larger than entry_bytes_max is declined. The number of buckets is fixed at
-//          construction (one per KiB of bytes_max, not resident until used); so are the ghosts (4
-//          bytes per KiB).
+//          under them. An entry larger than entry_bytes_max is declined. The number of buckets is
+//          fixed at construction (one per KiB of bytes_max, not resident until used); so are the
+//          ghosts (4 bytes per KiB).
 // Fails:   never. Insert() says why it declined.
 //
 // S3-FIFO (SOSP'23): new entries go to a small queue (10 % of the bytes); those used again move to

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <utility>
 
 #include "sidecar/base/check.h"
@@ -54,6 +55,11 @@ void Executor::Work(int index) {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
   const std::string thread_name = (name_ + "/" + std::to_string(index)).substr(0, 15);
   pthread_setname_np(pthread_self(), thread_name.c_str());
+
+  // A thread's first allocation makes its arena; jemalloc does not survive that when there is no
+  // memory left, so it is done now. (volatile: else the pair is optimised away.)
+  void* volatile first = std::malloc(1);
+  std::free(first);
 
   mutex_.Lock();
   for (;;) {

@@ -182,10 +182,12 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
   const size_t extra_bytes = ConnectionFields(extra, sizeof(extra));
 
   // The common case is one copy: head, empty line and a small body lie in one run.
-  const bool whole = answer.contiguous && extra_bytes == 0 &&
-                     answer.body.size() <= http::OutputQueue::kCopyBytesMax;
+  const bool is_small = answer.fd < 0 && answer.parts.empty() &&
+                        answer.body.size() <= http::OutputQueue::kCopyBytesMax;
+  const bool whole = is_small && answer.contiguous && extra_bytes == 0;
   const std::string_view run = whole ? answer.wire() : answer.head;
-  char* room = output.Reserve(run.size() + extra_bytes + 2);
+  const size_t body_room = is_small ? answer.body.size() : 0;
+  char* room = output.Reserve(run.size() + extra_bytes + 2 + body_room);
   std::memcpy(room, run.data(), run.size());
   std::memcpy(room + answer.date_offset, date.data(), date.size());
   size_t used = run.size();
@@ -194,9 +196,11 @@ Next Exchange::SendFileAnswer(const files::Answer& answer) {
     used += extra_bytes;
     room[used++] = '\r';
     room[used++] = '\n';
+    if (body_room > 0) std::memcpy(room + used, answer.body.data(), body_room);
+    used += body_room;
   }
   output.Commit(used);
-  if (!whole && answer.body_bytes > 0) {
+  if (!is_small && answer.body_bytes > 0) {
     sends_file_ = answer.fd >= 0;
     if (sends_file_) mount_->stats().Add(context_->index(), files::Counter::kSendfiles);
     if (answer.parts.empty()) {

@@ -152,6 +152,7 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
       return Large(key, name, std::move(opened), now);
     }
     const int error = ReadWhole(opened.fd.get(), identity.size, &body);
+    if (error == ENOMEM) return Large(key, name, std::move(opened), now);
     if (error != 0 && error != EAGAIN) return {nullptr, HttpStatusOf(error), error};
     struct stat after;
     if (fstat(opened.fd.get(), &after) != 0) return {nullptr, HttpStatusOf(errno), errno};
@@ -165,7 +166,9 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
       parts.body = body;
       const std::string etag = config_->etags ? ContentTag(body) : "";
       AddVariants(parts, name, now);
-      return Build(parts, name, etag, now);
+      OpenResult result = Build(parts, name, etag, now);
+      if (result.entry) return result;
+      return Large(key, name, std::move(opened), now);
     }
     // Rewritten while we read: half of it is old. Once more, with its new length.
     opened.status = after;
@@ -174,13 +177,19 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
   return {nullptr, 503, EAGAIN};
 }
 
+// Also for a small one while there is no memory for it, until it is looked at again. Its tag would
+// be of the bytes, which nobody has: it goes without.
 OpenResult Loader::Large(std::string_view key, std::string_view name, Opened opened,
                          const base::Now& now) {
   EntryParts parts;
   parts.path = key;
   parts.identity = FileIdentity::Of(opened.status);
   parts.fd = opened.fd.get();
-  const std::string etag = config_->etags ? StatusTag(parts.identity) : "";
+  const bool for_want_of_memory = parts.identity.size <= config_->cache_file_bytes_max;
+  if (for_want_of_memory) stats_->AddShared(Counter::kOpenErrors);
+  parts.racy = for_want_of_memory;
+  const bool tagged = config_->etags && !for_want_of_memory;
+  const std::string etag = tagged ? StatusTag(parts.identity) : "";
   AddVariants(parts, name, now);
   OpenResult result = Build(parts, name, etag, now);
   if (result.entry) (void)opened.fd.Release();

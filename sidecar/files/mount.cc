@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "sidecar/files/path.h"
@@ -149,7 +150,12 @@ OpenResult Mount::Load(const std::string& key, const base::Now& now) {
     // The root may be another directory by now.
     if (root_changes_.exchange(changes) != changes) loader_.resolver().ForgetRoot();
   }
-  OpenResult result = loader_.Load(key, now, known);
+  OpenResult result;
+  try {
+    result = loader_.Load(key, now, known);
+  } catch (const std::bad_alloc&) {
+    result = {nullptr, 503, ENOMEM};
+  }
   if (result.entry) result.entry->SetChangesSeen(changes);
   // What we have is better than an apology for our own shortage, and is asked about again.
   if (!result.entry && known && IsOurShortage(result.error)) result = {known};

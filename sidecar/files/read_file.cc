@@ -6,13 +6,18 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
+#include <new>
 
 #include "sidecar/files/content_hash.h"
 
 namespace catzilla::files {
 
 int ReadWhole(int fd, uint64_t size, std::string* bytes) {
-  bytes->resize(size + 1);  // One more: a file that has grown shows it.
+  try {
+    bytes->resize(size + 1);  // One more: a file that has grown shows it.
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
   size_t got = 0;
   while (got < bytes->size()) {
     const ssize_t n = pread(fd, bytes->data() + got, bytes->size() - got, got);

@@ -1,8 +1,8 @@
 // The entries of all mounts, each kind within its own limit.
 //
 // Files with their bytes share a number of bytes; files that are only open, a number of
-// descriptors; what is remembered as missing or forbidden, a number of entries. So a scan of missing
-// names pushes out no file, and large files do not compete with small ones.
+// descriptors; what is remembered as missing or forbidden, a number of entries. So a scan of
+// missing names pushes out no file, and large files do not compete with small ones.
 //
 // Threads: any. Find() only inside an epoch (a loop's turn); the rest takes its own.
 // Owns:    a reference to each entry in it. Made by main, outlives mounts and their executor.

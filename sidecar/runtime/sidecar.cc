@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "sidecar/base/arena.h"
 #include "sidecar/base/clock.h"
 #include "sidecar/loop/socket.h"
 #include "sidecar/runtime/backend.h"
@@ -46,7 +47,9 @@ Sidecar::Sidecar(Flags flags)
       limits_(base::ReadCgroupLimits()),
       started_us_(base::ReadClock().wall_us),
       boot_epoch_(static_cast<uint64_t>(started_us_)),
-      config_({limits_.memory_bytes, true, [] { return base::ReadClock().wall_us; }}) {}
+      config_({limits_.memory_bytes, true, [] { return base::ReadClock().wall_us; }}) {
+  base::Arenas::Create();
+}
 
 Sidecar::~Sidecar() {
   if (file_source_ != nullptr) file_source_->Stop();

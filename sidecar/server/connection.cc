@@ -367,7 +367,8 @@ void Connection::ArmDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
   if (IsPaused()) {
     // Not the client's fault: its own time begins when there is something for it to take.
-    paced_until_us_ == 0 ? context_.wheel.Disarm(*this) : context_.wheel.Arm(*this, paced_until_us_);
+    paced_until_us_ == 0 ? context_.wheel.Disarm(*this)
+                         : context_.wheel.Arm(*this, paced_until_us_);
     return;
   }
   // A head must be complete in time from its first byte, however it drips; the others count from

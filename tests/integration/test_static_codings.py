@@ -284,7 +284,7 @@ def test_a_cache_of_its_own_holds_no_more_than_it_has(running: Sidecar, site: pa
         with RawConnection(running.port) as raw:
             for n in range(200):
                 assert raw.get(f"/{mount}/own{n}.bin").body == b"x" * 2000
-    assert counted(running, 'static_entries{mount="few"}') == 50
+    assert counted(running, 'entries{mount="few"}') == 50
     assert counted(running, 'evictions_total{mount="few"}') == 150
     assert counted(running, 'evictions_total{mount="own"}') > 50
     assert 100_000 < counted(running, 'held_bytes{mount="own"}') <= 256 * 1024

@@ -1,0 +1,59 @@
+"""A machine without memory for the cache: files are sent all the same, and kept again when there is some."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import resource
+
+import pytest
+from app_process import eventually
+from raw_http import RawConnection
+from sidecar_process import Sidecar, program
+
+BODIES = {f"hungry{n}.bin": f"hungry{n}.bin".encode() * 70_000 for n in range(40)}
+
+pytestmark = pytest.mark.skipif(
+    "asan" in str(program("catzilla-sidecar")), reason="AddressSanitizer reserves terabytes"
+)
+
+
+def open_errors(sidecar: Sidecar) -> int:
+    with RawConnection(sidecar.ops_port) as ops:
+        text = ops.get("/metrics").body.decode()
+    found = re.search(
+        r'^catzilla_static_open_errors_total\{mount="site"\} (\d+)', text, re.MULTILINE
+    )
+    assert found is not None
+    return int(found[1])
+
+
+def address_space(pid: int) -> int:
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmSize:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def test_files_that_find_no_memory_are_sent_from_the_disk(tmp_path: pathlib.Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    for name, body in BODIES.items():
+        (site / name).write_bytes(body)
+    config = f"mounts: [{{name: site, prefix: /, root: {site}, revalidate: 100ms}}]\n"
+    with Sidecar(tmp_path, config) as sidecar:
+        before = resource.prlimit(sidecar.pid, resource.RLIMIT_AS)
+        limit = address_space(sidecar.pid) + (16 << 20)
+        resource.prlimit(sidecar.pid, resource.RLIMIT_AS, (limit, before[1]))
+        with RawConnection(sidecar.port) as raw:
+            answers = {name: raw.get(f"/{name}") for name in BODIES}
+        resource.prlimit(sidecar.pid, resource.RLIMIT_AS, before)
+
+        assert {name for name, answer in answers.items() if answer.status != 200} == set()
+        assert {name for name, answer in answers.items() if answer.body != BODIES[name]} == set()
+        # A small file's tag is of its bytes, which nobody had in memory.
+        untagged = [name for name, answer in answers.items() if answer.header("etag") is None]
+        assert untagged
+        assert open_errors(sidecar) >= len(untagged)
+        with RawConnection(sidecar.port) as raw:
+            eventually(lambda: raw.get(f"/{untagged[0]}").header("etag") is not None)
