@@ -1,6 +1,7 @@
 // The character classes of RFC 9110 and comparisons that ignore ASCII case. Pure; any thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -56,7 +57,7 @@ constexpr bool IsToken(std::string_view text) { return !text.empty() && AllIn(te
 // text == literal, as a comparison of words where std::string_view calls memcmp.
 template <size_t N>
 constexpr bool Is(std::string_view text, const char (&literal)[N]) {
-  return text.size() == N - 1 && __builtin_memcmp(text.data(), literal, N - 1) == 0;
+  return text.size() == N - 1 && std::equal(text.begin(), text.begin() + (N - 1), literal);
 }
 
 constexpr char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }

@@ -14,14 +14,13 @@ size_t SeriesOf(const RouteStats& stats) {
 }  // namespace
 
 size_t MethodSlot(std::string_view method) {
-  if (method.size() == 3 && __builtin_memcmp(method.data(), "GET", 3) == 0) return 0;
   for (size_t slot = 0; slot + 1 < kMethodLabels.size(); ++slot) {
     if (method == kMethodLabels[slot]) return slot;
   }
   return kMethodLabels.size() - 1;
 }
 
-RouteStats::RouteStats(std::string label, std::vector<std::string> methods, int loops)
+RouteStats::RouteStats(std::string label, const std::vector<std::string>& methods, int loops)
     : label_(std::move(label)), shards_(static_cast<size_t>(loops)) {
   for (const std::string& method : methods) {
     const size_t slot = MethodSlot(method);

@@ -29,7 +29,7 @@ inline constexpr size_t kStatusClasses = 5;  // 1xx … 5xx
 
 class RouteStats : public std::enable_shared_from_this<RouteStats> {
  public:
-  RouteStats(std::string label, std::vector<std::string> methods, int loops);
+  RouteStats(std::string label, const std::vector<std::string>& methods, int loops);
 
   // `duration_us` is from the first byte of the head until the answer was in the output, or for a
   // long one, until its last byte was given to the kernel.
