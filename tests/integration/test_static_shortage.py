@@ -1,7 +1,8 @@
-"""A machine without memory for the cache: files are sent all the same, and kept again when there is some."""
+"""A machine without memory for the cache, or without descriptors: what can be served is, and the log says why not."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import resource
@@ -13,8 +14,9 @@ from sidecar_process import Sidecar, program
 
 BODIES = {f"hungry{n}.bin": f"hungry{n}.bin".encode() * 70_000 for n in range(40)}
 
+# AddressSanitizer reserves terabytes, and UndefinedBehaviorSanitizer needs a descriptor to look at an object.
 pytestmark = pytest.mark.skipif(
-    "asan" in str(program("catzilla-sidecar")), reason="AddressSanitizer reserves terabytes"
+    "asan" in str(program("catzilla-sidecar")), reason="needs a build without sanitizers"
 )
 
 
@@ -57,3 +59,32 @@ def test_files_that_find_no_memory_are_sent_from_the_disk(tmp_path: pathlib.Path
         assert open_errors(sidecar) >= len(untagged)
         with RawConnection(sidecar.port) as raw:
             eventually(lambda: raw.get(f"/{untagged[0]}").header("etag") is not None)
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
+    tmp_path: pathlib.Path,
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in ("known.txt", "other.txt"):
+        (site / name).write_text(name)
+    config = f"telemetry: {{access_log: true}}\nmounts: [{{name: site, prefix: /, root: {site}, revalidate: 1m}}]\n"
+    with Sidecar(tmp_path, config) as sidecar, RawConnection(sidecar.port) as raw:
+        assert raw.get("/known.txt").status == 200
+        before = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(
+            sidecar.pid, resource.RLIMIT_NOFILE, (sidecar.open_descriptors(), before[1])
+        )
+        refused = raw.get("/other.txt")
+        assert (refused.status, refused.header("retry-after")) == (503, "1")
+        assert (
+            raw.get("/known.txt").body == b"known.txt"
+        )  # Of what is known nothing must be opened.
+        resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, before)
+        assert raw.get("/other.txt").body == b"other.txt"
+
+        def causes() -> list[str]:
+            lines = map(json.loads, sidecar.stdout.read_text().splitlines())
+            return [line["cause"] for line in lines if line["status"] == 503]
+
+        eventually(lambda: causes() == ["EMFILE"])
