@@ -81,7 +81,8 @@ std::shared_ptr<FileStore> FileStore::MakeAnother(size_t bytes_max, size_t entri
   FileStoreLimits limits = limits_;
   limits.bytes_max = bytes_max;
   limits.entries_max = entries_max;
-  size_t most = std::clamp<size_t>(bytes_max / kBytesPerDescriptor, 32, limits.descriptors_max);
+  size_t most = std::max<size_t>(bytes_max / kBytesPerDescriptor, 32);
+  most = std::min<size_t>(most, limits.descriptors_max);
   if (entries_max != 0) most = std::min(most, entries_max);
   limits.descriptors_max = static_cast<uint32_t>(most);
   return std::make_shared<FileStore>(domain_, limits, seed_);
