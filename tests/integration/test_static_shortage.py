@@ -37,6 +37,11 @@ def address_space(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+def started(sidecar: Sidecar) -> None:
+    """The files are served before the control plane is there, which needs memory and descriptors of its own."""
+    eventually(lambda: "control plane on" in sidecar.log())
+
+
 def test_files_that_find_no_memory_are_sent_from_the_disk(tmp_path: pathlib.Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
@@ -44,6 +49,7 @@ def test_files_that_find_no_memory_are_sent_from_the_disk(tmp_path: pathlib.Path
         (site / name).write_bytes(body)
     config = f"mounts: [{{name: site, prefix: /, root: {site}, revalidate: 100ms}}]\n"
     with Sidecar(tmp_path, config) as sidecar:
+        started(sidecar)
         before = resource.prlimit(sidecar.pid, resource.RLIMIT_AS)
         limit = address_space(sidecar.pid) + (16 << 20)
         resource.prlimit(sidecar.pid, resource.RLIMIT_AS, (limit, before[1]))
@@ -51,14 +57,16 @@ def test_files_that_find_no_memory_are_sent_from_the_disk(tmp_path: pathlib.Path
             answers = {name: raw.get(f"/{name}") for name in BODIES}
         resource.prlimit(sidecar.pid, resource.RLIMIT_AS, before)
 
-        assert {name for name, answer in answers.items() if answer.status != 200} == set()
-        assert {name for name, answer in answers.items() if answer.body != BODIES[name]} == set()
+        # Where there is none even for a file's head: 503.
+        assert {answer.status for answer in answers.values()} <= {200, 503}
+        sent = {name: answer for name, answer in answers.items() if answer.status == 200}
+        assert {name for name, answer in sent.items() if answer.body != BODIES[name]} == set()
         # A small file's tag is of its bytes, which nobody had in memory.
-        untagged = [name for name, answer in answers.items() if answer.header("etag") is None]
+        untagged = [name for name, answer in sent.items() if answer.header("etag") is None]
         assert untagged
         assert open_errors(sidecar) >= len(untagged)
         with RawConnection(sidecar.port) as raw:
-            eventually(lambda: raw.get(f"/{untagged[0]}").header("etag") is not None)
+            eventually(lambda: all(raw.get(f"/{name}").header("etag") for name in BODIES))
 
 
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
@@ -70,11 +78,10 @@ def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
         (site / name).write_text(name)
     config = f"telemetry: {{access_log: true}}\nmounts: [{{name: site, prefix: /, root: {site}, revalidate: 1m}}]\n"
     with Sidecar(tmp_path, config) as sidecar, RawConnection(sidecar.port) as raw:
+        started(sidecar)
         assert raw.get("/known.txt").status == 200
         before = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(
-            sidecar.pid, resource.RLIMIT_NOFILE, (sidecar.open_descriptors(), before[1])
-        )
+        resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, (4, before[1]))
         refused = raw.get("/other.txt")
         assert (refused.status, refused.header("retry-after")) == (503, "1")
         assert (
