@@ -12,6 +12,7 @@ from worker_harness import Receive, Send, hello, run, serving, wait_for
 from catzilla._exceptions import LinkError
 from catzilla._settings import Ticket
 from catzilla._worker import _frames as f
+from catzilla._worker._lane import Lane
 
 
 def test_drain_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> None:
@@ -32,6 +33,25 @@ def test_drain_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> None:
             assert (await exchange.answer()).body == b"hello"
             assert await draining
 
+    run(script())
+
+
+def test_an_answer_that_is_complete_when_the_lane_closes_still_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """drain() may look, and close, in the very turn in which the last handler has returned."""
+    settled = Lane.settled
+
+    def settled_and_closed(lane: Lane, *arguments: Any) -> None:
+        settled(lane, *arguments)
+        lane.close()
+
+    async def script() -> None:
+        async with serving(tmp_path, hello) as pair:
+            exchange = await pair.open()
+            assert (await exchange.answer()).body == b"hello"
+
+    monkeypatch.setattr(Lane, "settled", settled_and_closed)
     run(script())
 
 

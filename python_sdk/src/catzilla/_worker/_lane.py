@@ -116,7 +116,10 @@ class Lane(asyncio.Protocol):
             stream.exchange.on_cancelled()
 
     def close(self) -> None:
+        """What has been said in this turn still leaves."""
         if self._transport is not None:
+            if data := self.protocol.take():
+                self._transport.write(data)
             self._transport.close()
 
     @property
