@@ -7,6 +7,7 @@ the tables name it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -33,7 +34,8 @@ def enter() -> None:
             os.execv(unshare, [unshare, "--net", sys.executable, *sys.argv])
         return
     _bring_up_loopback()
-    _SETTING.write_text(_WANTED)
+    with contextlib.suppress(OSError):  # Read-only in some containers; the tables name what is in force.
+        _SETTING.write_text(_WANTED)
 
 
 def congestion_control() -> str:

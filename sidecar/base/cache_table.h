@@ -111,6 +111,8 @@ class CacheTable {
         options.entry_bytes_max != 0 ? options.entry_bytes_max : options.bytes_max / 4;
     size_t shards = options.shards;
     if (shards == 0) shards = std::clamp<size_t>(options.bytes_max >> 24, 1, 16);
+    // With a share of few entries a shard would evict what has just come.
+    while (options.entries_max != 0 && shards > 1 && options.entries_max / shards < 64) shards /= 2;
     shards = std::bit_ceil(shards);
     shard_mask_ = shards - 1;
     const size_t buckets = std::clamp<size_t>(options.bytes_max / 1024 / shards, 64, 1u << 26);

@@ -39,7 +39,11 @@ FileStore::FileStore(base::EpochDomain& domain, const FileStoreLimits& limits, u
       limits_(limits),
       seed_(seed),
       bodies_(domain, {.bytes_max = limits.bytes_max, .entries_max = limits.entries_max}, this),
-      open_(domain, {.bytes_max = limits.descriptors_max * kUnit, .shards = 1}, this),
+      open_(domain,
+            {.bytes_max = limits.descriptors_max * kUnit,
+             .entry_bytes_max = limits.descriptors_max * kUnit,
+             .shards = 1},
+            this),
       negatives_(domain, {.bytes_max = limits.negatives_max * kUnit, .shards = 1}, this) {}
 
 FileStore::Table& FileStore::TableOf(const Entry& entry) {

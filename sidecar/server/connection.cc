@@ -120,10 +120,6 @@ void Connection::OnReady(unsigned ready) {
 
 void Connection::Read() {
   char* buffer = host_.read_buffer();
-  // With many connections these are in no cache; they come while the kernel is busy.
-  __builtin_prefetch(&parser_);
-  __builtin_prefetch(&held_);
-  __builtin_prefetch(&requests_);
   const ssize_t bytes = loop::Receive(poll_.fd(), buffer, ConnectionHost::kReadBytes);
   if (bytes < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
