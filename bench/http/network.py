@@ -34,7 +34,9 @@ def enter() -> None:
             os.execv(unshare, [unshare, "--net", sys.executable, *sys.argv])
         return
     _bring_up_loopback()
-    with contextlib.suppress(OSError):  # Read-only in some containers; the tables name what is in force.
+    with contextlib.suppress(
+        OSError
+    ):  # Read-only in some containers; the tables name what is in force.
         _SETTING.write_text(_WANTED)
 
 
