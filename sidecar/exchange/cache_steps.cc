@@ -225,6 +225,7 @@ bool Exchange::WriteFillHead() {
   framing_ = http::FramingOf(request_->method(), request_->minor_version(),
                              static_cast<uint16_t>(record.status), known);
   if (framing_ == http::ResponseFraming::kClose) close_ = true;
+  body_left_ = record.content_length.value_or(UINT64_MAX);
   std::string extra(cache_lines);
   if (known) extra += "Content-Length: " + std::to_string(*record.content_length) + "\r\n";
   if (framing_ == http::ResponseFraming::kChunked) extra += "Transfer-Encoding: chunked\r\n";
@@ -246,8 +247,8 @@ Next Exchange::FollowBody() {
     if (state == cache::Fill::State::kFailed) {
       broken_ = true;
       cause_ = "fill_failed";
-    } else if (framing_ == http::ResponseFraming::kChunked) {
-      output.Append(http::kLastChunk);
+    } else {
+      EndBody();
     }
     LeaveFill();
     return GoTo(State::kFinish);
@@ -258,6 +259,8 @@ Next Exchange::FollowBody() {
 
 void Exchange::AppendPiece(std::string_view bytes, base::Ref<base::Owner> owner) {
   if (framing_ == http::ResponseFraming::kNone || bytes.empty()) return;
+  bytes = CutToLength(bytes);
+  if (bytes.empty()) return;
   http::OutputQueue& output = client_->output();
   const bool chunked = framing_ == http::ResponseFraming::kChunked;
   if (chunked) {

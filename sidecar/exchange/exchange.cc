@@ -47,35 +47,33 @@ void Exchange::Begin(Context& context, Client& client, http::RequestHead& reques
 }
 
 Next Exchange::Run() {
-  for (;;) {
-    Next next = Next::kDone;
-    switch (state_) {
-      case State::kRoute:
-        next = Route();
-        break;
-      case State::kOpenFile:
-        next = OpenFile();
-        break;
-      case State::kLookup:
-        next = Lookup();
-        break;
-      case State::kFollow:
-        next = Follow();
-        break;
-      case State::kForward:
-        next = Forward();
-        break;
-      case State::kStream:
-        next = Stream();
-        break;
-      case State::kRefuse:
-        next = Refuse();
-        break;
-      case State::kFinish:
-        return request_complete_ || abandoned_ || close_ ? Next::kDone : Next::kWait;
-    }
-    if (next != Next::kMore) return next;
+  Next next = Next::kMore;
+  while (next == Next::kMore) next = Step();
+  // The request's bytes lie in the loop's shared buffer: who waits takes its own.
+  if (next == Next::kWait) HoldUntilSent();
+  return next;
+}
+
+Next Exchange::Step() {
+  switch (state_) {
+    case State::kRoute:
+      return Route();
+    case State::kOpenFile:
+      return OpenFile();
+    case State::kLookup:
+      return Lookup();
+    case State::kFollow:
+      return Follow();
+    case State::kForward:
+      return Forward();
+    case State::kStream:
+      return Stream();
+    case State::kRefuse:
+      return Refuse();
+    case State::kFinish:
+      break;
   }
+  return request_complete_ || abandoned_ || close_ ? Next::kDone : Next::kWait;
 }
 
 Next Exchange::GoTo(State state) {
@@ -128,6 +126,8 @@ Next Exchange::Refuse() {
   close_ = close_ || !SkipsBody();
   if (!request_complete_) {
     body_pending_.clear();
+    // What is promised to be skipped is, whatever the route would have taken.
+    if (!close_) body_bytes_max_ = kSkippedBodyMax;
     client_->SetBodyReading(true);
   }
   options.close = close_;

@@ -8,8 +8,9 @@
 //           \-> kRefuse --------------------------------------------> kFinish
 //
 // Run() goes on until the answer is complete (kDone) or something must happen first (kWait); then
-// the connection runs it again. Abandon() may come in any state. Only the connection gives it back,
-// after Run() has returned.
+// the connection runs it again. Whoever waits owns its bytes: Run() holds them before it returns
+// kWait. Abandon() may come in any state. Only the connection gives it back, after Run() has
+// returned.
 //
 // Threads: the loop's.
 // Owns:    references to its own mount or route, the call to a worker, the place in a fill. It
@@ -67,7 +68,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   // The request's body, as it arrives. REQUIRES: not request_complete().
   void OnRequestBody(std::string_view bytes);
   void OnRequestEnd();
-  // The most bytes the body may have; known after the first Run().
+  // The most bytes the body may have; known after the first Run(), and changed by a refusal.
   uint64_t body_bytes_max() const { return body_bytes_max_; }
   // The body is malformed or late: answer `status` if nothing has been answered yet.
   void FailRequest(uint16_t status);
@@ -95,6 +96,9 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   // A held answer could not leave to its end: `unsent` bytes of the output are lost; `truncated` if
   // their source failed, else it was the client. REQUIRES: HoldUntilSent().
   void BreakOff(uint64_t unsent, bool truncated);
+  // Whether the client is still answered when it has ended its side. An app's answer that is yet to
+  // be made is not: the app is told of it as of a disconnect. REQUIRES: request_complete().
+  bool SurvivesClientEnd() const { return call_ == nullptr && state_ != State::kForward; }
   void Abandon();    // The client has gone.
   Outcome Finish();  // Counts and logs. REQUIRES: Run() returned kDone, or abandoned.
 
@@ -118,6 +122,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   };
 
   // exchange.cc
+  Next Step();
   Next GoTo(State state);
   Next Route();
   Next RefuseWith(uint16_t status, std::string_view cause);
@@ -144,8 +149,13 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   Next Forward();
   Next Stream();
   void ForwardPendingBody();
+  // False: it cannot be sent, and `cause_` says why; nothing was written.
   bool WriteResponseHead(const worker::ResponseHead& response);
   void AppendBody(std::string_view bytes);
+  // As much of `bytes` as the promised length has room for: more would be read as the next answer.
+  std::string_view CutToLength(std::string_view bytes);
+  // The body has come to its end: whether the answer has, too.
+  void EndBody();
   void ReturnWindow();
   void CancelCall(worker::CancelCode code);
   void OnResponse(const worker::ResponseHead& response) override;

@@ -2,6 +2,7 @@
 // comes.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "sidecar/cache/cache_status.h"
@@ -9,6 +10,8 @@
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/origin.h"
 #include "sidecar/exchange/request_fields.h"
+#include "sidecar/http/list.h"
+#include "sidecar/http/text.h"
 
 namespace catzilla::exchange {
 namespace {
@@ -180,7 +183,7 @@ void Exchange::OnResponse(const worker::ResponseHead& response) {
   client_->WakeExchange();
   if (!WriteResponseHead(response)) {
     CancelCall(worker::CancelCode::kBadAnswer);
-    RefuseWith(502, "answer_head_too_large");
+    RefuseWith(502, cause_);
     return;
   }
   if (!response.body.empty()) AppendBody(response.body);
@@ -190,31 +193,39 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
   HeadOptions options;
   options.status = response.status;
   close_ = close_ || !request_complete_;
-  bool has_length = false;
-  uint64_t length = 0;
+  std::optional<uint64_t> length;
   for (const worker::Field& field : response.fields) {
     if (field.name == "content-length") {
-      has_length = http::ParseDecimal(field.value, &length);
+      uint64_t value = 0;  // The link lets no other than one sound length through.
+      if (http::ParseDecimal(field.value, &value)) length = value;
     } else if (field.name == "date") {
       options.date = false;
     } else if (field.name == "server") {
       options.server = false;
+    } else if (field.name == "connection") {
+      http::ListItems items(field.value);
+      for (std::string_view item; items.Next(&item);) {
+        if (http::EqualsIgnoringCase(item, "close")) close_ = true;
+      }
     }
   }
-  const bool known = has_length || response.complete;
+  const bool known = length.has_value() || response.complete;
   framing_ = http::FramingOf(request_->method(), request_->minor_version(), response.status, known);
   if (framing_ == http::ResponseFraming::kClose) close_ = true;
-  body_left_ = has_length ? length : response.complete ? response.body.size() : UINT64_MAX;
+  body_left_ = length.value_or(response.complete ? response.body.size() : UINT64_MAX);
   options.close = close_;
   AnswerHead head(*context_, *request_, options, client_->output());
   for (const worker::Field& field : response.fields) {
-    if (IsConnectionField(field.name)) continue;
-    if (field.name == "content-length" && (!has_length || !http::StatusHasBody(response.status))) {
-      if (response.status != 304) continue;
-    }
+    if (IsConnectionField(field.name) || field.name == "content-length") continue;
     head.Field(field.name, field.value);
   }
-  if (framing_ == http::ResponseFraming::kLength && !has_length) head.Length(response.body.size());
+  // Once, however often the app said it; also where it only tells (HEAD, 304).
+  const bool tells = http::StatusHasBody(response.status) || response.status == 304;
+  if (length.has_value() && tells) {
+    head.Length(*length);
+  } else if (framing_ == http::ResponseFraming::kLength) {
+    head.Length(response.body.size());
+  }
   if (framing_ == http::ResponseFraming::kChunked) head.Field("Transfer-Encoding", "chunked");
   if (tells_forward_ && why_ != cache::Forward::kNone) {
     char lines[cache::kCacheLinesBytesMax];
@@ -224,7 +235,10 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
     head.Lines({lines, cache::WriteForwardLine(lines, forwarded)});
   }
   EchoRequestId(head);
-  if (!head.Finish()) return false;
+  if (!head.Finish()) {
+    cause_ = "answer_head_too_large";
+    return false;
+  }
   InvalidateAfter(response);
   head_written_ = true;
   status_ = response.status;
@@ -233,11 +247,7 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
 
 void Exchange::AppendBody(std::string_view bytes) {
   if (framing_ == http::ResponseFraming::kNone || bytes.empty()) return;
-  if (framing_ == http::ResponseFraming::kLength) {
-    // More than was promised cannot be sent: it would be read as the next answer.
-    if (bytes.size() > body_left_) bytes = bytes.substr(0, body_left_);
-    body_left_ -= bytes.size();
-  }
+  bytes = CutToLength(bytes);
   http::OutputQueue& output = client_->output();
   if (framing_ == http::ResponseFraming::kChunked) {
     char* room = output.Reserve(http::kChunkHeadBytesMax);
@@ -248,6 +258,23 @@ void Exchange::AppendBody(std::string_view bytes) {
     output.Append(bytes);
   }
   body_bytes_sent_ += bytes.size();
+}
+
+std::string_view Exchange::CutToLength(std::string_view bytes) {
+  if (framing_ != http::ResponseFraming::kLength) return bytes;
+  if (bytes.size() > body_left_) cause_ = "answer_longer_than_its_length";
+  bytes = bytes.substr(0, body_left_);
+  body_left_ -= bytes.size();
+  return bytes;
+}
+
+void Exchange::EndBody() {
+  if (framing_ == http::ResponseFraming::kChunked) client_->output().Append(http::kLastChunk);
+  // Less than was promised: the client must not take it for the whole.
+  if (framing_ == http::ResponseFraming::kLength && body_left_ > 0) {
+    broken_ = true;
+    cause_ = "answer_shorter_than_its_length";
+  }
 }
 
 void Exchange::OnData(std::string_view bytes) {
@@ -273,12 +300,7 @@ Next Exchange::Stream() {
 void Exchange::OnEnd() {
   call_ = nullptr;
   waits_for_output_ = false;
-  if (framing_ == http::ResponseFraming::kChunked) client_->output().Append(http::kLastChunk);
-  // Less than was promised: the client must not take it for the whole.
-  if (framing_ == http::ResponseFraming::kLength && body_left_ > 0) {
-    broken_ = true;
-    cause_ = "answer_shorter_than_its_length";
-  }
+  EndBody();
   state_ = State::kFinish;
   client_->WakeExchange();
 }

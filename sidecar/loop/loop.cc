@@ -13,10 +13,13 @@ Loop::Loop(int index) : index_(index), now_(base::ReadClock()) {
   heartbeat_.data = this;
   uv_timer_init(&uv_, &heartbeat_);
   uv_timer_start(&heartbeat_, &Loop::OnHeartbeat, kHeartbeatMs, kHeartbeatMs);
+  go_on_.data = this;
+  uv_idle_init(&uv_, &go_on_);
   last_turn_us_.store(now_.monotonic_us, std::memory_order_relaxed);
 }
 
 Loop::~Loop() {
+  uv_close(reinterpret_cast<uv_handle_t*>(&go_on_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&prepare_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&heartbeat_), nullptr);
   DrainHandles();
@@ -52,9 +55,27 @@ void Loop::BeginTurn() {
   for (int i = 0; i < hook_count_; ++i) hooks_[i]->OnTurnBegin(now_);
 }
 
+// Deferred work may defer more. A pass is what was deferred before it began.
+void Loop::RunDeferred() {
+  for (int pass = 0; pass < kDeferPasses && !deferred_.empty(); ++pass) {
+    deferred_.PushBack(pass_end_);
+    while (Deferred* work = deferred_.PopFront()) {
+      if (work == &pass_end_) break;
+      work->RunDeferred();
+    }
+  }
+  const bool left = !deferred_.empty();
+  if (!left && uv_is_active(reinterpret_cast<uv_handle_t*>(&go_on_)) == 0) return;
+  if (left) {
+    turns_overrun_.store(turns_overrun() + 1, std::memory_order_relaxed);
+    uv_idle_start(&go_on_, &Loop::OnGoOn);
+  } else {
+    uv_idle_stop(&go_on_);
+  }
+}
+
 void Loop::EndTurn() {
-  // Deferred work may defer more; all of it belongs to this turn.
-  while (Deferred* work = deferred_.PopFront()) work->RunDeferred();
+  RunDeferred();
   for (int i = 0; i < hook_count_; ++i) hooks_[i]->OnTurnEnd(now_);
   const int64_t end_us = base::ReadClockMicros(CLOCK_MONOTONIC);
   turns_.store(turns() + 1, std::memory_order_relaxed);
@@ -68,6 +89,8 @@ void Loop::OnPrepare(uv_prepare_t* handle) {
   auto* loop = static_cast<Loop*>(handle->data);
   if (loop->in_turn_) loop->EndTurn();
 }
+
+void Loop::OnGoOn(uv_idle_t* handle) { static_cast<Loop*>(handle->data)->EnterTurn(); }
 
 void Loop::OnHeartbeat(uv_timer_t* handle) { static_cast<Loop*>(handle->data)->EnterTurn(); }
 

@@ -4,6 +4,10 @@
 // clock is read once per turn, deferred work (flushing what was corked) runs at its end, and the
 // hooks tell epochs and counters about both.
 //
+// A turn is bounded: work that defers more work gets kDeferPasses passes, what is deferred after
+// them belongs to the next turn, which begins at once. So whoever defers for ever costs a core, but
+// never the timers, the sockets or the stop of the others.
+//
 // Threads: everything here belongs to the thread that calls Run(), but for Stop() of
 // Wakeup/Mailbox. Owns:    the uv_loop_t. Handles (Poll, Timer, Wakeup) are owned by whoever made
 // them, must be
@@ -64,12 +68,17 @@ class Loop {
   // The clock of this turn.
   const base::Now& now() const { return now_; }
 
-  // Runs `work` at the end of this turn; once, even if asked several times.
+  // Runs `work` at the end of this turn; once, even if asked several times. Work that has been
+  // deferred by deferred work too often in a row waits for the next turn (kDeferPasses).
   void Defer(Deferred& work) {
     if (!work.linked()) deferred_.PushBack(work);
   }
 
   void AddHooks(TurnHooks* hooks);  // Up to four; borrowed, before Run().
+
+  // How many turns ended with work left over; readable by any thread. Rises all the time only if
+  // some work defers itself without getting anywhere.
+  uint64_t turns_overrun() const { return turns_overrun_.load(std::memory_order_relaxed); }
 
   // When the last turn or heartbeat was, for liveness; readable by any thread.
   int64_t last_turn_us() const { return last_turn_us_.load(std::memory_order_relaxed); }
@@ -86,25 +95,38 @@ class Loop {
  private:
   void BeginTurn();
   void EndTurn();
+  void RunDeferred();
   static void OnPrepare(uv_prepare_t* handle);
   static void OnHeartbeat(uv_timer_t* handle);
+  static void OnGoOn(uv_idle_t* handle);
+
+  // The end of one pass over the deferred work.
+  class PassEnd final : public Deferred {
+   public:
+    void RunDeferred() override {}
+  };
 
   static constexpr int kHooksMax = 4;
+  // A request's way from a worker's bytes to a client's write takes three.
+  static constexpr int kDeferPasses = 16;
   static constexpr uint64_t kHeartbeatMs = 1000;
 
   const int index_;
   uv_loop_t uv_;
   uv_prepare_t prepare_;
   uv_timer_t heartbeat_;
+  uv_idle_t go_on_;  // Active while work is left over: the next sleep ends at once.
   bool in_turn_ = false;
   base::Now now_;
   base::List<Deferred, DeferTag> deferred_;
+  PassEnd pass_end_;
   TurnHooks* hooks_[kHooksMax] = {};
   int hook_count_ = 0;
   // Written by the loop's thread only.
   std::atomic<int64_t> last_turn_us_{0};
   std::atomic<uint64_t> turns_{0};
   std::atomic<uint64_t> busy_us_{0};
+  std::atomic<uint64_t> turns_overrun_{0};
 };
 
 }  // namespace catzilla::loop

@@ -89,11 +89,77 @@ TEST(Loop, DeferredWorkRunsOncePerTurnBeforeTheHooks) {
   EXPECT_GE(count.begins, 1);
 }
 
+// Defers itself whenever it runs, as a connection did that waited for bytes it never read (S1).
+class Restless final : public Deferred {
+ public:
+  explicit Restless(Loop& loop) : loop_(loop) {}
+  void RunDeferred() override {
+    ++runs;
+    if (!stopped) loop_.Defer(*this);
+  }
+  int runs = 0;
+  bool stopped = false;
+
+ private:
+  Loop& loop_;
+};
+
 class Ring final : public Deadline {
  public:
   void OnDeadline() override { ++rings; }
   int rings = 0;
 };
+
+TEST(Loop, WorkThatDefersItselfForEverStopsNeitherTimersNorOthers) {
+  Loop loop;
+  Wheel wheel(loop);
+  Restless restless(loop);
+  Count other;
+  Ring ring;
+  loop.EnterTurn();
+  loop.Defer(restless);
+  loop.Defer(other);
+  wheel.Arm(ring, loop.now().monotonic_us + 1);
+  while (ring.rings == 0) loop.RunOnce(true);
+  EXPECT_EQ(other.runs, 1);
+  EXPECT_GT(loop.turns_overrun(), 0u);
+  // It goes on without an event from outside, and costs nothing once it has ended.
+  const int runs = restless.runs;
+  loop.RunOnce(true);
+  EXPECT_GT(restless.runs, runs);
+  restless.stopped = true;
+  loop.RunOnce(true);
+  const uint64_t overrun = loop.turns_overrun();
+  loop.RunOnce(false);
+  EXPECT_EQ(loop.turns_overrun(), overrun);
+  wheel.Close();
+  loop.DrainHandles();
+}
+
+// Work that defers the next piece of work, as often as it was told.
+class Chain final : public Deferred {
+ public:
+  Chain(Loop& loop, int length) : loop_(loop), left(length) {}
+  void RunDeferred() override {
+    if (--left > 0) loop_.Defer(*this);
+  }
+
+ private:
+  Loop& loop_;
+
+ public:
+  int left;
+};
+
+TEST(Loop, WorkDeferredByDeferredWorkBelongsToTheSameTurn) {
+  Loop loop;
+  Chain chain(loop, 5);
+  loop.EnterTurn();
+  loop.Defer(chain);
+  loop.RunOnce(false);
+  EXPECT_EQ(chain.left, 0);
+  EXPECT_EQ(loop.turns_overrun(), 0u);
+}
 
 TEST(Wheel, FiresNeitherEarlyNorForgotten) {
   Loop loop;

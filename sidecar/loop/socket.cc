@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -178,6 +179,18 @@ ssize_t Send(int fd, const void* bytes, size_t count, int flags) {
   return ::syscall(SYS_sendto, fd, bytes, count, flags, nullptr, 0);
 }
 #endif
+
+int TakeSocketError(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+  return error;
+}
+
+size_t UnreadBytes(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
+}
 
 uint16_t LocalPort(int fd) {
   sockaddr_storage storage{};

@@ -42,6 +42,12 @@ inline constexpr size_t kUnixPathBytesMax = 107;
 ssize_t Receive(int fd, void* buffer, size_t bytes);
 ssize_t Send(int fd, const void* bytes, size_t count, int flags);
 
+// What has gone wrong with a connection since it was last asked (SO_ERROR), as errno; 0: nothing.
+int TakeSocketError(int fd);
+
+// How many bytes have come that nobody has read yet.
+size_t UnreadBytes(int fd);
+
 // The port a socket is bound to, 0 if it has none.
 uint16_t LocalPort(int fd);
 

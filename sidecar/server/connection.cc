@@ -110,34 +110,68 @@ void Connection::OnReady(unsigned ready) {
     Read();
     return;
   }
-  if ((ready & loop::kHangup) != 0) {
-    // Nobody reads the answer any more (a half-closed client counts as gone, as in nginx and Go),
-    // unless it is complete and only has to leave.
-    peer_gone_ = true;
-    if (exchange_ != nullptr && !exchange_->answered()) CloseNow(CloseReason::kClient);
+  if ((ready & loop::kHangup) != 0) OnHangup();
+}
+
+// Told while nothing is read: the client has ended its side, or the connection is broken.
+void Connection::OnHangup() {
+  hangup_told_ = true;  // The kernel would go on telling.
+  if (loop::TakeSocketError(poll_.fd()) != 0) {
+    CloseNow(CloseReason::kClient);
+    return;
   }
+  // A body that is still coming may lie unread before the end.
+  const bool waits =
+      exchange_ != nullptr && exchange_->request_complete() && !exchange_->answered();
+  if (waits && !exchange_->SurvivesClientEnd()) GiveUpExchange();
+  Flush();
+}
+
+// The client sends no more (RFC 9112 section 9.6). What it has asked for in full is answered, but
+// an app is told of it as of a disconnect, as uvicorn does.
+void Connection::OnPeerEnd() {
+  peer_ended_ = true;
+  if (state_ == State::kLingering) {
+    CloseNow(close_reason_);
+    return;
+  }
+  if (exchange_ != nullptr && !exchange_->request_complete()) {
+    if (exchange_->answered()) {
+      exchange_->FailRequest(400);  // Only the rest of a body was awaited, and will not come.
+      RunExchange();
+    } else {
+      GiveUpExchange();
+    }
+  } else if (exchange_ != nullptr && !exchange_->answered() && !exchange_->SurvivesClientEnd()) {
+    GiveUpExchange();
+  }
+  Flush();
+}
+
+// Nobody wants its answer any more; what has been answered before still leaves.
+void Connection::GiveUpExchange() {
+  exchange_->Abandon();
+  exchange_->Finish();
+  context_.exchanges.Give(std::exchange(exchange_, nullptr));
+  context_.heads.Give(std::move(head_buffer_));
+  CloseAfterOutput(CloseReason::kClient);
 }
 
 void Connection::Read() {
-  char* buffer = host_.read_buffer();
-  const ssize_t bytes = loop::Receive(poll_.fd(), buffer, ConnectionHost::kReadBytes);
+  ReadBuffer::Lease lease(host_.read_buffer());
+  const ssize_t bytes = loop::Receive(poll_.fd(), lease.bytes(), ReadBuffer::kBytes);
   if (bytes < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
     CloseNow(CloseReason::kClient);
     return;
   }
   if (bytes == 0) {
-    peer_gone_ = true;
-    if (exchange_ != nullptr && exchange_->answered() && output_ != nullptr) {
-      UpdateWatch();
-      return;
-    }
-    CloseNow(CloseReason::kClient);
+    OnPeerEnd();
     return;
   }
   context_.stats.bytes_received.Add(static_cast<uint64_t>(bytes));
   if (state_ == State::kLingering) return;
-  Process({buffer, static_cast<size_t>(bytes)});
+  Process({lease.bytes(), static_cast<size_t>(bytes)});
 }
 
 bool Connection::MayParse() const {
@@ -149,6 +183,7 @@ bool Connection::MayParse() const {
 
 void Connection::Process(std::string_view input) {
   std::string joined;
+  if (!input.empty()) starved_ = false;
   if (!held_.empty()) {
     joined = std::move(held_);
     held_.clear();
@@ -217,7 +252,10 @@ bool Connection::TakeBody(std::string_view bytes) {
 bool Connection::TakeProxyHeader(std::string_view* input) {
   http::ProxyHeader header;
   const http::ProxyResult result = http::ParseProxyHeader(*input, &header);
-  if (result.status == http::ProxyResult::Status::kNeedMore) return false;
+  if (result.status == http::ProxyResult::Status::kNeedMore) {
+    starved_ = !input->empty();
+    return false;
+  }
   if (result.status == http::ProxyResult::Status::kMalformed) {
     CloseNow(CloseReason::kProxyHeader);
     return false;
@@ -243,6 +281,7 @@ void Connection::StartExchange() {
   if (limits_ != limits_now) limits_ = limits_now;  // All loops count the references of one object.
   body_wanted_ = true;
   body_bytes_ = 0;
+  body_limit_ = UINT64_MAX;
   exchange_ = context_.exchanges.Take();
   const uint32_t most = limits_->requests_per_connection_max;
   const bool last = context_.draining || (most != 0 && requests_ >= most);
@@ -250,7 +289,6 @@ void Connection::StartExchange() {
   state_ = State::kExchange;
   state_since_us_ = context_.now().monotonic_us;
   RunExchange();
-  if (exchange_ != nullptr) parser_.LimitBody(exchange_->body_bytes_max());
 }
 
 // What came is not a request we may answer: say so, and close, for nobody knows where it ends.
@@ -289,7 +327,13 @@ void Connection::WriteRefusal(uint16_t status) {
 
 void Connection::RunExchange() {
   if (exchange_ == nullptr || answer_leaving_) return;
-  if (exchange_->Run() != exchange::Next::kDone) return;
+  const exchange::Next next = exchange_->Run();
+  // A refusal changes it: what nobody wants is skipped up to another limit.
+  if (!exchange_->request_complete() && body_limit_ != exchange_->body_bytes_max()) {
+    body_limit_ = exchange_->body_bytes_max();
+    parser_.LimitBody(body_limit_);
+  }
+  if (next != exchange::Next::kDone) return;
   if (exchange_->is_long_answer()) {
     // It is over when it has left, so that what is counted and logged is what was sent.
     answer_leaving_ = true;
@@ -313,7 +357,7 @@ void Connection::FinishExchange() {
     CloseAfterOutput(CloseReason::kTruncated);
   } else if (!request_complete) {
     CloseAfterOutput(CloseReason::kUnread);
-  } else if (outcome == exchange::Outcome::kClose || peer_gone_) {
+  } else if (outcome == exchange::Outcome::kClose) {
     CloseAfterOutput(CloseReason::kDone);
   } else if (context_.draining) {
     CloseAfterOutput(CloseReason::kDrain);  // It began before, and promised more.
@@ -327,7 +371,7 @@ void Connection::RunDeferred() {
   RunExchange();
   if (state_ == State::kClosing) return;
   // The end of a body needs no byte: it may be all that was held back while nobody wanted the body.
-  if (!yielded_ && (!held_.empty() || parser_.at_end()) && MayParse()) {
+  if (!yielded_ && HasHeldWork() && MayParse()) {
     Process({});
     return;
   }
@@ -350,10 +394,10 @@ void Connection::SetBodyReading(bool wanted) {
 void Connection::UpdateWatch() {
   if (!poll_.open()) return;
   unsigned ready = 0;
-  const bool reading = state_ == State::kLingering || (held_.empty() && MayParse());
-  if (reading) ready |= loop::kReadable;
+  const bool reading = state_ == State::kLingering || ((held_.empty() || starved_) && MayParse());
+  if (reading && !peer_ended_) ready |= loop::kReadable;
   // While nothing is read, a client that leaves is told by the kernel's hang-up.
-  if (!reading && !peer_gone_) ready |= loop::kHangup;
+  if (!reading && !peer_ended_ && !hangup_told_) ready |= loop::kHangup;
   const bool writing = output_ != nullptr && !output_->empty() && !IsPaused();
   if (yielded_ || writing) ready |= loop::kWritable;
   poll_.Watch(ready);
@@ -361,6 +405,7 @@ void Connection::UpdateWatch() {
 
 void Connection::ArmDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
+  const int64_t blocked_us = blocked_since_us_;
   if (IsPaused()) {
     // Not the client's fault: its own time begins when there is something for it to take.
     paced_until_us_ == 0 ? context_.wheel.Disarm(*this)
@@ -374,6 +419,7 @@ void Connection::ArmDeadline() {
   switch (state_) {
     case State::kIdle:
       wait_us = writing ? limits_->write_timeout_us : limits_->idle_timeout_us;
+      if (writing && blocked_us != 0) from_us = blocked_us;
       break;
     case State::kProxyHeader:
     case State::kHead:
@@ -383,6 +429,7 @@ void Connection::ArmDeadline() {
     case State::kExchange:
       if (writing) {
         wait_us = limits_->write_timeout_us;
+        if (blocked_us != 0) from_us = blocked_us;
       } else if (!exchange_->request_complete() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
       } else {

@@ -5,11 +5,15 @@
 //              any --Close(), error, timeout--> kClosing --OnClosed()--> given back
 //   kExchange --answered, must close, client still sends--> kLingering --> kClosing
 //
+// FIN is not "gone": a client that has ended its side still gets everything it has asked for in
+// full. Only what an app has yet to answer is given up then, as under uvicorn.
+//
 // Threads: its loop's.
 // Owns:    the socket, the exchange while one is under way, what is to be written. An idle
 // connection
 //          holds neither buffer, exchange nor output queue.
-// Limits:  reads at most kReadBytes a turn and nothing while a request is under way; output as
+// Limits:  reads at most ReadBuffer::kBytes a turn and nothing while a request is under way; output
+// as
 //          kOutputMark; times and sizes as config::Limits.
 // Fails:   by closing, with the reason counted.
 #pragma once
@@ -25,6 +29,7 @@
 #include "sidecar/http/request_parser.h"
 #include "sidecar/loop/poll.h"
 #include "sidecar/loop/timer.h"
+#include "sidecar/server/read_buffer.h"
 
 namespace catzilla::server {
 
@@ -35,11 +40,9 @@ struct ConnectionTag;
 class ConnectionHost {
  public:
   virtual exchange::Context& context() = 0;
-  // A buffer for one read, valid within the call that asks.
-  virtual char* read_buffer() = 0;
+  // The loop's one buffer for reads: whoever reads has it for as long as its lease.
+  virtual ReadBuffer& read_buffer() = 0;
   virtual void OnConnectionClosed(Connection& connection) = 0;  // May destroy it.
-
-  static constexpr size_t kReadBytes = 64 * 1024;
 
  protected:
   ~ConnectionHost() = default;
@@ -83,6 +86,8 @@ class Connection final : public base::ListNode<ConnectionTag>,
 
   // Reading...
   void Read();
+  void OnPeerEnd();
+  void OnHangup();
   void Process(std::string_view input);
   bool ProcessStep(std::string_view* input);
   bool TakeBody(std::string_view bytes);
@@ -91,9 +96,14 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void Refuse(uint16_t status);
   void WriteRefusal(uint16_t status);
   bool MayParse() const;
+  // Whether something that was held back can be parsed without another byte from the client.
+  bool HasHeldWork() const { return (!held_.empty() && !starved_) || parser_.at_end(); }
+  // The client has ended its side, and all it asked for has been dealt with.
+  bool IsOver() const { return peer_ended_ && exchange_ == nullptr && !HasHeldWork(); }
   // Answering...
   void RunExchange();
   void FinishExchange();
+  void GiveUpExchange();
   // Writing... (connection_write.cc)
   void Flush();
   // At most `bytes_max`. False: the kernel takes no more for now, the file must be read first, or
@@ -130,13 +140,17 @@ class Connection final : public base::ListNode<ConnectionTag>,
   stats::CloseReason close_reason_ = stats::CloseReason::kClient;
   bool close_after_output_ = false;
   bool body_wanted_ = true;
-  bool peer_gone_ = false;
+  bool peer_ended_ = false;   // Its FIN has been read.
+  bool hangup_told_ = false;  // The kernel has told of it; what came before may still be unread.
+  bool starved_ = false;      // What is held is less than one step takes: only new bytes help.
   bool flushing_ = false;
   bool yielded_ = false;         // Held bytes wait for the next turn.
   bool answer_leaving_ = false;  // The exchange is over when its long answer has left.
   uint32_t requests_ = 0;
   int64_t state_since_us_ = 0;
   uint64_t body_bytes_ = 0;
+  uint64_t body_limit_ = 0;       // As the parser was told.
+  int64_t blocked_since_us_ = 0;  // The kernel has taken nothing since then; 0: nothing waits.
   // Of a long answer that is leaving...
   int64_t leaving_since_us_ = 0;
   uint64_t leaving_bytes_ = 0;

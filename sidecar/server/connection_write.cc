@@ -40,7 +40,9 @@ int CutTo(uint64_t bytes_max, iovec* parts, int count) {
 void Connection::Flush() {
   if (flushing_ || state_ == State::kClosing || IsPaused()) return;
   flushing_ = true;
+  if (IsOver()) CloseAfterOutput(CloseReason::kClient);
   uint64_t left = BytesForThisTurn();
+  const uint64_t sent_before = context_.stats.bytes_sent.value();
   while (output_ != nullptr && !output_->empty() && state_ != State::kClosing && left > 0) {
     const uint64_t before = context_.stats.bytes_sent.value();
     const bool goes_on = WriteOnce(left);
@@ -51,6 +53,14 @@ void Connection::Flush() {
   }
   flushing_ = false;
   if (state_ == State::kClosing) return;
+  // A client that takes nothing has its deadline from the last byte that the kernel took, however
+  // often something new is tried.
+  const bool waits = output_ != nullptr && !output_->empty() && paced_until_us_ == 0;
+  if (!waits) {
+    blocked_since_us_ = 0;
+  } else if (blocked_since_us_ == 0 || context_.stats.bytes_sent.value() != sent_before) {
+    blocked_since_us_ = context_.now().monotonic_us;
+  }
   AfterWrite();
 }
 
@@ -161,9 +171,7 @@ void Connection::AfterWrite() {
   if (pending < exchange::kOutputMark / 2) {
     // Room for more of this answer, or for the next request that is already here.
     if (exchange_ != nullptr && exchange_->wants_output()) context_.loop.Defer(*this);
-    if (!yielded_ && (!held_.empty() || parser_.at_end()) && MayParse()) {
-      context_.loop.Defer(*this);
-    }
+    if (!yielded_ && HasHeldWork() && MayParse()) context_.loop.Defer(*this);
   }
   UpdateWatch();
   ArmDeadline();
@@ -179,9 +187,10 @@ void Connection::CloseAfterOutput(CloseReason reason) {
 // All is written. A client that may still be sending would meet a reset, which can destroy the
 // answer before it is read: so we end our side, and listen a little longer.
 void Connection::BeginLinger() {
-  const bool may_send =
-      close_reason_ == CloseReason::kBadRequest || close_reason_ == CloseReason::kUnread;
-  if (!may_send || peer_gone_) {
+  // So does one that has asked for more already: what lies unread resets the connection as well.
+  const bool may_send = close_reason_ == CloseReason::kBadRequest ||
+                        close_reason_ == CloseReason::kUnread || loop::UnreadBytes(poll_.fd()) > 0;
+  if (!may_send || peer_ended_) {
     CloseNow(close_reason_);
     return;
   }

@@ -36,8 +36,7 @@ LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       on_drained_(std::move(parts.on_drained)),
       on_closed_(std::move(parts.on_closed)),
       context_(parts.loop, parts.wheel, parts.dispatcher, *this, parts.stats),
-      mailbox_(parts.loop, *this, kMessagesMax),
-      read_buffer_(new char[kReadBytes]) {
+      mailbox_(parts.loop, *this, kMessagesMax) {
   context_.access_log = parts.access_log;
   context_.random_state = parts.random_seed;
   context_.plan = std::move(plan);

@@ -80,7 +80,7 @@ class LoopServer final : public ConnectionHost,
 
   // ConnectionHost
   exchange::Context& context() override { return context_; }
-  char* read_buffer() override { return read_buffer_.get(); }
+  ReadBuffer& read_buffer() override { return read_buffer_; }
   void OnConnectionClosed(Connection& connection) override;
   // files::OpenSink, from the files executor's threads
   void OnOpened(uint64_t ticket, files::OpenResult result) override;
@@ -107,7 +107,7 @@ class LoopServer final : public ConnectionHost,
   std::vector<std::unique_ptr<Port>> ports_;
   base::List<Connection, ConnectionTag> connections_;
   size_t connection_count_ = 0;
-  std::unique_ptr<char[]> read_buffer_;
+  ReadBuffer read_buffer_;
   bool draining_ = false;
   bool drained_told_ = false;
   bool closed_ = false;

@@ -1,8 +1,10 @@
 // What a worker sends on a lane: the sidecar's column of the state table in frames.md.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
+#include "sidecar/http/text.h"
 #include "sidecar/worker/channel.h"
 #include "sidecar/worker/dispatcher.h"
 
@@ -15,16 +17,26 @@ bool IsTokenChar(unsigned char c) {
   return c != 0 && std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
 }
 
-// What may never leave on the wire towards a client: names that are no tokens, CR or LF in a value.
-// NUL has been excluded by counting the pairs.
+// What may never leave on the wire towards a client: names that are no tokens, control characters
+// in a value (RFC 9110 section 5.5), lengths that are no numbers or that contradict each other.
 bool FieldsMayLeave(const FieldsView& fields) {
-  if (fields.bytes().find_first_of("\r\n") != std::string_view::npos) return false;
+  std::optional<uint64_t> length;
   for (const Field field : fields) {
     if (field.name.empty()) return false;
     if (!std::all_of(field.name.begin(), field.name.end(),
                      [](char c) { return IsTokenChar(static_cast<unsigned char>(c)); })) {
       return false;
     }
+    if (std::any_of(field.value.begin(), field.value.end(), [](char c) {
+          const auto byte = static_cast<unsigned char>(c);
+          return (byte < 0x20 && byte != '\t') || byte == 0x7f;
+        })) {
+      return false;
+    }
+    if (field.name != "content-length") continue;
+    uint64_t value = 0;
+    if (!http::ParseDecimal(field.value, &value) || (length && *length != value)) return false;
+    length = value;
   }
   return true;
 }
