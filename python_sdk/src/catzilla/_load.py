@@ -7,13 +7,13 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from catzilla._exceptions import AppLoadError, CatzillaError
+from catzilla._text import describe, format_traceback
 
 
 def load_app(target: str, directory: str = ".") -> Any:
@@ -52,10 +52,6 @@ def load_app(target: str, directory: str = ".") -> Any:
     except CatzillaError as error:
         raise AppLoadError(str(error)) from None
     return found
-
-
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def app_files() -> Iterator[Path]:
@@ -110,8 +106,4 @@ def _is_part(module_name: str, missing: str) -> bool:
 
 def _traceback(error: BaseException) -> str:
     """Without the frames of the import machinery and of this file."""
-    lines = traceback.TracebackException.from_exception(error)
-    skip = ("<frozen importlib", __file__, importlib.__file__)
-    while lines.stack and lines.stack[0].filename.startswith(skip):
-        del lines.stack[0]
-    return "".join(lines.format())
+    return format_traceback(error, ("<frozen importlib", __file__, importlib.__file__))

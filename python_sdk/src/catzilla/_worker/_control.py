@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from catzilla._exceptions import LinkError
+from catzilla._text import utf8
 from catzilla._worker import _frames as frames
 
 _TICK: Final = 1.0
@@ -77,11 +78,11 @@ class ControlConnection:
     def log(self, level: int, text: str) -> None:
         """A line for the sidecar's log, with the next tick. Never blocks: beyond _LINES_MAX per tick it is dropped."""
         if len(self._lines) < _LINES_MAX:
-            data = text.encode()[: frames.CONTROL_BYTES_MAX]
+            data = utf8(text, frames.CONTROL_BYTES_MAX)
             self._lines.append(frames.encode_frame(frames.LOG, payload=data, aux=level))
 
     def goaway(self, code: int, sentence: str = "") -> None:
-        text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
+        text = utf8(sentence, frames.SENTENCE_BYTES_MAX)
         self._send(frames.encode_frame(frames.GOAWAY, payload=text, aux=code))
 
     def close(self) -> None:

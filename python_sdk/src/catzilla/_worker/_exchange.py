@@ -8,12 +8,15 @@ waiting --first step--> running --last body--> answered --the app returns--> set
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from catzilla._text import describe, log_exception, one_line
 from catzilla._worker import _frames as frames
 
 if TYPE_CHECKING:
@@ -34,10 +37,13 @@ _DISCONNECT: Final = "http.disconnect"
 # Names of answer fields, in lower case. Apps use few different ones; past _NAMES_MAX they are not kept.
 _LOWER: Final[dict[bytes, bytes]] = {}
 _NAMES_MAX: Final = 1024
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _lower(name: bytes) -> bytes:
     name = bytes(name)
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header field")
     lowered = name.lower()
     if len(_LOWER) < _NAMES_MAX:
         _LOWER[name] = lowered
@@ -95,21 +101,28 @@ class Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         self.begun = True
-        code, sentence = frames.END_FAILED, ""
+        sentence, failure = "", None
         try:
             await app(self.scope, self.receive, self.send)
             if not self.answered:
                 sentence = "the app returned without completing its response"
-                if not self.disconnected:
-                    log.error("%s: %s %s", sentence, self.scope["method"], self.scope["path"])
         except asyncio.CancelledError:
             sentence = "the handler was cancelled"
         except BaseException as error:
-            self.lane.worker.failed(f"{self.scope['method']} {self.scope['path']}", error)
-            sentence = f"{type(error).__name__}: {error}"
-            # The names of uvicorn's message, which people search their logs for.
-            log.error("Exception in ASGI application\n", exc_info=error)
-        self.lane.settled(self, code, sentence)
+            failure = error
+            sentence = describe(error)
+        # Settled first: whatever telling of it does, the client has its answer and the place is free.
+        self.lane.settled(self, frames.END_FAILED, sentence)
+        if failure is not None:
+            self.lane.worker.failed(self._name(), failure)
+            # The words of uvicorn's message, which people search their logs for.
+            log_exception(log, "Exception in ASGI application\n", failure)
+        elif not self.answered and not self.disconnected and sentence:
+            log.error("%s: %s", sentence, self._name())
+
+    def _name(self) -> str:
+        """As the client asked for it; the scope is the app's, who may have put anything there."""
+        return one_line(f"{self.stream.request.method} {self.stream.request.path}")
 
     # What the app asks...
 
@@ -152,6 +165,7 @@ class Exchange:
                 raise RuntimeError("a second 'http.response.start'")
             self.status = message["status"]
             self.fields = message.get("headers", ())
+            self.lane.head_waits(self)
         elif kind == "http.response.body":
             if not self.status or self.answered:
                 when = "after the response was complete" if self.answered else "before 'http.response.start'"
@@ -188,20 +202,32 @@ class Exchange:
         protocol = self.lane.protocol
         if not self.head_sent:
             first = body[: protocol.data_bytes_max]
-            body = body[len(first) :]
             self._head(first, end=False)
+            rest = memoryview(body)[len(first) :]
+        else:
+            rest = memoryview(body)
         while True:
-            sent = protocol.data(self.stream, body, end=last) if body or last else 0
+            sent = protocol.data(self.stream, rest, end=last) if rest or last else 0
             self.lane.schedule()
-            if sent == len(body):
+            if sent == len(rest):
                 break
-            body = body[sent:]
+            rest = rest[sent:]
             self.lane.blocked.append(self)
             await self._wait()
             if self.disconnected:
                 return
         if last:
             self._answered()
+
+    def send_head(self) -> None:
+        """The app has said how its answer begins and takes its time with the body: the client learns it now.
+
+        Nothing is raised here, for nobody would catch it: a head that cannot be sent fails with its body.
+        """
+        if self.head_sent or self.answered or self.disconnected or self.stream.ended:
+            return
+        with contextlib.suppress(Exception):
+            self._head(b"", end=False)
 
     def _answered(self) -> None:
         self.answered = True

@@ -31,6 +31,8 @@ class Lane(asyncio.Protocol):
         self._scheduled = False
         self.blocked: list[Exchange] = []  # Wait in send() for a window.
         self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
+        self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
+        self._late_heads: list[Exchange] = []  # ...and in the one before.
 
     # From the loop...
 
@@ -77,14 +79,29 @@ class Lane(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_soon(self.flush)
 
+    def head_waits(self, exchange: Exchange) -> None:
+        """An answer has begun. Most complete in this turn or the next; the head of the others leaves without them."""
+        self._heads.append(exchange)
+        self.schedule()
+
     def flush(self) -> None:
         self._scheduled = False
+        if self._heads or self._late_heads:
+            self._send_heads()
         data = self.protocol.take()
         if data and self._transport is not None:
             self._transport.write(data)
         if self.protocol.phase is Phase.DRAINING and not self._exchanges and not self.protocol.streams:
             self.drained = True
             self.close()
+
+    def _send_heads(self) -> None:
+        for exchange in self._late_heads:
+            exchange.send_head()
+        self._late_heads = [exchange for exchange in self._heads if not exchange.head_sent]
+        self._heads.clear()
+        if self._late_heads:
+            self.schedule()
 
     def settled(self, exchange: Exchange, code: int, sentence: str) -> None:
         """The app has returned."""
@@ -96,8 +113,8 @@ class Lane(asyncio.Protocol):
             stream = exchange.stream
             if exchange.chunks and not stream.ended:
                 self.protocol.consumed(stream, sum(map(len, exchange.chunks)))
-            self.protocol.settle(stream, code, sentence)
             stream.exchange = None
+            self.protocol.settle(stream, code, sentence)
             self.schedule()
             worker.count()
 

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from catzilla._exceptions import AppLoadError
+from catzilla._text import DETAILS_MAX, describe, safe_text
 from catzilla._worker._exchange import ASGIApp
 
 log = logging.getLogger("catzilla.error")
@@ -57,11 +58,11 @@ class Lifespan:
         except BaseException as error:
             if not self._started.done():
                 if self._mode == "auto" and not isinstance(error, asyncio.CancelledError):
-                    log.info("the app knows no lifespan (%s: %s)", type(error).__name__, error)
+                    log.info("the app knows no lifespan (%s)", describe(error))
                 else:
-                    failure = f"{type(error).__name__}: {error}"
+                    failure = describe(error)
             elif not self._stopped.done() and self._started.result() is None:
-                failure = f"{type(error).__name__}: {error}"
+                failure = describe(error)
         for future in (self._started, self._stopped):
             if not future.done():
                 future.set_result(failure)
@@ -72,4 +73,5 @@ class Lifespan:
         kind = message["type"]
         future = self._started if kind.startswith("lifespan.startup.") else self._stopped
         if not future.done():
-            future.set_result((message.get("message", "") or kind) if kind.endswith(".failed") else None)
+            said = safe_text(message.get("message", "") or kind, DETAILS_MAX)
+            future.set_result(said if kind.endswith(".failed") else None)

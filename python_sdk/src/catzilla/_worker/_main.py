@@ -20,8 +20,9 @@ import sys
 from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError, LinkError
-from catzilla._load import code_hash, describe, load_app
+from catzilla._load import code_hash, load_app
 from catzilla._settings import WORKER_ENVIRONMENT, Ticket, WorkerPlace, WorkerSettings
+from catzilla._text import describe, log_exception
 from catzilla._worker import _frames as frames
 from catzilla._worker._lifespan import Lifespan
 from catzilla._worker._serve import Worker
@@ -230,7 +231,7 @@ def main(arguments: list[str]) -> int:
         details = error.details if isinstance(error, AppLoadError) else ""
         message = {"type": "failed", "error": str(error), "details": details}
     except Exception as error:
-        log.exception("the worker failed")
+        log_exception(log, "the worker failed", error)
         message = {"type": "failed", "error": describe(error), "details": ""}
     with contextlib.suppress(OSError):
         channel.sendall(json.dumps(message).encode() + b"\n")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from catzilla._exceptions import LinkError
+from catzilla._text import utf8
 from catzilla._worker import _frames as frames
 from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, HelloAck, Request
 
@@ -62,6 +63,7 @@ class LaneProtocol:
         self.streams: dict[int, Stream] = {}
         self.room = 0  # Answer bytes the sidecar takes over all streams.
         self.data_bytes_max = frames.DATA_BYTES_MAX
+        self.head_bytes_max = hello.head_bytes_max
         self._last = 0  # The newest stream id.
         self._refuse_after: int | None = None  # Set by our GOAWAY: later ids are not for us.
         self._unreturned = 0
@@ -118,6 +120,7 @@ class LaneProtocol:
         self.ack = ack = HelloAck.decode(payload)
         self.room = ack.connection_window
         self.data_bytes_max = ack.data_bytes_max
+        self.head_bytes_max = ack.head_bytes_max
         self._reader.limits = frames.Limits(ack.head_bytes_max, ack.data_bytes_max)
         self.phase = Phase.SERVING
         events.append(("attached", None, ack))
@@ -195,13 +198,14 @@ class LaneProtocol:
         if stream.cancelled:
             return
         frame = frames.encode_response(stream.id, status, fields, body, end=end, flags=flags, handler_us=us)
+        self._check_head(len(frame) - len(body))
         if end:
             self._held.append((stream, frame))
             self._ended(stream)
         else:
             self._out.append(frame)
 
-    def data(self, stream: Stream, body: bytes, *, end: bool = False) -> int:
+    def data(self, stream: Stream, body: bytes | memoryview, *, end: bool = False) -> int:
         """Sends as much of `body` as the windows take, and says how much. `end` holds if all of it went."""
         size = len(body)
         if stream.cancelled:
@@ -223,7 +227,14 @@ class LaneProtocol:
 
     def informational(self, stream: Stream, status: int, fields: Fields) -> None:
         if not stream.cancelled:
-            self._out.append(frames.encode_informational(stream.id, status, fields))
+            frame = frames.encode_informational(stream.id, status, fields)
+            self._check_head(len(frame))
+            self._out.append(frame)
+
+    def _check_head(self, size: int) -> None:
+        """What is larger than agreed would cost all streams of the lane: it fails on its own, before it is sent."""
+        if size > self.head_bytes_max + frames.HEADER_BYTES:
+            raise ValueError(f"the head of the answer takes {size} bytes, the link takes {self.head_bytes_max}")
 
     def settle(self, stream: Stream, code: int = frames.END_COMPLETE, sentence: str = "") -> None:
         """The handler has returned: its place is free. `code` is for a stream that has not ended yet."""
@@ -232,7 +243,7 @@ class LaneProtocol:
             self._out.append(frames.encode_frame(frames.CREDIT, stream.id, aux=1))
         elif not stream.ended:
             code = frames.END_CANCELLED if stream.cancelled else code
-            text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
+            text = utf8(sentence, frames.SENTENCE_BYTES_MAX)
             self._out.append(frames.encode_frame(frames.END, stream.id, text, 0, code))
             self._ended(stream)
 
@@ -253,7 +264,7 @@ class LaneProtocol:
 
     def goaway(self, code: int, sentence: str = "") -> None:
         """We take nothing new; with an error code the connection is over."""
-        text = sentence.encode()[: frames.SENTENCE_BYTES_MAX]
+        text = utf8(sentence, frames.SENTENCE_BYTES_MAX)
         self._out.append(frames.encode_frame(frames.GOAWAY, self._last, text, 0, code))
         self._refuse_after = self._last
         if self.phase is not Phase.CLOSED:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from catzilla._exceptions import LinkError
 from catzilla._settings import Ticket, WorkerPlace, WorkerSettings, __version__
+from catzilla._text import describe
 from catzilla._worker import _frames as frames
 from catzilla._worker._control import ControlConnection
 from catzilla._worker._exchange import ASGIApp
@@ -130,7 +131,7 @@ class Worker:
         """An exception has left the app. Its traceback is in our log, one line of it in the sidecar's."""
         self.exceptions += 1
         if self._control is not None:
-            self._control.log(_LEVEL_ERROR, f"{what}: {type(error).__name__}: {error}")
+            self._control.log(_LEVEL_ERROR, f"{what}: {describe(error)}")
 
     def _close(self) -> None:
         self._ended = True

@@ -6,6 +6,7 @@ carry is in ``_frames.py`` and ``_hello.py``. Raises as ``_frames.py`` says.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ class Limits:
 # Frames ------------------------------------------------------------------------
 
 
-def encode_frame(kind: int, stream: int = 0, payload: bytes = b"", flags: int = 0, aux: int = 0) -> bytes:
+def encode_frame(kind: int, stream: int = 0, payload: bytes | memoryview = b"", flags: int = 0, aux: int = 0) -> bytes:
     return _HEADER.pack(len(payload), kind, flags, 0, stream, aux) + payload
 
 
@@ -254,14 +255,18 @@ def check_frame(frame: Frame) -> None:
 # Fields ------------------------------------------------------------------------
 
 
+# RFC 9110 section 5.5, less NUL, which is counted.
+_CONTROL: Final = re.compile(rb"[\x01-\x08\x0a-\x1f\x7f]")
+
+
 def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[int, bytes]:
     """How many pairs, and their bytes. Raises ValueError where a field could not go on the wire."""
     parts = list(chain.from_iterable(fields))
     if not parts:
         return 0, b""
     data = b"\0".join(parts) + b"\0"
-    if data.count(b"\0") != len(parts) or b"\n" in data or b"\r" in data:
-        raise ValueError("a header field contains NUL, CR or LF")
+    if data.count(b"\0") != len(parts) or _CONTROL.search(data):
+        raise ValueError("a header field contains NUL, CR, LF or another control character")
     return len(parts) >> 1, data
 
 
