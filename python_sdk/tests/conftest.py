@@ -13,7 +13,8 @@ import pytest
 from sdk_harness import APP, SITE, Run, real_sidecar
 
 # Files that say nothing without the real thing.
-collect_ignore = [] if real_sidecar() else ["test_real_sidecar.py", "test_real_faults.py", "test_real_static.py"]
+_REAL = ["test_real_sidecar.py", "test_real_faults.py", "test_real_leaving.py", "test_real_static.py"]
+collect_ignore = [] if real_sidecar() else _REAL
 
 
 @pytest.fixture

@@ -309,6 +309,8 @@ def main() -> int:
     parser.add_argument("--ops-host")
     parser.add_argument("--ops-port", type=int)
     parser.add_argument("--runtime-dir", required=True)
+    parser.add_argument("--expect-app", action="store_true")
+    parser.add_argument("--trusted-proxies")
     parser.add_argument("--loops", type=int, default=2)
     options = parser.parse_args()
     os.makedirs(options.runtime_dir, exist_ok=True)

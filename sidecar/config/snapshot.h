@@ -54,6 +54,7 @@ struct Limits {
   int64_t idle_timeout_us = 75'000'000;         // close, between requests
   uint32_t requests_per_connection_max = 0;     // 0 = no cap; then Connection: close
   uint64_t file_cache_bytes_max = 64ull << 20;  // the files of all mounts together; evicts
+  uint32_t response_header_bytes_max = 64 * 1024;  // 502, an app's answer
   bool operator==(const Limits&) const = default;
 };
 
@@ -156,6 +157,7 @@ struct Route {
   std::string cache;                 // Name of a cache, empty: never stored.
   int64_t cache_ttl_us = -1;         // >= 0: freshness when the answer names none (`@cache(ttl=)`).
   std::vector<std::string> cache_tags;
+  bool cache_ignores_cookies = false;  // Else a request with Cookie bypasses a cache with a TTL.
   std::vector<std::string> cache_key;  // Query parameters in the key; empty: as the cache says.
   uint64_t body_bytes_max = 0;         // 0: limits.body_bytes_max.
   int64_t request_timeout_us = 0;      // 0: the pool's.
@@ -177,7 +179,7 @@ struct Pool {
   int64_t queue_timeout_us = 5'000'000;     // 503 with Retry-After
   int64_t request_timeout_us = 60'000'000;  // 504, soft: CANCEL
   int64_t hard_timeout_us = 0;              // 0: twice the request timeout; recycles the worker
-  uint32_t credits_per_worker = 64;
+  uint32_t credits_per_worker = 1024;       // Requests that have not begun to be answered.
   uint32_t retry_after_s = 1;
   Unmatched unmatched = Unmatched::kApp;
   bool redirect_slashes = true;
@@ -213,6 +215,7 @@ struct Snapshot {
   Telemetry telemetry;
   std::string server_name = "catzilla";  // The Server field; empty: none is sent.
   bool development = false;              // Answers may show causes.
+  bool app_expected = false;             // One will register; until then we are not ready.
 };
 
 }  // namespace catzilla::config

@@ -180,7 +180,18 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
                    {}};
   }
   App& app = found->second;
-  if (app.session == nullptr || app.session == &session) return std::nullopt;
+  for (const auto& [instance, by] : app.superseded) {
+    if (instance != registration.instance_id()) continue;
+    return Failure{
+        Failure::Code::kFailedPrecondition,
+        "superseded by instance " + by + " (a new start takes over, an old one does not)",
+        {}};
+  }
+  if (app.session == nullptr) {
+    Supersede(app, registration.instance_id());
+    return std::nullopt;
+  }
+  if (app.session == &session) return std::nullopt;
   const bool same = app.registration.instance_id() == registration.instance_id();
   if (!same && !registration.takeover()) {
     return Failure{Failure::Code::kAlreadyExists,
@@ -193,6 +204,7 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
     v1::RegisterResponse event;
     event.mutable_superseded()->set_by_instance_id(registration.instance_id());
     app.session->Send(std::move(event));
+    Supersede(app, registration.instance_id());
   }
   app.session->End(
       {Failure::Code::kAborted,
@@ -201,6 +213,13 @@ std::optional<Failure> Registrar::TakeSeat(Session& session, const v1::Registrat
   seats_.erase(app.session);
   app.session = nullptr;
   return std::nullopt;
+}
+
+void Registrar::Supersede(App& app, const std::string& by) {
+  const std::string& before = app.registration.instance_id();
+  if (before.empty() || before == by) return;
+  app.superseded.emplace_back(before, by);
+  if (app.superseded.size() > kSupersededMax) app.superseded.pop_front();
 }
 
 std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration& registration,

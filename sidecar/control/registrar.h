@@ -91,6 +91,8 @@ class Registrar {
   void WaitUntilIdle();  // Tests: every queued event has been worked off.
 
  private:
+  static constexpr size_t kSupersededMax = 64;
+
   struct App {
     v1::Registration registration;  // The last one that was accepted.
     bool trusted = false;
@@ -103,12 +105,16 @@ class Registrar {
     int64_t since_us = 0;
     int64_t orphaned_at_us = 0;     // Wall clock; 0: live.
     int64_t orphaned_since_us = 0;  // Monotonic.
+    // Instances that another one has replaced, with the other's name; the oldest are forgotten.
+    std::deque<std::pair<std::string, std::string>> superseded;
   };
 
   std::optional<Failure> Register(Session& session, const Peer& peer,
                                   const v1::Registration& registration) CATZILLA_REQUIRES(mutex_);
   std::optional<Failure> TakeSeat(Session& session, const v1::Registration& registration)
       CATZILLA_REQUIRES(mutex_);
+  // Another instance than before speaks for the app from now on.
+  void Supersede(App& app, const std::string& by) CATZILLA_REQUIRES(mutex_);
   std::optional<Failure> NewGeneration(App& app, const v1::Registration& registration, bool trusted)
       CATZILLA_REQUIRES(mutex_);
   schema::Outcome Configure(const std::string& name, const v1::Registration& registration,

@@ -4,11 +4,23 @@
 #include <ctime>
 
 namespace catzilla::exchange {
+namespace {
+
+constexpr size_t kOwnBytesMax = 4 * 1024;
+constexpr size_t kFieldsInChunk = http::OutputQueue::kChunkBytes - kOwnBytesMax;
+
+}  // namespace
 
 AnswerHead::AnswerHead(Context& context, const http::RequestHead& request,
                        const HeadOptions& options, http::OutputQueue& output)
     : output_(output),
-      writer_(output.Reserve(http::OutputQueue::kChunkBytes), http::OutputQueue::kChunkBytes) {
+      large_(options.fields_bytes <= kFieldsInChunk
+                 ? nullptr
+                 : new char[options.fields_bytes + kOwnBytesMax]),
+      writer_(large_ == nullptr
+                  ? http::ResponseWriter(output.Reserve(http::OutputQueue::kChunkBytes),
+                                         http::OutputQueue::kChunkBytes)
+                  : http::ResponseWriter(large_.get(), options.fields_bytes + kOwnBytesMax)) {
   writer_.Status(options.status);
   if (options.date) writer_.Date(context.date.Get(context.now().wall_s()));
   const std::string& server = context.plan->snapshot->server_name;
@@ -18,7 +30,11 @@ AnswerHead::AnswerHead(Context& context, const http::RequestHead& request,
 
 bool AnswerHead::Finish() {
   if (!writer_.End()) return false;
-  output_.Commit(writer_.size());
+  if (large_ == nullptr) {
+    output_.Commit(writer_.size());
+  } else {
+    output_.Append(writer_.bytes());
+  }
   return true;
 }
 

@@ -1,11 +1,14 @@
 // Writing the head of an answer that is not a prepared one, into the output.
 //
 // Threads: the loop's. Owns: nothing; the head is committed to the output by Finish().
-// Limits:  one chunk of the output (16 KiB); an app's head that does not fit is refused with 502 by
-//          the caller, who asks ok() before Finish().
+// Limits:  kOwnBytesMax for what the sidecar says, beside HeadOptions::fields_bytes; the worker
+// room
+//          lets no app's head through that is larger than limits.max_response_header.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "sidecar/exchange/context.h"
@@ -21,6 +24,7 @@ struct HeadOptions {
   bool date = true;    // Unless the source has one.
   bool server = true;
   bool connection = true;
+  size_t fields_bytes = 0;  // What an app's fields take, where they may be many.
 };
 
 class AnswerHead {
@@ -38,6 +42,7 @@ class AnswerHead {
 
  private:
   http::OutputQueue& output_;
+  std::unique_ptr<char[]> large_;  // What does not fit a chunk is written here first.
   http::ResponseWriter writer_;
 };
 

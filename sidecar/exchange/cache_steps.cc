@@ -38,6 +38,13 @@ Next Exchange::Lookup() {
     judgement.verdict = cache::Verdict::kBypass;
     judgement.forward = cache::Forward::kBypass;
   }
+  // What a route keeps by its own TTL may have been made for the client whose cookies came along.
+  const config::Route& route = *target_->config;
+  const bool own_ttl = route.cache_ttl_us >= 0 && !route.cache_ignores_cookies;
+  if (own_ttl && request_->Has(http::HeaderId::kCookie)) {
+    judgement.verdict = cache::Verdict::kBypass;
+    judgement.forward = cache::Forward::kBypass;
+  }
   const auto loop = static_cast<unsigned>(context_->index());
   why_ = judgement.forward;
   switch (judgement.verdict) {

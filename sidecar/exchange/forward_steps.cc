@@ -172,6 +172,9 @@ void Exchange::OnInformational(const worker::ResponseHead& informational) {
   HeadOptions options;
   options.status = informational.status;
   options.date = options.server = options.connection = false;
+  for (const worker::Field& field : informational.fields) {
+    options.fields_bytes += field.name.size() + field.value.size() + 4;
+  }
   AnswerHead head(*context_, *request_, options, client_->output());
   for (const worker::Field& field : informational.fields) head.Field(field.name, field.value);
   head.Finish();
@@ -195,6 +198,7 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
   close_ = close_ || !request_complete_;
   std::optional<uint64_t> length;
   for (const worker::Field& field : response.fields) {
+    options.fields_bytes += field.name.size() + field.value.size() + 4;
     if (field.name == "content-length") {
       uint64_t value = 0;  // The link lets no other than one sound length through.
       if (http::ParseDecimal(field.value, &value)) length = value;

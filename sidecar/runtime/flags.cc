@@ -37,6 +37,11 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
       ->envname("CATZILLA_HOST");
   app.add_option("--port", flags->port, "port of the HTTP listener (8080)")
       ->envname("CATZILLA_PORT");
+  app.add_option("--trusted-proxies", flags->trusted_proxies,
+                 "addresses and networks whose X-Forwarded-* and Forwarded are believed: "
+                 "127.0.0.1,10.0.0.0/8")
+      ->envname("CATZILLA_TRUSTED_PROXIES")
+      ->delimiter(',');
   app.add_option("--ops-host", flags->ops_host, "address of /metrics and the probes (0.0.0.0)")
       ->envname("CATZILLA_OPS_HOST");
   app.add_option("--ops-port", flags->ops_port,
@@ -49,6 +54,9 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
   app.add_option("--loops", flags->loops, "event loops; default: the container's CPU quota")
       ->envname("CATZILLA_LOOPS")
       ->check(CLI::Range(1, 8));
+  app.add_flag("--expect-app", flags->expect_app,
+               "an app will register: not ready, and 503 for its paths, until it has")
+      ->envname("CATZILLA_EXPECT_APP");
   app.add_flag("--check", flags->check, "check the configuration, say what is wrong, exit 0 or 1");
   app.add_flag("--print-config-reference", flags->print_reference,
                "print docs/configuration.md and exit");
@@ -64,6 +72,9 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
         std::tuple{"listeners[http].port", "--port", "CATZILLA_PORT"},
         std::tuple{"mounts[root]", "--root", "CATZILLA_ROOT"},
         std::tuple{"telemetry.ops_address", "--ops-host", "CATZILLA_OPS_HOST"},
+        std::tuple{"listeners[http].trusted_proxies", "--trusted-proxies",
+                   "CATZILLA_TRUSTED_PROXIES"},
+        std::tuple{"app.expected", "--expect-app", "CATZILLA_EXPECT_APP"},
         std::tuple{"telemetry.ops_port", "--ops-port", "CATZILLA_OPS_PORT"},
         std::tuple{"telemetry.log_level", "--log-level", "CATZILLA_LOG_LEVEL"}}) {
     if (const std::string origin = OriginOf(app, flag, variable); !origin.empty()) {
@@ -80,6 +91,10 @@ void Overlay(const Flags& flags, schema::FileLayer* layer, schema::Diagnostics* 
   config::v1::Listener& listener = *config.mutable_listeners(0);
   if (!flags.host.empty()) listener.set_address(flags.host);
   if (flags.port.has_value()) listener.set_port(*flags.port);
+  if (!flags.trusted_proxies.empty()) {
+    listener.clear_trusted_proxies();
+    for (const std::string& range : flags.trusted_proxies) listener.add_trusted_proxies(range);
+  }
   if (!flags.root.empty()) {
     config::v1::Mount& mount = *config.add_mounts();
     mount.set_name("root");
@@ -87,6 +102,7 @@ void Overlay(const Flags& flags, schema::FileLayer* layer, schema::Diagnostics* 
     char absolute[PATH_MAX];
     mount.set_root(::realpath(flags.root.c_str(), absolute) != nullptr ? absolute : flags.root);
   }
+  if (flags.expect_app) config.mutable_app()->set_expected(true);
   if (!flags.ops_host.empty()) {
     schema::SetField(&config, "telemetry.ops_address", flags.ops_host, findings);
   }

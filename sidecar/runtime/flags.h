@@ -20,9 +20,11 @@ struct Flags {
   std::string host;
   std::optional<uint16_t> port;
   std::string ops_host;
+  std::vector<std::string> trusted_proxies;
   std::optional<uint16_t> ops_port;
   std::string runtime_dir;
   std::string log_level;
+  bool expect_app = false;
   int loops = 0;       // 0: as the cgroup says.
   bool check = false;  // Check the configuration and exit.
   bool print_reference = false;

@@ -96,11 +96,18 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
     std::shared_ptr<const config::Snapshot> snapshot) {
   auto plan = std::make_shared<exchange::Plan>(snapshot);
   RemovePools(*snapshot);
-  for (const auto& pool : snapshot->pools) parts_.workers.Configure(*pool);
+  for (const auto& pool : snapshot->pools) {
+    const auto made = parts_.workers.Configure(*pool);
+    if (made != nullptr) made->SetResponseHeadMax(snapshot->limits->response_header_bytes_max);
+  }
+  parts_.workers.SetDrainTimeout(snapshot->drain.timeout_us);
   for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *snapshot));
   for (const auto& cache : snapshot->caches) plan->caches.push_back(BuildCache(cache));
   for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route, *plan));
   plan->unmatched = parts_.stats.Get("<none>", {"GET", "HEAD", "POST"});
+  bool has_app =
+      std::any_of(snapshot->mounts.begin(), snapshot->mounts.end(),
+                  [](const auto& mount) { return mount->source == config::Layer::kApp; });
   for (const auto& pool : snapshot->pools) {
     const bool has_routes =
         std::any_of(snapshot->routes.begin(), snapshot->routes.end(), [&](const auto& route) {
@@ -110,6 +117,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
     const bool bare = pool->source == config::Layer::kApp && !has_routes &&
                       pool->unmatched == config::Unmatched::kSidecar;
     plan->app_is_starting = plan->app_is_starting || bare;
+    has_app = has_app || pool->source == config::Layer::kApp || has_routes;
     if (!has_routes) continue;
     plan->as_fastapi = true;
     if (pool->unmatched != config::Unmatched::kApp || plan->catch_all != nullptr) continue;
@@ -121,6 +129,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
     route->pool = pool->name;
     plan->catch_all = BuildRoute(route, *plan);
   }
+  plan->app_is_starting = plan->app_is_starting || (snapshot->app_expected && !has_app);
   parts_.file_store.SetBytesMax(snapshot->limits->file_cache_bytes_max);
   previous_ = plan;
   return plan;

@@ -137,7 +137,6 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   link.loops = count;
   link.socket_path = control_settings_.worker_socket;
   link.version = CATZILLA_VERSION;
-  link.header_bytes_max = snapshot->limits->header_bytes_max;
   link.drain_timeout_us = snapshot->drain.timeout_us;
   workers_ = std::make_unique<worker::Registry>(link);
   route_stats_ = std::make_unique<stats::RouteStatsTable>(count, snapshot->telemetry.series_max);
@@ -409,6 +408,15 @@ ops::Health Sidecar::Ready() {
     return {false, "nothing to serve yet: no mount, no route, no app\n"};
   }
   if (plan()->app_is_starting) return {false, "the app has no worker yet\n"};
+  // Once, and for all: an app that falls ill later must not take static and cached answers along.
+  if (!pools_were_ready_.load()) {
+    for (const auto& route : snapshot->routes) {
+      const auto pool = workers_->Find(route->pool);
+      if (pool != nullptr && pool->ever_ready()) continue;
+      return {false, "pool " + route->pool + ", which routes name, has had no worker yet\n"};
+    }
+    pools_were_ready_.store(true);
+  }
   return Live();
 }
 

@@ -122,6 +122,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::shared_ptr<const exchange::Plan> plan_ CATZILLA_GUARDED_BY(mutex_);
   int loops_drained_ CATZILLA_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> started_{false};
+  std::atomic<bool> pools_were_ready_{false};
   std::atomic<bool> draining_{false};
 };
 

@@ -28,6 +28,7 @@ class Compiler {
     snapshot->development = config_.development();
     snapshot->drain = {Time(config_.drain().delay()), Time(config_.drain().timeout())};
     snapshot->telemetry = MakeTelemetry();
+    snapshot->app_expected = config_.app().expected();
     for (const auto& one : config_.listeners())
       snapshot->listeners.push_back(Share(MakeListener(one), old_listeners_));
     for (const auto& one : config_.mounts())
@@ -224,6 +225,7 @@ class Compiler {
     to.cache = from.cache();
     to.cache_ttl_us = from.has_cache_ttl() ? Time(from.cache_ttl()) : -1;
     to.cache_tags = Texts(from.cache_tags());
+    to.cache_ignores_cookies = from.cache_ignores_cookies();
     to.body_bytes_max = Size(from.max_body_size());
     to.request_timeout_us = Time(from.request_timeout());
     to.idempotent = from.idempotent();
@@ -292,6 +294,7 @@ class Compiler {
       to.cache_ttl_us = from.cache().has_ttl() ? Time(from.cache().ttl()) : -1;
       to.cache_tags = Texts(from.cache().tags());
       to.cache_key = Texts(from.cache().key());
+      to.cache_ignores_cookies = from.cache().ignores_cookies();
     }
     for (const auto& input : from.inputs()) {
       config::Input slot;
@@ -321,6 +324,7 @@ class Compiler {
     to.idle_timeout_us = Time(from.idle_timeout());
     to.requests_per_connection_max = from.max_requests_per_connection();
     to.file_cache_bytes_max = Size(from.file_cache_memory());
+    to.response_header_bytes_max = static_cast<uint32_t>(Size(from.max_response_header()));
     return to;
   }
 

@@ -134,6 +134,8 @@ constexpr Field kFields[] = {
      "Freshness of answers that do not name their own."},
     {"routes[].cache_tags", Kind::kTexts, "", kLive, 0, 0,
      "Tags put on every stored answer, for purging."},
+    {"routes[].cache_ignores_cookies", Kind::kBool, "false", kLive, 0, 0,
+     "With `cache_ttl`, a request that carries cookies goes past the cache, unless this is set."},
     {"routes[].max_body_size", Kind::kSize, "", kLive, 1, kTiB,
      "Larger request bodies are 413; unset: `limits.max_body_size`."},
     {"routes[].request_timeout", Kind::kDuration, "", kLive, kMs, kDay,
@@ -173,15 +175,16 @@ constexpr Field kFields[] = {
      "Queue and handler together: 504, and the worker is told to cancel."},
     {"pools[].hard_timeout", Kind::kDuration, "", kLive, kMs, 2 * kDay,
      "A worker that still runs the request then is recycled; unset: twice `request_timeout`."},
-    {"pools[].credits_per_worker", Kind::kCount, "64", kLive, 1, 65535,
-     "Most requests in flight to one worker."},
+    {"pools[].credits_per_worker", Kind::kCount, "1024", kLive, 1, 65535,
+     "Most requests of one worker that have not begun to be answered; streams and background "
+     "tasks do not count."},
     {"pools[].retry_after", Kind::kDuration, "1s", kLive, kSecond, kDay,
      "The `Retry-After` of a 503, in whole seconds."},
 
     {"limits", Kind::kBlock, "", kLive, 0, 0,
      "What one client may ask; each limit has its own answer."},
     {"limits.max_request_line", Kind::kSize, "8KiB", kLive, 256, 1024 * kKiB, "414"},
-    {"limits.max_header_bytes", Kind::kSize, "32KiB", kLive, 1024, 1024 * kKiB, "431"},
+    {"limits.max_header_bytes", Kind::kSize, "32KiB", kLive, 1024, 1008 * kKiB, "431"},
     {"limits.max_headers", Kind::kCount, "100", kLive, 4, 128, "431"},
     {"limits.max_body_size", Kind::kSize, "64MiB", kLive, 0, kTiB,
      "413; a route may say otherwise."},
@@ -205,6 +208,8 @@ constexpr Field kFields[] = {
      "0: no cap. The last answer says `Connection: close`."},
     {"limits.file_cache_memory", Kind::kSize, "64MiB", kLive, 64 * kKiB, kTiB,
      "Memory for the files of all mounts together."},
+    {"limits.max_response_header", Kind::kSize, "64KiB", kLive, 1024, 1008 * kKiB,
+     "The head of an app's answer: 502."},
 
     {"drain", Kind::kBlock, "", kLive, 0, 0, "How the sidecar leaves."},
     {"drain.delay", Kind::kDuration, "0s", kLive, 0, kDay,
@@ -266,6 +271,9 @@ constexpr Field kFields[] = {
      "Directories below which an app of another user may mount files."},
     {"app.linger", Kind::kDuration, "", kLive, 0, 3650 * kDay,
      "How long an orphaned registration stays; unset: until replaced or removed."},
+    {"app.expected", Kind::kBool, "false", kLive, 0, 0,
+     "An app will register: until its workers have been there once, `/readyz` and what nothing "
+     "else claims are 503."},
 };
 
 void Fill(Message* message, const std::string& generic_path) {

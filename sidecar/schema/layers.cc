@@ -303,6 +303,7 @@ void AddAppRoutes(const Layers& layers, config::v1::Config* config) {
         out->set_cache(route.cache().cache().empty() ? "default" : route.cache().cache());
         if (route.cache().has_ttl()) out->set_cache_ttl(route.cache().ttl());
         *out->mutable_cache_tags() = route.cache().tags();
+        if (route.cache().ignores_cookies()) out->set_cache_ignores_cookies(true);
       }
       if (route.has_max_body_size())
         out->set_max_body_size(std::to_string(route.max_body_size()) + "B");

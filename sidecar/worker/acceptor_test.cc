@@ -35,7 +35,7 @@ TEST(AcceptorTest, WhoIsNotTakenHearsWhyAndWhatToDo) {
       {"other code", [](HelloText& h) { h.table_hash[0] = 'x'; }, GoawayCode::kTable,
        "route table differs"},
       {"small frames", [](HelloText& h) { h.head_bytes_max = 30'000; }, GoawayCode::kLimits,
-       "limits.header_bytes_max"},
+       "upgrade the Python package"},
       {"control twice", [](HelloText&) {}, GoawayCode::kProtocol, "already"},
   };
   for (const Intruder& intruder : kIntruders) {

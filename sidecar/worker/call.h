@@ -140,7 +140,8 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
   bool response_begun_ = false;   // Any frame of the answer has come.
   bool response_seen_ = false;
   bool trailers_seen_ = false;
-  bool keeps_credit_ = false;  // DETACHED came.
+  bool detached_ = false;      // DETACHED came: END is not the last of it.
+  bool holds_credit_ = false;  // Of its worker; from Send() until the answer has begun.
 };
 
 }  // namespace catzilla::worker

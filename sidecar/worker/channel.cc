@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "sidecar/base/check.h"
@@ -31,9 +30,7 @@ Channel::Channel(Dispatcher& dispatcher, std::shared_ptr<Pool> pool, base::Ref<W
       out_(std::move(setup.hello_ack)),
       send_window_(worker_->connection_window),
       receive_window_(setup.connection_window) {
-  // Twice the credits, so that streams that live long do not crowd the ids.
-  const size_t places = std::bit_ceil(std::max<size_t>(64, 4 * size_t{worker_->credits}));
-  streams_.resize(std::min(places, kStreamsMax));
+  streams_.resize(kStreamsAtFirst);
 }
 
 Channel::~Channel() {
@@ -62,6 +59,8 @@ void Channel::Append(FrameType type, uint8_t flags, uint32_t stream, uint32_t au
 void Channel::WantFlush() { dispatcher_.loop().Defer(*this); }
 
 void Channel::Send(Call& call) {
+  call.holds_credit_ = true;
+  if (live_ >= streams_.size() / 2) GrowTable();
   const uint32_t stream = NextStream();
   streams_[stream & (streams_.size() - 1)] = &call;
   ++live_;
@@ -218,6 +217,20 @@ uint32_t Channel::NextStream() {
   return stream;
 }
 
+// Streams that live long must not crowd the ids.
+void Channel::GrowTable() {
+  if (streams_.size() >= kStreamsMax) return;
+  std::vector<Call*> larger(streams_.size() * 2);
+  for (Call* call : streams_) {
+    if (call != nullptr) larger[call->stream_ & (larger.size() - 1)] = call;
+  }
+  streams_ = std::move(larger);
+}
+
+void Channel::ReturnCredit(Call& call) {
+  if (std::exchange(call.holds_credit_, false)) pool_->Release(*worker_);
+}
+
 void Channel::Forget(Call& call) {
   Call*& place = streams_[call.stream_ & (streams_.size() - 1)];
   CATZILLA_CHECK(place == &call, "a stream was forgotten twice");
@@ -286,8 +299,8 @@ void Channel::Lose(std::string_view cause, bool clean) {
     Call* call = streams_[i];
     if (call == nullptr) continue;
     const bool open = call->state_ == Call::State::kOpen;
+    ReturnCredit(*call);
     Forget(*call);
-    pool_->Release(*worker_);
     if (open) {
       dispatcher_.OnStreamLost(*call, true, cause);
     } else {

@@ -62,7 +62,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   Pool& pool() const { return *pool_; }
   Worker& worker() const { return *worker_; }
   bool usable() const {
-    return state_ == State::kOpen && live_ < streams_.size() / 2 && pool_->Usable(*worker_);
+    return state_ == State::kOpen && live_ < kStreamsMax / 2 && pool_->Usable(*worker_);
   }
   bool closed() const { return state_ >= State::kClosing; }
 
@@ -81,7 +81,9 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
 
  private:
   enum class State : uint8_t { kOpen, kDraining, kClosing, kClosed };
-  static constexpr size_t kStreamsMax = 4096;
+  // Half of the places may be in use: what one lane's windows can hold.
+  static constexpr size_t kStreamsMax = 16384;
+  static constexpr size_t kStreamsAtFirst = 64;
   static constexpr int kReadsPerTurn = 4;
   static constexpr size_t kOutputKept = 64 * 1024;  // A larger buffer is given back once empty.
 
@@ -108,6 +110,9 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
 
   Call* Find(uint32_t stream) const;
   uint32_t NextStream();
+  void GrowTable();
+  // Its answer has begun, or will never be made: it holds up nobody else any more. Idempotent.
+  void ReturnCredit(Call& call);
   void Forget(Call& call);      // Out of the table; nothing else.
   void ReturnHeld(Call& call);  // Its window bytes go back to the lane's.
   void ReturnToLane(uint32_t bytes);

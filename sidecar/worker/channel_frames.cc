@@ -107,7 +107,8 @@ void Channel::OnStreamFrame(const FrameView& frame, Call& call) {
       OnTrailers(frame, call);
       break;
     case FrameType::kDetached:
-      call.keeps_credit_ = true;
+      call.detached_ = true;
+      ReturnCredit(call);
       break;
     default:
       return OnWorkerEnd(call, static_cast<EndCode>(frame.header.aux), frame.payload);
@@ -128,13 +129,19 @@ void Channel::OnResponse(const FrameView& frame, Call& call) {
   }
   call.response_seen_ = true;
   call.request_.clear();
-  call.keeps_credit_ = call.keeps_credit_ || (head.flags & kDetachedAnswer) != 0;
+  call.detached_ = call.detached_ || (head.flags & kDetachedAnswer) != 0;
   worker_->handler_us.fetch_add(head.handler_us, std::memory_order_relaxed);
+  // A stream may live for hours: it takes its place on the lane, but keeps no request waiting.
+  if (!frame.header.end() || call.detached_) ReturnCredit(call);
   if (call.state_ == Call::State::kCancelled) return;
   dispatcher_.wheel_.Disarm(call);  // It was for the beginning of the answer.
   if (!sound || head.status < 200 || head.status > 599 || !FieldsMayLeave(head.fields)) {
     return AnswerUnusable(call,
                           "the app's answer has a status or a header field that cannot be sent");
+  }
+  if (head.fields.bytes().size() > pool_->response_head_bytes_max()) {
+    return AnswerUnusable(call,
+                          "the head of the app's answer is larger than limits.max_response_header");
   }
   head.complete = frame.header.end();
   call.observer_->OnResponse(head);
@@ -215,9 +222,9 @@ void Channel::OnCredit(const FrameHeader& header) {
   if (call == nullptr || call->state_ != Call::State::kDetached) {
     return ProtocolError("CREDIT for a stream that holds none");
   }
+  ReturnCredit(*call);
   Forget(*call);
   dispatcher_.FreeCall(*call);
-  pool_->Release(*worker_);
   if (drained() && peer_left_) Lose("the worker has left", true);
 }
 
@@ -245,8 +252,8 @@ void Channel::RefuseFrom(uint32_t last_stream) {
     const bool open = call->state_ == Call::State::kOpen && !call->response_begun_;
     if (call->state_ == Call::State::kDetached || call->response_begun_) continue;
     ReturnHeld(*call);
+    ReturnCredit(*call);
     Forget(*call);
-    pool_->Release(*worker_);
     if (open) {
       dispatcher_.OnStreamLost(*call, false, "the worker is leaving");
     } else {
@@ -265,14 +272,14 @@ void Channel::OnWorkerEnd(Call& call, EndCode code, std::string_view sentence) {
   const bool refused = open && code == EndCode::kRefused && !call.response_begun_;
   const bool answered = call.response_seen_ && code == EndCode::kComplete;
   CallObserver* observer = std::exchange(call.observer_, nullptr);
-  if (call.keeps_credit_) {
+  ReturnCredit(call);
+  if (call.detached_) {
     call.state_ = Call::State::kDetached;
     dispatcher_.wheel_.Disarm(call);
   } else {
     Forget(call);
     if (refused) call.observer_ = observer;
     if (!refused) dispatcher_.FreeCall(call);
-    pool_->Release(*worker_);
   }
   if (refused && observer != nullptr && call.observer_ == observer) {
     dispatcher_.OnStreamLost(call, false, "the worker refused the request");

@@ -75,7 +75,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
     return nullptr;
   };
   const RegistryOptions& options = registry_.options();
-  if (RequestHeadBytes(spec) > options.head_bytes_max() ||
+  if (RequestHeadBytes(spec) > options.head_bytes_max ||
       spec.body.size() > options.data_bytes_max) {
     return refuse(FailureKind::kTooLarge, "the request's head does not fit a frame");
   }
@@ -102,7 +102,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
   call.streaming_ = spec.body_mode == BodyMode::kStreaming;
   call.awaits_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;
-  call.response_begun_ = call.response_seen_ = call.trailers_seen_ = call.keeps_credit_ = false;
+  call.response_begun_ = call.response_seen_ = call.trailers_seen_ = call.detached_ = false;
   RequestSpec dated = spec;
   dated.deadline_us = call.soft_due_us_;
   EncodeRequest(dated, &call.request_);
@@ -338,7 +338,7 @@ void Dispatcher::GoawayLanes(DispatcherMessage& message) {
 }
 
 int64_t Dispatcher::DrainDue() const {
-  return loop_.now().monotonic_us + registry_.options().drain_timeout_us;
+  return loop_.now().monotonic_us + registry_.drain_timeout_us();
 }
 
 void Dispatcher::OnTimer() {

@@ -83,15 +83,14 @@ bool Greeting::Agree(const Hello& hello, Pool::Refusal* refusal) {
                       options.version + ") " + Range(kLinkVersionMin, kLinkVersionMax) +
                       (worker_is_newer ? ": upgrade the sidecar" : ": upgrade the Python package"));
   }
-  if (hello.head_bytes_max < options.head_bytes_max() ||
+  if (hello.head_bytes_max < options.head_bytes_max ||
       hello.data_bytes_max < options.data_bytes_max) {
-    return refuse(GoawayCode::kLimits, "the worker takes heads of " +
-                                           std::to_string(hello.head_bytes_max) + " and data of " +
-                                           std::to_string(hello.data_bytes_max) +
-                                           " bytes; the configured limits need " +
-                                           std::to_string(options.head_bytes_max()) + " and " +
-                                           std::to_string(options.data_bytes_max) +
-                                           ": lower limits.header_bytes_max or raise the worker's");
+    return refuse(GoawayCode::kLimits,
+                  "the worker takes heads of " + std::to_string(hello.head_bytes_max) +
+                      " and data of " + std::to_string(hello.data_bytes_max) +
+                      " bytes; the configured limits need " +
+                      std::to_string(options.head_bytes_max) + " and " +
+                      std::to_string(options.data_bytes_max) + ": upgrade the Python package");
   }
   if (hello.purpose == Purpose::kControl) return true;
   if (hello.lane_kind != LaneKind::kEventLoop) {
@@ -141,8 +140,8 @@ std::string Greeting::Ack(const Hello& hello, const Worker& worker, uint32_t lan
   ack.loop_count = static_cast<uint16_t>(options.loops);
   ack.credits = worker.credits;
   ack.stream_window = options.stream_window;
-  ack.connection_window = options.ConnectionWindow(worker.credits);
-  ack.head_bytes_max = options.head_bytes_max();
+  ack.connection_window = kWindowMax;
+  ack.head_bytes_max = options.head_bytes_max;
   ack.data_bytes_max = options.data_bytes_max;
   ack.ping_interval_ms = static_cast<uint32_t>(options.ping_interval_us / 1000);
   ack.monotonic_us = static_cast<uint64_t>(loop_.now().monotonic_us);
@@ -167,9 +166,9 @@ void Greeting::HandOver(const Hello& hello, base::Ref<Worker> worker) {
                        : hello.loop_index;
   auto setup = std::make_unique<LaneSetup>();
   setup->lane_id = lane_id;
-  setup->limits = {options.head_bytes_max(), options.data_bytes_max};
+  setup->limits = {options.head_bytes_max, options.data_bytes_max};
   setup->stream_window = options.stream_window;
-  setup->connection_window = options.ConnectionWindow(worker->credits);
+  setup->connection_window = kWindowMax;
   setup->hello_ack = Ack(hello, *worker, lane_id, loop);
   setup->fd = poll_.Release();
   state_ = State::kGone;

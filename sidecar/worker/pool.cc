@@ -216,6 +216,7 @@ void Pool::UpdateReady(Worker& worker, std::vector<WorkerEvent>* events) {
   bool ready = worker.control_;
   for (int loop = 0; loop < loops_; ++loop) ready = ready && worker.lanes_[loop] > 0;
   const bool was_ready = worker.ready.exchange(ready);
+  if (ready) ever_ready_.store(true, std::memory_order_relaxed);
   if (ready && !was_ready) events->push_back(Event(WorkerEvent::Kind::kReady, worker));
 }
 

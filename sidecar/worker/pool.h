@@ -178,6 +178,9 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   // Live: takes effect with the next request.
   void Configure(const config::Pool& config);
   uint32_t credits_per_worker() const { return Get(credits_per_worker_); }
+  // Larger heads of answers are refused, each for itself.
+  void SetResponseHeadMax(uint32_t bytes) { response_head_bytes_max_.store(bytes); }
+  uint32_t response_head_bytes_max() const { return Get(response_head_bytes_max_); }
   uint32_t retry_after_s() const { return Get(retry_after_s_); }
   int64_t queue_timeout_us() const { return Get(queue_timeout_us_); }
   int64_t request_timeout_us() const { return Get(request_timeout_us_); }
@@ -240,6 +243,8 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
   PoolStatus Status() const;
   uint64_t active_generation() const { return active_.load(std::memory_order_acquire); }
+  // Whether a worker has been there, ever since the sidecar has started.
+  bool ever_ready() const { return ever_ready_.load(std::memory_order_relaxed); }
 
  private:
   enum class Phase : uint8_t { kStarting, kActive, kRetiring };
@@ -295,12 +300,14 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
   // Any thread.
   std::atomic<uint32_t> queue_max_{1024};
-  std::atomic<uint32_t> credits_per_worker_{64};
+  std::atomic<uint32_t> credits_per_worker_{1024};
+  std::atomic<uint32_t> response_head_bytes_max_{64 * 1024};
   std::atomic<uint32_t> retry_after_s_{1};
   std::atomic<int64_t> queue_timeout_us_{5'000'000};
   std::atomic<int64_t> request_timeout_us_{60'000'000};
   std::atomic<int64_t> hard_timeout_us_{0};
   std::atomic<uint64_t> active_{0};
+  std::atomic<bool> ever_ready_{false};
   std::atomic<uint32_t> waiting_{0};
   std::array<Numbers, kLoopsMax> numbers_;
 

@@ -19,7 +19,9 @@ std::string RandomToken() {
 }  // namespace
 
 Registry::Registry(RegistryOptions options)
-    : options_(std::move(options)), dispatchers_(static_cast<size_t>(options_.loops)) {}
+    : options_(std::move(options)),
+      drain_timeout_us_(options_.drain_timeout_us),
+      dispatchers_(static_cast<size_t>(options_.loops)) {}
 
 Registry::~Registry() = default;
 

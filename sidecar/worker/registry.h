@@ -31,16 +31,12 @@ struct RegistryOptions {
   int loops = 1;
   std::string socket_path;  // What BeginGeneration() tells the SDK.
   std::string version = "0.1.0";
-  uint32_t header_bytes_max = 32 * 1024;  // The configured limit; frames must fit it.
   uint32_t stream_window = 256 * 1024;
   uint32_t data_bytes_max = 64 * 1024;
   int64_t ping_interval_us = 10'000'000;
   int64_t drain_timeout_us = 30'000'000;
-  uint32_t head_bytes_max() const { return header_bytes_max + 16 * 1024; }
-  // So large that one slow client cannot hold up the other streams of a lane.
-  uint32_t ConnectionWindow(uint32_t credits) const {
-    return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{credits} * stream_window, kWindowMax));
-  }
+  // Heads of either direction fit any limit that can be configured, so that limits are live.
+  uint32_t head_bytes_max = 1024 * 1024;
 };
 
 // How the acceptor's control connections are told.
@@ -62,6 +58,9 @@ class Registry final : private PoolLinks {
 
   static constexpr size_t kPoolsMax = 64;
   const RegistryOptions& options() const { return options_; }
+  // Live, for drains that begin from now on.
+  void SetDrainTimeout(int64_t us) { drain_timeout_us_.store(us); }
+  int64_t drain_timeout_us() const { return drain_timeout_us_.load(std::memory_order_relaxed); }
 
   // Assembly, before any loop runs.
   void SetDispatcher(Dispatcher& dispatcher);
@@ -107,6 +106,7 @@ class Registry final : private PoolLinks {
   bool SetLeased(std::string_view pool, const GenerationId& generation, bool leased);
 
   const RegistryOptions options_;
+  std::atomic<int64_t> drain_timeout_us_;
   std::vector<Dispatcher*> dispatchers_;  // By loop.
   ControlLinks* control_ = nullptr;
   EventSink* events_ = nullptr;

@@ -178,7 +178,7 @@ struct HelloText {
   uint32_t stream_window = 64 * 1024;
   uint32_t connection_window = 1 << 20;
   uint16_t version_min = 1, version_max = 1;
-  uint32_t head_bytes_max = 48 * 1024;
+  uint32_t head_bytes_max = 1024 * 1024;
 
   std::string Frame(Purpose purpose, uint16_t loop) const {
     Hello hello;

@@ -122,7 +122,7 @@ struct World {
     hello.in_flight_max = 3;
     hello.stream_window = 4096;
     hello.connection_window = 6000;
-    hello.head_bytes_max = 48 * 1024;
+    hello.head_bytes_max = 1024 * 1024;
     hello.data_bytes_max = 64 * 1024;
     hello.pool = "app";
     std::string payload, frame;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from catzilla._exceptions import ConfigurationError
 
@@ -25,6 +25,12 @@ class CachePolicy:
     ttl: float  # Seconds.
     tags: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()  # Lower-case names of request headers.
+    cookies: Literal["bypass", "ignore"] = "bypass"  # What a request that carries some gets.
+
+    @property
+    def ignores_cookies(self) -> bool:
+        """Requests with cookies are served from the cache, too: they choose nothing, or `vary` keeps them apart."""
+        return self.cookies == "ignore" or "cookie" in self.vary
 
     @property
     def ttl_text(self) -> str:
@@ -33,17 +39,27 @@ class CachePolicy:
         return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
-def cache(*, ttl: float | str, tags: Iterable[str] = (), vary: Iterable[str] = ()) -> Callable[[F], F]:
+def cache(
+    *,
+    ttl: float | str,
+    tags: Iterable[str] = (),
+    vary: Iterable[str] = (),
+    cookies: Literal["bypass", "ignore"] = "bypass",
+) -> Callable[[F], F]:
     """Lets the sidecar keep this route's answers.
 
     `ttl`: how long they are fresh, in seconds or as "30s", "5m", unless the answer's own Cache-Control says
     otherwise. `tags`: put on every stored answer, for `catzillactl cache purge --tag`. `vary`: request headers on
-    which the answer depends; they are sent as the answer's Vary.
+    which the answer depends; they are sent as the answer's Vary. `cookies`: a request that carries cookies goes
+    past the cache to the app, whose answer may be made for that client; "ignore" says that no answer depends on
+    them. With "cookie" in `vary` each Cookie header has answers of its own.
 
     Goes below the route's decorator. Only for GET; refused when the app is loaded if the route reads cookies,
     security schemes, or headers that `vary` does not name. Without a sidecar it does nothing.
     """
-    policy = CachePolicy(_seconds(ttl), tuple(tags), tuple(name.lower() for name in vary))
+    policy = CachePolicy(_seconds(ttl), tuple(tags), tuple(name.lower() for name in vary), cookies)
+    if cookies not in ("bypass", "ignore"):
+        raise ConfigurationError(f'@cache: cookies={cookies!r}: use "bypass" or "ignore"')
     if len(policy.tags) > _TAGS_MAX:
         raise ConfigurationError(f"@cache: {len(policy.tags)} tags, at most {_TAGS_MAX} can be stored")
     for tag in policy.tags:

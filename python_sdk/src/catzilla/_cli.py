@@ -41,6 +41,8 @@ def _run(options: argparse.Namespace) -> int:
     worker = WorkerSettings(
         target=options.app,
         directory=os.path.abspath(options.app_dir),
+        factory=options.factory,
+        preload=options.preload,
         workers=options.workers,
         loop=options.loop,
         lifespan=options.lifespan,
@@ -57,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
 
     sidecar = None
     if options.attach:
-        for flag in ("config", "host", "port", "ops_port", "ops_host", "sidecar"):
+        for flag in ("config", "host", "port", "ops_port", "ops_host", "sidecar", "trusted_proxies"):
             if getattr(options, flag) is not None:
                 raise ConfigurationError(f"--{flag.replace('_', '-')} is for a sidecar of our own: drop it or --attach")
         directory = options.runtime_dir or default_runtime_directory()
@@ -77,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
                 # What is kept from the network is kept from it altogether: metrics do not listen wider than the app.
                 ops_host=options.ops_host or (None if os.environ.get("CATZILLA_OPS_HOST") else host),
                 ops_port=options.ops_port,
+                # As uvicorn: a proxy on this machine is believed. A configuration file says it itself.
+                trusted_proxies=options.trusted_proxies or (None if options.config else "127.0.0.1,::1"),
                 runtime_directory=options.runtime_dir,
             )
         )
@@ -100,7 +104,7 @@ def _routes(options: argparse.Namespace) -> int:
     from catzilla._load import load_app
     from catzilla._routing import GENUINE, compile_table
 
-    table = compile_table(load_app(options.app, os.path.abspath(options.app_dir)))
+    table = compile_table(load_app(options.app, os.path.abspath(options.app_dir), factory=options.factory))
     if options.output == "json":
         print(table.encode())
         return 0
@@ -162,6 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
     _add_app(run)
     run.add_argument("--workers", type=_count, default=1, metavar="N", help="worker processes (1)")
+    run.add_argument(
+        "--no-preload", dest="preload", action="store_false", help="each worker imports the app for itself"
+    )
     run.add_argument("--reload", action="store_true", help="new workers when a source file changes")
     run.add_argument("--reload-dir", action="append", metavar="DIR", help="what --reload watches (--app-dir)")
     run.add_argument("--name", type=_name, default="app", help="of the app and its pool (app)")
@@ -175,6 +182,11 @@ def _parser() -> argparse.ArgumentParser:
     ours.add_argument("--port", type=_port, metavar="N", help="(8080, or what --config says)")
     ours.add_argument("--ops-host", metavar="ADDRESS", help="of metrics and health (as --host)")
     ours.add_argument("--ops-port", type=_port, metavar="N", help="of metrics and health (9901)")
+    ours.add_argument(
+        "--trusted-proxies",
+        metavar="LIST",
+        help="whose X-Forwarded-* is believed: addresses, networks (127.0.0.1,::1, or what --config says)",
+    )
     ours.add_argument("--config", metavar="FILE", help="its configuration file")
     ours.add_argument("--sidecar", metavar="PATH", help="the binary, if it is not found by itself")
     ours.add_argument("--runtime-dir", metavar="DIR", help="of the two sockets (a private one)")
@@ -204,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", help='"module:app" or "file.py:app"')
+    parser.add_argument("--factory", action="store_true", help="what is named makes the app when it is called")
     parser.add_argument("--app-dir", default=".", metavar="DIR", help="goes first on sys.path (.)")
 
 

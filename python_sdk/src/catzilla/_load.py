@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from catzilla._exceptions import AppLoadError, CatzillaError
 from catzilla._text import describe, format_traceback
 
 
-def load_app(target: str, directory: str = ".") -> Any:
-    """Imports `target` ("module:name", "file.py:name"; the name may be left out if it is "app").
+def load_app(target: str, directory: str = ".", *, factory: bool = False) -> Any:
+    """Imports `target` ("module:name", "file.py:name"; the name may be left out if it is "app"). `factory`: what is
+    named makes the app when it is called.
 
     Raises AppLoadError. What @cache asks for is checked here: a route that cannot be cached fails the import.
     """
@@ -43,6 +45,10 @@ def load_app(target: str, directory: str = ".") -> Any:
             names = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and hasattr(v, "router")))
             hint = f": it has {names}" if names else ""
             raise AppLoadError(f"module {module_name!r} has no {attribute!r}{hint}") from None
+    if factory:
+        found = _make_app(target, found)
+    elif _looks_like_a_factory(found):
+        raise AppLoadError(f"{target} takes no arguments, so it is no ASGI app: if it makes one, add --factory")
     if not callable(found):
         raise AppLoadError(f"{target} is {type(found).__name__}, not an ASGI app")
     from catzilla._routing import compile_table
@@ -52,6 +58,31 @@ def load_app(target: str, directory: str = ".") -> Any:
     except CatzillaError as error:
         raise AppLoadError(str(error)) from None
     return found
+
+
+def _make_app(target: str, factory: Any) -> Any:
+    if not callable(factory):
+        raise AppLoadError(f"{target} is {type(factory).__name__}, which cannot be called: drop --factory")
+    try:
+        return factory()
+    except BaseException as error:
+        raise AppLoadError(f"calling {target}() failed: {describe(error)}", _traceback(error)) from None
+
+
+def _looks_like_a_factory(found: Any) -> bool:
+    """A function that cannot be called with scope, receive and send, but can be with nothing."""
+    if not inspect.isfunction(found):
+        return False
+    signature = inspect.signature(found)
+    try:
+        signature.bind(None, None, None)
+    except TypeError:
+        try:
+            signature.bind()
+        except TypeError:
+            return False
+        return True
+    return False
 
 
 def app_files() -> Iterator[Path]:

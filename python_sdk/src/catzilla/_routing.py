@@ -67,6 +67,7 @@ class RouteEntry:
     cache_ttl: str | None = None
     cache_tags: list[str] = field(default_factory=list)
     vary: list[str] = field(default_factory=list)
+    cache_ignores_cookies: bool = False
     low_priority: bool = False
 
     @property
@@ -185,6 +186,7 @@ def _api_entry(route_id: int, index: int, context: RouteContext, original: APIRo
     if policy is not None:
         _check_policy(entry, policy.vary, reads)
         entry.cache_ttl, entry.cache_tags, entry.vary = policy.ttl_text, list(policy.tags), list(policy.vary)
+        entry.cache_ignores_cookies = policy.ignores_cookies
     return entry
 
 
@@ -278,8 +280,8 @@ def _check_policy(entry: RouteEntry, vary: tuple[str, ...], reads: Reads) -> Non
     if reads.security:
         raise refuse("it depends on a security scheme", "answers that depend on who asks must not be cached")
     for found in reads.inputs:
-        if found.place == "cookie":
-            raise refuse(f"it reads the cookie {found.name!r}", "drop the cookie or the cache")
+        if found.place == "cookie" and "cookie" not in vary:
+            raise refuse(f"it reads the cookie {found.name!r}", 'add vary=["cookie"], or drop the cookie or the cache')
         if found.place == "header" and found.name not in vary:
             raise refuse(f"it reads the header {found.name!r}", f'add vary=["{found.name}"], or drop the header')
     if entry.response != "complete":

@@ -18,6 +18,8 @@ class WorkerSettings:
 
     target: str  # "module:app"
     directory: str = "."  # Goes first on sys.path.
+    factory: bool = False  # `target` makes the app when it is called.
+    preload: bool = True
     workers: int = 1
     loop: str = "auto"  # auto, uvloop, asyncio
     lifespan: str = "auto"  # auto, on, off
@@ -26,7 +28,7 @@ class WorkerSettings:
     max_rss: int = 0
     max_lifetime: float = 0.0
     drain_timeout: float = 30.0
-    in_flight_max: int = 256
+    in_flight_max: int = 4096  # Requests whose answers have not begun; the sidecar's own limit is lower.
     log_level: str = "info"
 
     def encode(self) -> str:

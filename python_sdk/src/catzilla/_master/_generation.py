@@ -10,10 +10,8 @@ with this generation's code.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import signal
 import socket
 import time
@@ -30,6 +28,8 @@ log = logging.getLogger("catzilla.master")
 _BACKOFF: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEADY: Final = 20.0
 _KILL_GRACE: Final = 5.0
+_GROUP_SIGNAL: Final = 0.2  # From a worker's SIGTERM to ours, if it went to the whole group.
+_LAST_WORDS: Final = 1.0
 _GOAWAY_FOR_GOOD: Final = 0
 
 
@@ -44,17 +44,13 @@ class WorkerProc:
     started: float = field(default_factory=time.time)
     successor: bool = False  # Started while its predecessor still serves.
     error: str = ""
+    watched: bool = False  # Its exit is awaited.
 
     def stop(self, reason: str, drain_timeout: float | None = None) -> None:
         """Without a time the settings' holds."""
         if self.state != "draining":
             self.state = "draining"
             self.channel.send(type="stop", code=_GOAWAY_FOR_GOOD, reason=reason, drain_timeout=drain_timeout)
-
-    def kill(self) -> None:
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -86,7 +82,10 @@ class Generation:
         self.ticket: Ticket | None = None
         self.switched = False
         self.retiring = False
-        self.preload_reason = "one worker needs none" if settings.workers == 1 else ""
+        self.leaving = False  # The master leaves: what dies now is not replaced.
+        self.preload_reason = (
+            "one worker needs none" if settings.workers == 1 else "" if settings.preload else "--no-preload"
+        )
         self.error = ""  # Why it does not start.
         self.workers: list[WorkerProc] = []
         self.places = [Place() for _ in range(settings.workers)]
@@ -100,8 +99,9 @@ class Generation:
     # Its life...
 
     def start(self) -> None:
-        if self.settings.workers == 1:
-            self._spawn(0)
+        if self.preload_reason:
+            for index in range(self.settings.workers):
+                self._spawn(index)
         else:
             self._start_zygote()
 
@@ -111,6 +111,10 @@ class Generation:
         for worker in self.workers:
             if worker.state in ("ready", "attached"):
                 worker.channel.send(type="attach", ticket=asdict(ticket))
+
+    def stop_respawning(self) -> None:
+        """The master leaves. Workers serve on; whoever dies, by the same signal perhaps, stays away."""
+        self.leaving = True
 
     def retire(self, reason: str, drain_timeout: float | None = None) -> None:
         """No more respawns; what runs is finished."""
@@ -127,7 +131,7 @@ class Generation:
             if time.monotonic() > deadline:
                 for worker in self.workers:
                     log.warning("worker %d (pid %d) does not leave: killed", worker.index, worker.pid)
-                    worker.kill()
+                    self._reaper.signal(worker.pid, signal.SIGKILL)
                 deadline = time.monotonic() + _KILL_GRACE
             await asyncio.sleep(0.02)
         for task in self._tasks:
@@ -137,7 +141,7 @@ class Generation:
         for worker in self.workers:
             if worker.pid == pid:
                 worker.error = "killed: it passed the hard deadline of a request"
-                worker.kill()
+                self._reaper.signal(worker.pid, signal.SIGKILL)
 
     @property
     def attached(self) -> int:
@@ -154,8 +158,12 @@ class Generation:
 
     # The zygote...
 
+    @property
+    def _over(self) -> bool:
+        return self.retiring or self.leaving
+
     def _start_zygote(self) -> None:
-        if self.retiring:
+        if self._over:
             return
         ours, theirs = _process.socket_pair()
         self._zygote_pid = _process.start_python("catzilla._master._zygote", theirs, self.settings.encode())
@@ -182,7 +190,7 @@ class Generation:
 
     async def _after_zygote(self, pid: int) -> None:
         code = await self._reaper.wait(pid)
-        if self.retiring or self.preload_reason:
+        if self._over or self.preload_reason:
             return
         if code < 0 or not self.error:
             self.error = f"the process that imports it {_process.describe_exit(code)}"
@@ -206,7 +214,7 @@ class Generation:
     # Workers...
 
     def _spawn(self, index: int, *, successor: bool = False) -> None:
-        if self.retiring:
+        if self._over:
             return
         ours, theirs = _process.socket_pair()
         pid = 0  # Of a forked one: it says it itself.
@@ -222,15 +230,16 @@ class Generation:
             return
         worker = WorkerProc(index, Channel(ours), pid, successor=successor)
         self.workers.append(worker)
-        worker.channel.listen(
-            lambda message: self._on_worker(worker, message), lambda: self._spawn_task(self._on_worker_gone(worker))
-        )
+        worker.channel.listen(lambda message: self._on_worker(worker, message), lambda: self._on_channel_closed(worker))
+        if pid:
+            self._watch(worker)
         self._events.on_changed(self)
 
     def _on_worker(self, worker: WorkerProc, message: Message) -> None:
         kind = message["type"]
         if kind == "started":
             worker.pid = message["pid"]
+            self._watch(worker)
         elif kind == "ready":
             self._on_ready(worker, message)
         elif kind == "attached":
@@ -243,12 +252,31 @@ class Generation:
         elif kind == "refused":
             self._events.on_refused(self, message["code"], message["reason"])
         elif kind == "recycle":
-            log.info("worker %d (pid %d) is recycled: %s", worker.index, worker.pid, message["reason"])
-            self._spawn(worker.index, successor=True)
+            self._on_recycle(worker, message["reason"])
         elif kind == "failed":
             worker.error = message["error"]
             self._failed(message["error"], message["details"])
         self._events.on_changed(self)
+
+    def _on_recycle(self, worker: WorkerProc, reason: str) -> None:
+        def replace() -> None:
+            if not self._over and worker in self.workers:
+                log.info("worker %d (pid %d) is recycled: %s", worker.index, worker.pid, reason)
+                self._spawn(worker.index, successor=True)
+
+        # A signal to the whole process group reaches a worker before we hear of our own.
+        asyncio.get_running_loop().call_later(_GROUP_SIGNAL if reason == "SIGTERM" else 0, replace)
+
+    def _watch(self, worker: WorkerProc) -> None:
+        """A process has ended when the kernel says so. Its channel proves nothing: a child of it may hold the end."""
+        if not worker.watched:
+            worker.watched = True
+            self._spawn_task(self._on_worker_gone(worker))
+
+    def _on_channel_closed(self, worker: WorkerProc) -> None:
+        if not worker.watched:  # Forked, and gone before it could say its pid.
+            worker.watched = True
+            self._spawn_task(self._on_worker_gone(worker))
 
     def _on_ready(self, worker: WorkerProc, message: Message) -> None:
         self.error = ""
@@ -276,8 +304,10 @@ class Generation:
     async def _on_worker_gone(self, worker: WorkerProc) -> None:
         code = await self._reaper.wait(worker.pid) if worker.pid else 1
         self.workers.remove(worker)
+        await worker.channel.drained(_LAST_WORDS)  # What it said last may be why.
+        worker.channel.close()
         place = self.places[worker.index]
-        expected = worker.state == "draining" or self.retiring
+        expected = worker.state == "draining" or self._over
         others = [other for other in self.workers if other.index == worker.index and other.state != "draining"]
         if not expected:
             lived = time.time() - worker.started
@@ -287,7 +317,7 @@ class Generation:
             if code != 0 or worker.error:
                 log.warning("worker %d (pid %d) %s", worker.index, worker.pid, _process.describe_exit(code))
         self._events.on_changed(self)
-        if self.retiring or others:
+        if self._over or others:
             return
         await asyncio.sleep(_BACKOFF[min(max(place.failures - 1, 0), len(_BACKOFF) - 1)])
         if not any(other.index == worker.index and other.state != "draining" for other in self.workers):

@@ -47,12 +47,19 @@ class Channel:
         else:
             self.socket.close()
 
+    async def drained(self, timeout: float) -> None:
+        """Waits until the other end has said everything: it has closed, or `timeout` seconds have passed."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task], timeout=timeout)
+
     async def _read(self, on_message: Callable[[Message], None], on_closed: Callable[[], None]) -> None:
         reader, self._writer = await asyncio.open_unix_connection(sock=self.socket, limit=_LINE_MAX)
         try:
             while line := await reader.readline():
                 on_message(json.loads(line))
-        except (OSError, ValueError) as error:
+        except OSError:
+            pass  # It died with messages of ours unread: a reset instead of an end.
+        except ValueError as error:
             log.error("a child speaks nonsense: %s", error)
         self._writer.close()
         on_closed()

@@ -59,12 +59,16 @@ def _forget(process: subprocess.Popen[bytes]) -> int:
     return pid
 
 
+_REAPED_MAX: Final = 1024
+
+
 class Reaper:
     """Collects what has exited; the exit status of a pid can be awaited."""
 
     def __init__(self) -> None:
         self._status: dict[int, int] = {}
         self._waiters: dict[int, asyncio.Future[int]] = {}
+        self._reaped: dict[int, None] = {}  # The last ones: their numbers may be somebody else's by now.
 
     def collect(self) -> None:
         """On SIGCHLD."""
@@ -74,6 +78,9 @@ class Reaper:
                 if pid == 0:
                     return
                 code = os.waitstatus_to_exitcode(status)
+                self._reaped[pid] = None
+                while len(self._reaped) > _REAPED_MAX:
+                    del self._reaped[next(iter(self._reaped))]
                 waiter = self._waiters.pop(pid, None)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(code)
@@ -87,9 +94,16 @@ class Reaper:
         self.collect()
         if pid in self._status:
             return self._status.pop(pid)
+        self._reaped.pop(pid, None)  # The number has been given out again.
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiters[pid] = waiter
         return await waiter
+
+    def signal(self, pid: int, number: int) -> None:
+        """To a process that somebody waits for, never to one that has been reaped: its pid may be another's."""
+        if pid and pid not in self._reaped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def describe_exit(code: int) -> str:

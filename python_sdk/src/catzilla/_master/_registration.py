@@ -84,6 +84,7 @@ def _route(entry: dict[str, Any]) -> pb.AppRoute:
         )
     if entry["cache_ttl"]:
         route.cache.ttl = entry["cache_ttl"]
+        route.cache.ignores_cookies = entry["cache_ignores_cookies"]
         route.cache.tags.extend(entry["cache_tags"])
         route.cache.cache = _CACHE
     return route

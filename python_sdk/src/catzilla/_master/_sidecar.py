@@ -26,6 +26,7 @@ class SidecarOptions:
     port: int | None = None
     ops_host: str | None = None
     ops_port: int | None = None
+    trusted_proxies: str | None = None
     runtime_directory: str | None = None
 
 
@@ -88,13 +89,14 @@ class Sidecar:
     @property
     def command(self) -> list[str]:
         options = self._options
-        command = [self.binary, "--runtime-dir", self.runtime_directory]
+        command = [self.binary, "--runtime-dir", self.runtime_directory, "--expect-app"]
         for flag, value in (
             ("--config", options.config),
             ("--host", options.host),
             ("--port", options.port),
             ("--ops-host", options.ops_host),
             ("--ops-port", options.ops_port),
+            ("--trusted-proxies", options.trusted_proxies),
         ):
             if value is not None:
                 command += [flag, str(value)]
@@ -103,10 +105,6 @@ class Sidecar:
     def start(self) -> None:
         environment = {**os.environ, "CATZILLA_RUNTIME_DIR": self.runtime_directory}
         self.pid = _process.start_dependent(self.command, environment)
-
-    def signal(self, number: int) -> None:
-        if self.pid:
-            os.kill(self.pid, number)
 
     def clean_up(self) -> None:
         if self._private:

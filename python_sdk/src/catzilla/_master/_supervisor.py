@@ -20,13 +20,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from google.protobuf import timestamp_pb2
-
 from catzilla._exceptions import SidecarError
 from catzilla._master import _lease, _process
 from catzilla._master._generation import Generation, GenerationEvents
 from catzilla._master._registration import registration_of
 from catzilla._master._reload import POLL_SECONDS, Watcher
+from catzilla._master._report import report_of
 from catzilla._master._sidecar import Sidecar
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import Ticket, WorkerSettings
@@ -34,16 +33,11 @@ from catzilla._worker import _frames as frames
 
 log = logging.getLogger("catzilla.master")
 
-_STATES: Final = {
-    "starting": pb.WORKER_STATE_STARTING,
-    "ready": pb.WORKER_STATE_STARTING,
-    "attached": pb.WORKER_STATE_READY,
-    "draining": pb.WORKER_STATE_DRAINING,
-}
 _SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
 _ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
 _NO_DIRECTORY: Final = "CZ1203"
+_SUPERSEDED: Final = "superseded"
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
 # More than drain.delay and drain.timeout of the sidecar take by default.
 _SIDECAR_GRACE: Final = 60.0
@@ -86,8 +80,10 @@ class Master(GenerationEvents):
         self._loop = loop = asyncio.get_running_loop()
         _process.become_subreaper()
         loop.add_signal_handler(signal.SIGCHLD, self._reaper.collect)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, "SIGHUP")
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         self._lease = _lease.Lease(self._options.address, self._notify)
         if self._options.sidecar is not None:
             self._spawn_task(self._keep_sidecar(self._options.sidecar))
@@ -161,6 +157,8 @@ class Master(GenerationEvents):
         return self._generations[-1]
 
     def _register(self, generation: Generation) -> None:
+        if self._stop.is_set():
+            return  # Who leaves, or was superseded, takes nothing back.
         self._waiting.append(generation)
         self._lease.register(self._registration(generation))
 
@@ -178,30 +176,7 @@ class Master(GenerationEvents):
         )
 
     def _report(self) -> None:
-        report = pb.WorkerReport(last_error=self._newest.error, preload_reason=self._newest.preload_reason)
-        for generation in self._generations:
-            number = pb.WorkerProcess().generation
-            if generation.ticket is not None:
-                number.boot_epoch, number.number = generation.ticket.epoch, generation.ticket.generation
-            for worker in generation.workers:
-                place = generation.places[worker.index]
-                report.workers.add(
-                    pid=worker.pid,
-                    state=_STATES[worker.state],
-                    generation=number,
-                    started=timestamp_pb2.Timestamp(seconds=int(worker.started)),
-                    restarts=place.restarts,
-                    last_error=place.last_error,
-                )
-            empty = set(range(len(generation.places))) - {worker.index for worker in generation.workers}
-            for index in sorted(empty) if not generation.retiring else ():
-                place = generation.places[index]
-                error = place.last_error or generation.error
-                if error:
-                    report.workers.add(
-                        state=pb.WORKER_STATE_FAILED, generation=number, restarts=place.restarts, last_error=error
-                    )
-        self._lease.report(report)
+        self._lease.report(report_of(self._generations))
 
     def _retire(self, generation: Generation, reason: str) -> None:
         """Once for each, however many events tell that its time is over."""
@@ -256,6 +231,9 @@ class Master(GenerationEvents):
         self._lost_at = time.monotonic()
         if event.code in ("OK", "UNAVAILABLE", "CANCELLED"):
             log.info("the registration has ended (%s), registering again", event.details or event.code)
+            return
+        if event.code == "FAILED_PRECONDITION" and event.details.startswith(_SUPERSEDED):
+            self._step_down(event.details)
             return
         self._complain(f"the sidecar refuses the registration: {event.code}: {event.details}{_remedy(event)}")
         if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED") and self._fails_fast:
@@ -331,9 +309,13 @@ class Master(GenerationEvents):
                 generation.kill(event.pid)
 
     def _on_superseded(self, event: pb.Superseded) -> None:
-        log.error("another instance (%s) has taken over this app: stopping", event.by_instance_id)
-        self._exit_code = 1
-        self._stop.set()
+        self._step_down(f"superseded by instance {event.by_instance_id}")
+
+    def _step_down(self, why: str) -> None:
+        """Another instance answers now. That is no failure: what we have is finished, then we go."""
+        if not self._stop.is_set():
+            log.warning("another instance has taken over this app (%s): finishing what is under way", why)
+            self._leave_now()
 
     def _on_drain(self, event: pb.DrainRequested) -> None:
         self._drains_since = time.monotonic()
@@ -354,6 +336,11 @@ class Master(GenerationEvents):
             code = await self._reaper.wait(sidecar.pid)
             sidecar.pid = 0
             if self._stop.is_set():
+                return
+            if code == 0:
+                # It was told to drain, and has: `catzillactl drain`, or a signal that was meant for all of us.
+                log.info("the sidecar has drained and left: leaving with it")
+                self._leave_now()
                 return
             if not self._announced and time.monotonic() - began < 10 and code >= 0:
                 # It has said why: a taken port, a bad configuration. Trying again would say it again.
@@ -382,14 +369,25 @@ class Master(GenerationEvents):
     def _on_signal(self) -> None:
         if self._stop.is_set():
             self._impatient.set()
+        self._leave_now()
+
+    def _leave_now(self) -> None:
+        """Leaving is a state: nothing is registered or started any more, whatever dies on the way."""
+        self._lease.stand_down()
+        for generation in self._generations:
+            generation.stop_respawning()
         self._stop.set()
+
+    def _reopen_logs(self) -> None:
+        sidecar = self._options.sidecar
+        if sidecar is not None:
+            self._reaper.signal(sidecar.pid, signal.SIGUSR1)
 
     async def _shut_down(self) -> None:
         sidecar = self._options.sidecar
         workers = self._options.worker
         if sidecar is not None and sidecar.pid:
-            with contextlib.suppress(ProcessLookupError):
-                sidecar.signal(signal.SIGTERM)
+            self._reaper.signal(sidecar.pid, signal.SIGTERM)
             await self._until_detached(_SIDECAR_GRACE)
         elif self._options.drain_delay and not self._exit_code:
             await self._until_detached(self._options.drain_delay)
@@ -397,6 +395,7 @@ class Master(GenerationEvents):
         left = workers.drain_timeout
         if sidecar is not None and self._drains_since is not None:
             left = max(0.0, self._drains_since + left - time.monotonic())
+        self._leave_now()  # However the end began.
         for generation in self._generations:
             generation.retire("stopping", left)
         grace = 0.5 if self._impatient.is_set() else left + 5
@@ -427,8 +426,7 @@ class Master(GenerationEvents):
         deadline = time.monotonic() + _SIDECAR_GRACE
         while sidecar.pid:
             if time.monotonic() > deadline or self._impatient.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    sidecar.signal(signal.SIGKILL)
+                self._reaper.signal(sidecar.pid, signal.SIGKILL)
                 break
             await asyncio.sleep(0.02)
         sidecar.clean_up()
@@ -442,7 +440,12 @@ class Master(GenerationEvents):
             path = await self._loop.run_in_executor(None, watcher.changed)
             if path is None:
                 continue
-            log.info("%s has changed: a new generation", path)
+            self._reload(f"{path} has changed")
+
+    def _reload(self, why: str) -> None:
+        """Fresh workers with the code that is there now; the old ones serve until those do."""
+        if not self._stop.is_set():
+            log.info("%s: a new generation", why)
             for generation in list(self._generations):
                 # One that never came to serve gives way at once.
                 if not generation.switched and len(self._generations) > 1 and not generation.retiring:

@@ -13,15 +13,19 @@ import contextlib
 import gc
 import json
 import os
+import random
 import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError
 from catzilla._load import load_app
 from catzilla._settings import WORKER_ENVIRONMENT, WorkerPlace, WorkerSettings
+
+# The one behind random.random(), which is seeded anew in each worker.
+_SHARED_RANDOM: Final = random._inst  # type: ignore[attr-defined]
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +37,7 @@ def main(arguments: list[str]) -> int:
     settings = WorkerSettings.decode(arguments[1])
     before = _sockets()
     try:
-        app = load_app(settings.target, settings.directory)
+        app = load_app(settings.target, settings.directory, factory=settings.factory)
     except CatzillaError as error:
         details = error.details if isinstance(error, AppLoadError) else ""
         _tell(channel, type="failed", error=str(error), details=details)
@@ -62,7 +66,11 @@ def _serve(app: Any, settings: WorkerSettings, channel: socket.socket) -> int:
         sys.stderr.flush()
         child = os.fork()
         if child == 0:
-            if os.fork() != 0:
+            worker = os.fork()
+            if worker != 0:
+                # Before it could die unheard: who has no pid cannot be waited for.
+                with contextlib.suppress(OSError):
+                    os.write(fds[0], json.dumps({"type": "started", "pid": worker}).encode() + b"\n")
                 os._exit(0)
             channel.close()
             os._exit(_be_worker(app, settings, index, fds[0]))
@@ -74,6 +82,7 @@ def _be_worker(app: Any, settings: WorkerSettings, index: int, fd: int) -> int:
     from catzilla._worker._main import EXIT_FAILED, run_worker
 
     gc.enable()
+    _differ_from_siblings()
     code = EXIT_FAILED
     try:
         code = run_worker(app, settings, WorkerPlace.here(index, "preloaded"), socket.socket(fileno=fd))
@@ -88,6 +97,14 @@ def _be_worker(app: Any, settings: WorkerSettings, index: int, fd: int) -> int:
     return code
 
 
+def _differ_from_siblings() -> None:
+    """Generators that were seeded while the app was imported would give every worker the same numbers."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and "numpy.random" in sys.modules:
+        numpy.random.seed()
+
+
 def _unsafe_because(before: set[str]) -> str:
     if "grpc" in sys.modules or "grpc._cython.cygrpc" in sys.modules:
         return "the app imports grpc, which does not survive a fork"
@@ -96,6 +113,16 @@ def _unsafe_because(before: set[str]) -> str:
         return f"the app has started threads while it was imported: {', '.join(threads) or 'native ones'}"
     if _sockets() - before:
         return "the app has opened sockets while it was imported"
+    sqlite3 = sys.modules.get("sqlite3")
+    kinds = tuple(filter(None, (getattr(sqlite3, "Connection", None), random.Random)))
+    for found in gc.get_objects():
+        if not isinstance(found, kinds) or isinstance(found, random.SystemRandom):
+            continue
+        if isinstance(found, random.Random):
+            if found is not _SHARED_RANDOM:
+                return "the app has made a random.Random while it was imported: workers would give the same numbers"
+        else:
+            return "the app has opened an SQLite connection while it was imported, which must not cross a fork"
     return ""
 
 

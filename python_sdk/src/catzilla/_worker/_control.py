@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from catzilla._exceptions import LinkError
 from catzilla._text import utf8
 from catzilla._worker import _frames as frames
+from catzilla._worker._inherit import forget, keep_from_children
 
 _TICK: Final = 1.0
 _HELLO_TIMEOUT: Final = 10.0
@@ -40,6 +41,8 @@ class ControlConnection:
         self._events = events
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._wake_in, self._wake_out = socket.socketpair()
+        for end in (self._socket, self._wake_in, self._wake_out):
+            keep_from_children(end.fileno())
         self._reader = frames.FrameReader()
         self._lock = threading.Lock()  # Guards sending, and _closed.
         self._closed = False
@@ -148,4 +151,5 @@ class ControlConnection:
 
     def _release(self) -> None:
         for end in (self._socket, self._wake_in, self._wake_out):
+            forget(end.fileno())
             end.close()

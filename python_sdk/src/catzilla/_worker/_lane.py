@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from catzilla._exceptions import LinkError
 from catzilla._worker import _frames as frames
 from catzilla._worker._exchange import Exchange
+from catzilla._worker._inherit import forget, keep_from_children
 from catzilla._worker._protocol import LaneProtocol, Phase
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Lane(asyncio.Protocol):
         self._loop = worker.loop
         self._transport: asyncio.Transport | None = None
         self._scheduled = False
+        self._fd = -1
         self.blocked: list[Exchange] = []  # Wait in send() for a window.
         self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
         self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
@@ -38,6 +40,8 @@ class Lane(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._fd = transport.get_extra_info("socket").fileno()
+        keep_from_children(self._fd)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -70,6 +74,7 @@ class Lane(asyncio.Protocol):
         self.schedule()
 
     def connection_lost(self, error: Exception | None) -> None:
+        forget(self._fd)
         self._fail(LinkError(str(error) if error else "the sidecar has closed the connection"))
 
     # From exchanges...

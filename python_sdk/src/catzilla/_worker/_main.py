@@ -24,6 +24,7 @@ from catzilla._load import code_hash, load_app
 from catzilla._settings import WORKER_ENVIRONMENT, Ticket, WorkerPlace, WorkerSettings
 from catzilla._text import describe, log_exception
 from catzilla._worker import _frames as frames
+from catzilla._worker._inherit import keep_from_children
 from catzilla._worker._lifespan import Lifespan
 from catzilla._worker._serve import Worker
 
@@ -31,7 +32,8 @@ log = logging.getLogger("catzilla.worker")
 
 EXIT_FAILED: Final = 3  # The app does not start: retry later, with patience.
 _LINE_MAX: Final = 64 << 20
-_RETRY: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+_RETRY: Final = (0.05, 0.1, 0.25)  # A look at a local socket costs nothing; the sidecar may be back at any time.
+_COMPLAIN_AFTER: Final = 20
 # Refusals that only the master can do something about, or nobody.
 _FOR_MASTER: Final = frozenset({frames.GOAWAY_TOKEN, frames.GOAWAY_GENERATION})
 _FATAL: Final = frozenset({frames.GOAWAY_TABLE})
@@ -52,6 +54,7 @@ class WorkerProcess:
         self._exit_code = 0
 
     async def run(self, channel: socket.socket) -> int:
+        keep_from_children(channel.fileno())
         reader, self._writer = await asyncio.open_unix_connection(sock=channel, limit=_LINE_MAX)
         self._tell(type="started", pid=self._place.pid)
         lifespan = Lifespan(self._app, self._settings.lifespan)
@@ -155,7 +158,7 @@ class WorkerProcess:
                     self._stop(frames.GOAWAY_DRAINING, str(error))
                 if error.code in _FOR_MASTER and ticket == self._ticket:
                     return
-                if tries == len(_RETRY):
+                if tries == _COMPLAIN_AFTER:
                     log.warning("cannot attach to the sidecar, trying on: %s", error)
                 await asyncio.sleep(_RETRY[min(tries, len(_RETRY) - 1)])
                 tries += 1
@@ -222,7 +225,7 @@ def main(arguments: list[str]) -> int:
     settings = WorkerSettings.decode(arguments[3])
     gc.disable()
     try:
-        app = load_app(settings.target, settings.directory)
+        app = load_app(settings.target, settings.directory, factory=settings.factory)
         gc.collect()
         gc.freeze()
         gc.enable()

@@ -7,6 +7,7 @@ Limits:  what is in flight is bounded by credits, what is buffered by the window
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -183,23 +184,27 @@ class Worker:
 
     # From the control connection, on its thread...
 
+    def _on_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has closed: nobody is left to be told.
+            self.loop.call_soon_threadsafe(call, *arguments)
+
     def control_goaway(self, code: int, sentence: str) -> None:
-        self.loop.call_soon_threadsafe(self.on_goaway, code, None)
+        self._on_loop(self.on_goaway, code, None)
 
     def control_cancel(self, lane_id: int, stream_id: int) -> None:
-        self.loop.call_soon_threadsafe(self._cancel, lane_id, stream_id)
+        self._on_loop(self._cancel, lane_id, stream_id)
 
     def control_lost(self, reason: str) -> None:
-        self.loop.call_soon_threadsafe(self._control_lost, reason)
+        self._on_loop(self._control_lost, reason)
 
     def control_tick(self) -> frames.Stats:
-        self.loop.call_soon_threadsafe(self._probe, time.monotonic_ns())
+        self._on_loop(self._probe, time.monotonic_ns())
         rss = rss_bytes()
         settings = self._settings
         if settings.max_rss and rss > settings.max_rss:
-            self.loop.call_soon_threadsafe(self.want_recycle, f"max_rss: {rss >> 20} MiB")
+            self._on_loop(self.want_recycle, f"max_rss: {rss >> 20} MiB")
         if settings.max_lifetime and time.monotonic() - self._started > settings.max_lifetime:
-            self.loop.call_soon_threadsafe(self.want_recycle, f"max_lifetime: {settings.max_lifetime:g} s")
+            self._on_loop(self.want_recycle, f"max_lifetime: {settings.max_lifetime:g} s")
         lag, self._lag_us = self._lag_us, 0
         return frames.Stats(
             rss_bytes=rss,
@@ -235,7 +240,6 @@ class Worker:
 
     def _hello(self, ticket: Ticket, purpose: int, loop_index: int) -> frames.Hello:
         lane = purpose == frames.PURPOSE_LANE
-        in_flight = self._settings.in_flight_max
         return frames.Hello(
             purpose=purpose,
             lane_kind=frames.LANE_EVENT_LOOP if lane else frames.LANE_NONE,
@@ -247,9 +251,9 @@ class Worker:
             pid=self._place.pid,
             worker_index=self._place.index,
             start_time_us=self._place.start_time_us,
-            in_flight_max=in_flight,
+            in_flight_max=self._settings.in_flight_max,
             stream_window=STREAM_WINDOW,
-            connection_window=min(in_flight * STREAM_WINDOW, frames.WINDOW_MAX),
+            connection_window=frames.WINDOW_MAX,  # No stream holds up another.
             head_bytes_max=HEAD_BYTES_MAX,
             data_bytes_max=frames.DATA_BYTES_MAX,
             monotonic_us=time.monotonic_ns() // 1000,
