@@ -1,5 +1,4 @@
 // catzilla-sidecar: the daemon. Everything it is made of is in runtime/.
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -7,6 +6,7 @@
 #include <iostream>
 
 #include "sidecar/runtime/flags.h"
+#include "sidecar/runtime/process_log.h"
 #include "sidecar/runtime/sidecar.h"
 #include "sidecar/schema/diagnostic.h"
 #include "sidecar/schema/fields.h"
@@ -17,7 +17,8 @@ namespace {
 void BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2})
+    sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
 }
@@ -28,6 +29,21 @@ void RaiseDescriptorLimit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int Serve(const catzilla::runtime::Flags& flags) {
+  catzilla::runtime::Sidecar sidecar(flags);
+  const auto started = sidecar.Start();
+  if (!started.ok()) {
+    spdlog::error("{}", started.error());
+    return 1;
+  }
+  if (flags.check) {
+    spdlog::info("the configuration is valid");
+    return 0;
+  }
+  sidecar.Run();
+  return 0;
 }
 
 }  // namespace
@@ -45,19 +61,8 @@ int main(int argc, char** argv) {
   }
   BlockSignals();
   RaiseDescriptorLimit();
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("catzilla"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
-
-  catzilla::runtime::Sidecar sidecar(flags);
-  const auto started = sidecar.Start();
-  if (!started.ok()) {
-    spdlog::error("{}", started.error());
-    return 1;
-  }
-  if (flags.check) {
-    spdlog::info("the configuration is valid");
-    return 0;
-  }
-  sidecar.Run();
-  return 0;
+  catzilla::runtime::process_log::Open();
+  const int code = Serve(flags);
+  catzilla::runtime::process_log::Close();
+  return code;
 }

@@ -198,11 +198,11 @@ def test_frames_survive_any_split() -> None:
 
 @pytest.mark.parametrize("value", [b"a\0b", b"a\r\nset-cookie: x", b"a\nb"])
 def test_a_field_that_would_split_the_answer_is_not_encoded(value: bytes) -> None:
-    with pytest.raises(ValueError, match="NUL, CR or LF"):
+    with pytest.raises(ValueError, match="control character"):
         f.encode_response(1, 200, [(b"x", value)])
 
 
-field_bytes = st.binary(max_size=40).map(lambda b: bytes(c for c in b if c not in b"\0\r\n"))
+field_bytes = st.binary(max_size=40).map(lambda b: bytes(c for c in b if c == 9 or (c >= 32 and c != 127)))
 fields = st.lists(st.tuples(field_bytes, field_bytes), max_size=20)
 
 

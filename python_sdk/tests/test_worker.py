@@ -319,7 +319,7 @@ def test_an_app_that_raises_fails_its_request_only(tmp_path: Path, begun: bool, 
                 {"type": "http.response.start", "status": 200, "headers": [(b"a", b"x\r\nb: c")]},
                 {"type": "http.response.body"},
             ],
-            "NUL, CR or LF",
+            "control character",
         ),
     ],
 )

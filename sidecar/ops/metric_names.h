@@ -142,7 +142,9 @@ namespace catzilla::ops {
   METRIC(LoopStalled, "catzilla_loop_stalled", kGauge, "loop",                                   \
          "1: the loop has not ended a turn for so long that /livez fails.")                      \
   METRIC(AccessLogDropped, "catzilla_access_log_dropped", kCounter, "",                          \
-         "Lines of the access log that did not fit its ring, because what reads it is slow.")    \
+         "Lines of the access log that did not fit its ring, or that its file did not take.")    \
+  METRIC(LogLost, "catzilla_log_lost", kCounter, "",                                             \
+         "Lines of the process's own log that standard error did not take.")                     \
   METRIC(SeriesOverflow, "catzilla_telemetry_series_overflow", kCounter, "",                     \
          "Routes and mounts counted as route=\"<other>\" because of telemetry.series_max.")      \
   METRIC(MemoryBytes, "catzilla_memory_bytes", kGauge, "arena, kind",                            \

@@ -178,7 +178,11 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
   total(metric::kHttpSentBytes, &stats::LoopStats::bytes_sent);
   total(metric::kHttpKeepaliveReuses, &stats::LoopStats::keepalive_reuses);
   total(metric::kHttpWrites, &stats::LoopStats::writes);
-  total(metric::kAccessLogDropped, &stats::LoopStats::access_dropped);
+  out.Family(metric::kAccessLogDropped);
+  const uint64_t unwritten = parts_.access_lines_lost ? parts_.access_lines_lost() : 0;
+  out.Sample({}, Sum(loops, &stats::LoopStats::access_dropped) + unwritten);
+  out.Family(metric::kLogLost);
+  out.Sample({}, parts_.log_lines_lost ? parts_.log_lines_lost() : 0);
 }
 
 void Metrics::CollectMounts(ops::Exposition& out) {

@@ -48,6 +48,9 @@ class Metrics final : public ops::MetricsSource {
     std::function<std::vector<LoopView>()> loops;
     std::function<std::shared_ptr<const exchange::Plan>()> plan;  // May give null.
     std::function<std::vector<std::pair<std::string, cache::CacheStats>>()> caches;
+    // Lines lost by the access log and by the process's own; null: there is none.
+    std::function<uint64_t()> access_lines_lost;
+    std::function<uint64_t()> log_lines_lost;
   };
   explicit Metrics(Parts parts) : parts_(std::move(parts)) {}
 

@@ -15,6 +15,8 @@
 #include "sidecar/base/clock.h"
 #include "sidecar/loop/socket.h"
 #include "sidecar/runtime/backend.h"
+#include "sidecar/runtime/descriptors.h"
+#include "sidecar/runtime/process_log.h"
 
 namespace catzilla::runtime {
 namespace {
@@ -131,12 +133,16 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   }
   files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
   file_store_ = std::make_unique<files::FileStore>(
-      epochs_, files::FileStoreLimits{snapshot->limits->file_cache_bytes_max}, RandomBits());
+      epochs_,
+      files::FileStoreLimits{.bytes_max = snapshot->limits->file_cache_bytes_max,
+                             .descriptors_max = FileDescriptors()},
+      RandomBits());
   worker::RegistryOptions link;
   link.epoch = boot_epoch_;
   link.loops = count;
   link.socket_path = control_settings_.worker_socket;
   link.version = CATZILLA_VERSION;
+  counts_.connections_max = ConnectionBudget(snapshot->limits->connections_max);
   link.drain_timeout_us = snapshot->drain.timeout_us;
   workers_ = std::make_unique<worker::Registry>(link);
   route_stats_ = std::make_unique<stats::RouteStatsTable>(count, snapshot->telemetry.series_max);
@@ -197,7 +203,9 @@ base::Result<base::Unit, std::string> Sidecar::StartOps() {
                          caches.emplace_back(cache->config->name, cache->store->stats());
                        }
                        return caches;
-                     }});
+                     },
+                     [this] { return access_log_ == nullptr ? 0 : access_log_->lost(); },
+                     [] { return process_log::lost(); }});
   ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{metrics_.get()});
   auto started =
       ops_->Start({telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
@@ -260,14 +268,21 @@ void Sidecar::Publish(std::shared_ptr<const exchange::Plan> plan) {
 void Sidecar::Run() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2}) {
+    sigaddset(&signals, signal);
+  }
   for (;;) {
     const timespec pause{kShortageCheckSeconds, 0};
     const int signal = ::sigtimedwait(&signals, nullptr, &pause);
     LogShortages();
     if (signal < 0) continue;
-    if (signal == SIGHUP) {
+    if (signal == SIGUSR2) {
+      spdlog::warn("SIGUSR2 does nothing here: a new version is a new process");
+      continue;
+    }
+    if (signal == SIGHUP || signal == SIGUSR1) {  // As nginx: both open the log anew, for rotation.
       if (access_log_ != nullptr) access_log_->Reopen();
+      if (signal == SIGUSR1) continue;
       LogFindings(file_source_->Reload().diagnostics);
       continue;
     }
@@ -302,7 +317,7 @@ void Sidecar::Leave() {
   spdlog::info("draining: {} requests in flight", requests_active());
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&signals, signal);
   const auto wait = [&](int64_t us) {  // True: a second signal wants it at once.
     const timespec time{us / 1'000'000, us % 1'000'000 * 1000};
     return us > 0 && sigtimedwait(&signals, nullptr, &time) > 0;

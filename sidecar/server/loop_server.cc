@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "sidecar/base/check.h"
@@ -108,7 +109,8 @@ void LoopServer::Accept(const std::shared_ptr<const config::Listener>& listener,
                         const loop::PeerAddress& peer) {
   context_.stats.accepted.Add();
   const config::Limits& limits = *context_.plan->snapshot->limits;
-  if (counts_.connections.fetch_add(1) >= limits.connections_max) {
+  const uint32_t most = std::min(limits.connections_max, counts_.connections_max);
+  if (counts_.connections.fetch_add(1) >= most) {
     counts_.connections.fetch_sub(1);
     RefuseConnection(fd);
     return;

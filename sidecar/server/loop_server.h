@@ -36,6 +36,8 @@ struct ServerMessage {
 // Counted over all loops.
 struct SharedCounts {
   std::atomic<uint32_t> connections{0};
+  // What descriptors allow, beside limits.max_connections. Set before any loop runs.
+  uint32_t connections_max = UINT32_MAX;
   ClientCounts clients;
 };
 

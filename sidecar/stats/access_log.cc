@@ -64,7 +64,7 @@ base::Result<std::unique_ptr<AccessLog>, std::string> AccessLog::Open(const std:
 }
 
 AccessLog::AccessLog(std::string path, int fd, int loops, uint32_t ring_bytes)
-    : path_(std::move(path)), fd_(fd) {
+    : path_(std::move(path)), fd_(fd), lines_(fd) {
   for (int i = 0; i < loops; ++i) rings_.push_back(std::make_unique<LogRing>(ring_bytes));
   writer_ = std::thread([this] { RunWriter(); });
   pthread_setname_np(writer_.native_handle(), "access-log");
@@ -96,6 +96,7 @@ void AccessLog::RunWriter() {
       if (const int fd = OpenPath(path_); fd >= 0) {
         ::close(fd_);
         fd_ = fd;
+        lines_.Reset(fd);
       }
     }
     const bool wrote = WriteOnce();
@@ -110,7 +111,7 @@ void AccessLog::RunWriter() {
     wake_.WaitFor(mutex_, kFlushUs);
     asleep_.store(false);
   }
-  WriteOnce();
+  for (int round = 0; round < 2; ++round) WriteOnce();  // A ring holds two runs.
 }
 
 bool AccessLog::WriteOnce() {
@@ -120,28 +121,19 @@ bool AccessLog::WriteOnce() {
     std::string_view second;
     ring->Peek(&first, &second);
     if (first.empty()) continue;
-    WriteAll(first);
-    WriteAll(second);
-    ring->Pop(first.size() + second.size());
+    // While somebody may still read, lines wait in the ring, where the loops count what does not
+    // fit.
+    const size_t taken = lines_.Write(first, kFlushUs, &stopping_);
+    ring->Pop(taken);
+    if (taken < first.size() && stopping_.load()) {
+      lines_.Drop(first.substr(taken));
+      lines_.Drop(second);
+      ring->Pop(first.size() - taken + second.size());
+    }
+    lost_.store(lines_.lost(), std::memory_order_relaxed);
     wrote = true;
   }
   return wrote;
-}
-
-void AccessLog::WriteAll(std::string_view bytes) {
-  const int64_t until_us = base::ReadClockMicros(CLOCK_MONOTONIC) + kFlushUs;
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
-    if (written > 0) {
-      bytes.remove_prefix(static_cast<size_t>(written));
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) return;  // Nowhere left to complain.
-    pollfd waiting{fd_, POLLOUT, 0};
-    ::poll(&waiting, 1, 100);
-    if (stopping_.load() && base::ReadClockMicros(CLOCK_MONOTONIC) > until_us) return;
-  }
 }
 
 }  // namespace catzilla::stats

@@ -4,7 +4,9 @@
 //          from all rings and writes to the descriptor. Writing to a slow disk or pipe never holds
 //          a loop: a full ring drops the line and the loop counts it.
 // Owns:    the rings and the thread; the descriptor is borrowed unless a path was given.
-// Limits:  `ring_bytes` per loop; a line is at most kLineBytesMax, longer values are cut.
+// Limits:  `ring_bytes` per loop; a line is at most kLineBytesMax, longer values are cut. While it
+//          ends, a reader that is stuck is waited for kFlushUs.
+// Fails:   by losing lines: those that the descriptor did not take (a full disk) are lost().
 #pragma once
 
 #include <atomic>
@@ -17,6 +19,7 @@
 
 #include "sidecar/base/mutex.h"
 #include "sidecar/base/result.h"
+#include "sidecar/stats/line_writer.h"
 
 namespace catzilla::stats {
 
@@ -52,6 +55,9 @@ class AccessLog {
   // False: dropped. Only the loop `loop` may call.
   [[nodiscard]] bool Write(int loop, std::string_view line);
 
+  // Lines that were taken from a ring and could not be written. Any thread.
+  uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+
   // Opens the path again, for rotation (SIGHUP). Any thread.
   void Reopen() { reopen_.store(true, std::memory_order_relaxed); }
 
@@ -62,10 +68,11 @@ class AccessLog {
   AccessLog(std::string path, int fd, int loops, uint32_t ring_bytes);
   void RunWriter();
   bool WriteOnce();  // True if something was written.
-  void WriteAll(std::string_view bytes);
 
   const std::string path_;
   int fd_;  // The writer's.
+  LineWriter lines_;
+  std::atomic<uint64_t> lost_{0};
   std::vector<std::unique_ptr<LogRing>> rings_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> reopen_{false};

@@ -68,7 +68,7 @@ TEST(AcceptorTest, LanesNeedTheirControlConnectionFirstAndALoopThatExists) {
   HelloAck ack;
   ASSERT_EQ(DecodeHelloAck(frame.payload, &ack), nullptr);
   EXPECT_EQ(ack.loop_count, 1);
-  EXPECT_EQ(ack.credits, 64u);
+  EXPECT_EQ(ack.credits, 1000u);
   auto far = rig.Connect(hello.Frame(Purpose::kLane, 1));
   ASSERT_TRUE(far->Take(FrameType::kGoaway, &frame));
   EXPECT_NE(frame.payload.find("no loop 1"), std::string::npos);

@@ -313,12 +313,61 @@ TEST_F(ChannelTest, ObserverMayCancelFromInsideEveryEvent) {
 
 // Detached answers...
 
-TEST_F(ChannelTest, DetachedAnswerKeepsItsCreditUntilCreditComes) {
+// S6: what is answered, or merely open, keeps no request waiting.
+TEST_F(ChannelTest, AnAnswerThatHasBegunHoldsNoCredit) {
+  const uint32_t stream = rig.StartOn(lane, notes);
+  EXPECT_EQ(rig.in_flight(), 1u);
+  lane.Respond(stream, "", 0);
+  rig.Pump();
+  EXPECT_EQ(rig.in_flight(), 0u);
+  EXPECT_FALSE(notes.ended);
+  lane.Send(FrameType::kResponseData, stream, "a");
+  lane.Send(FrameType::kEnd, stream);
+  rig.Pump();
+  EXPECT_TRUE(notes.ended);
+  EXPECT_EQ(rig.in_flight(), 0u);
+}
+
+TEST_F(ChannelTest, MoreStreamsThanTheTableHadPlacesAtFirst) {
+  std::vector<std::unique_ptr<Notes>> all;
+  std::vector<uint32_t> streams;
+  for (int i = 0; i < 500; ++i) {
+    all.push_back(std::make_unique<Notes>());
+    streams.push_back(rig.StartOn(lane, *all.back()));
+    lane.Respond(streams.back(), "", 0);
+    rig.Pump();
+  }
+  EXPECT_EQ(rig.in_flight(), 0u);
+  for (const uint32_t stream : streams) {
+    lane.Send(FrameType::kEnd, stream);
+    rig.Pump();
+  }
+  for (const auto& one : all) EXPECT_TRUE(one->ended);
+  EXPECT_EQ(rig.dispatcher.calls_in_use(), 0u);
+}
+
+// S4: the excess of one answer costs no other stream of the lane.
+TEST_F(ChannelTest, AHeadPastTheLimitFailsAlone) {
+  Notes other;
+  const uint32_t stream = rig.StartOn(lane, notes);
+  const uint32_t second = rig.StartOn(lane, other);
+  rig.pool->SetResponseHeadMax(10);
+  lane.Respond(stream);
+  rig.Pump();
+  EXPECT_EQ(notes.notes, (Lines{"failure bad_answer"}));
+  rig.pool->SetResponseHeadMax(64 * 1024);
+  lane.Respond(second);
+  rig.Pump();
+  EXPECT_TRUE(other.ended);
+}
+
+TEST_F(ChannelTest, DetachedAnswerKeepsItsPlaceUntilCreditComes) {
   const uint32_t stream = rig.StartOn(lane, notes);
   lane.Respond(stream, "ok", kFlagEnd, 200, kDetachedAnswer);
   rig.Pump();
   EXPECT_TRUE(notes.ended);
-  EXPECT_EQ(rig.in_flight(), 1u);
+  EXPECT_EQ(rig.in_flight(), 0u);
+  EXPECT_EQ(rig.dispatcher.calls_in_use(), 1u);
   lane.Send(FrameType::kCredit, stream, {}, 0, 1);
   rig.Pump();
   EXPECT_EQ(rig.in_flight(), 0u);

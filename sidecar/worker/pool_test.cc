@@ -460,7 +460,7 @@ TEST(PoolTest, HeadThatFitsNoFrameIsRefused) {
   Rig rig;
   Rig::FakeWorker worker = rig.Attach(rig.Begin());
   Notes notes;
-  const std::string large(60'000, 'x');
+  const std::string large(1'100'000, 'x');
   EXPECT_EQ(rig.Start(notes, [&](RequestSpec& spec) { spec.target = large; }), nullptr);
   EXPECT_EQ(notes.notes, (Lines{"refused too_large"}));
 }

@@ -149,7 +149,7 @@ TEST(WorkerKilled, CancelledAndDetachedStreamsGiveTheirCreditsBack) {
   call->Cancel(CancelCode::kClientGone);
   worker.lane->Respond(stream, "x", kFlagEnd, 200, kDetachedAnswer);
   rig.Pump();
-  EXPECT_EQ(rig.in_flight(), 2u);
+  EXPECT_EQ(rig.in_flight(), 1u);
   worker.Kill();
   rig.Pump();
   EXPECT_EQ(rig.dispatcher.calls_in_use(), 0u);

@@ -25,7 +25,7 @@ from catzilla._load import load_app
 from catzilla._settings import WORKER_ENVIRONMENT, WorkerPlace, WorkerSettings
 
 # The one behind random.random(), which is seeded anew in each worker.
-_SHARED_RANDOM: Final = random._inst  # type: ignore[attr-defined]
+_SHARED_RANDOM: Final = random._inst
 
 
 def main(arguments: list[str]) -> int:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError, LinkError
 from catzilla._load import code_hash, load_app
+from catzilla._log import PatientHandler
 from catzilla._settings import WORKER_ENVIRONMENT, Ticket, WorkerPlace, WorkerSettings
 from catzilla._text import describe, log_exception
 from catzilla._worker import _frames as frames
@@ -180,12 +181,16 @@ class WorkerProcess:
 def run_worker(app: Any, settings: WorkerSettings, place: WorkerPlace, channel: socket.socket) -> int:
     """Serves until it may leave; the process's exit code."""
     configure_logging(settings.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory(settings.loop)) as runner:
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(settings.loop)) as runner:
 
-        async def main() -> int:
-            return await WorkerProcess(app, settings, place).run(channel)
+            async def main() -> int:
+                return await WorkerProcess(app, settings, place).run(channel)
 
-        return runner.run(main())
+            return runner.run(main())
+    finally:
+        for handler in logging.getLogger("catzilla").handlers:
+            handler.flush()
 
 
 def configure_logging(level: str) -> None:
@@ -193,7 +198,7 @@ def configure_logging(level: str) -> None:
     logger = logging.getLogger("catzilla")
     logger.setLevel(level.upper())
     if not logger.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler()
+        handler = PatientHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s [pid %(process)d]"))
         logger.addHandler(handler)
 
