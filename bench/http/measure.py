@@ -82,6 +82,7 @@ class Server:
     path: str
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     script: str | None = None  # For wrk, if this contender is asked in another way.
+    version: list[str] | None = None  # A command that prints it.
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -109,6 +110,45 @@ class Server:
             self.process.wait()
 
 
+# Of the peers that have been measured, for the table.
+VERSIONS: dict[str, str] = {}
+
+
+class Unfair(RuntimeError):
+    """A contender was not measured at its best, or not at what was asked of it: no figure is taken."""
+
+
+def passive_opens() -> int:
+    """Connections that were accepted in this network namespace, ever."""
+    names, values = [
+        line.split()
+        for line in pathlib.Path("/proc/net/snmp").read_text().splitlines()
+        if line.startswith("Tcp:")
+    ]
+    return int(values[names.index("PassiveOpens")])
+
+
+def judge(name: str, said: str, *, connections: int, opened: int, used: float, took: float) -> None:
+    """Raises Unfair where a round shows a mistake of ours in how a contender was set up or loaded."""
+    if opened > connections + 2:
+        raise Unfair(
+            f"{name} does not keep its connections: {opened} were opened for {connections}"
+        )
+    errors = re.search(r"Socket errors: .*", said)
+    if errors is not None:
+        raise Unfair(f"{name}: {errors.group(0)}")
+    if used > took * 1.05 + 0.1:
+        raise Unfair(f"{name} used {used:.2f} s of CPU in {took:.2f} s: more than its one core")
+
+
+def version_of(server: Server) -> str:
+    """One line, for the table."""
+    if server.version is None:
+        return server.name
+    told = subprocess.run(server.version, capture_output=True, text=True, check=True)
+    return (told.stdout + told.stderr).strip().splitlines()[0]
+
+
 @dataclasses.dataclass(frozen=True)
 class Sample:
     requests: int
@@ -127,6 +167,7 @@ def load(server: Server, core: int, connections: int, seconds: float, script: st
     if server.script or script:
         command += ["-s", server.script or script or ""]
     before = cpu_seconds(server.process.pid)
+    opened = passive_opens()
     client_before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     result = subprocess.run(
@@ -137,6 +178,14 @@ def load(server: Server, core: int, connections: int, seconds: float, script: st
     )
     took = time.monotonic() - began
     used = cpu_seconds(server.process.pid) - before
+    judge(
+        server.name,
+        result.stdout,
+        connections=connections,
+        opened=passive_opens() - opened,
+        used=used,
+        took=took,
+    )
     client = resource.getrusage(resource.RUSAGE_CHILDREN)
     both = used + (
         client.ru_utime + client.ru_stime - client_before.ru_utime - client_before.ru_stime
@@ -176,6 +225,9 @@ def interleave(
 ) -> dict[str, list[Sample]]:
     """Rounds of all servers in turn, after a short warm-up of each."""
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
+    for server in servers:
+        if server.version is not None:
+            VERSIONS[server.name] = version_of(server)
     with running(servers, 0, log):
         for server in servers:
             load(server, 1, connections, 1, script)

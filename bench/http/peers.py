@@ -73,7 +73,7 @@ def nginx(
         )
         return ["nginx", "-p", str(folder), "-c", str(config)]
 
-    return Server("nginx (open_file_cache)", command, path)
+    return Server("nginx (open_file_cache)", command, path, version=["nginx", "-v"])
 
 
 def h2o(folder: pathlib.Path, files: pathlib.Path, path: str, *, access_log: str = "") -> Server:
@@ -88,7 +88,7 @@ def h2o(folder: pathlib.Path, files: pathlib.Path, path: str, *, access_log: str
         )
         return ["h2o", "-c", str(config)]
 
-    return Server("h2o", command, path)
+    return Server("h2o", command, path, version=["h2o", "--version"])
 
 
 def lighttpd(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
@@ -96,13 +96,16 @@ def lighttpd(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
         config = folder / "lighttpd.conf"
         config.write_text(
             f'server.document-root = "{files}"\nserver.bind = "127.0.0.1"\n'
-            f"server.port = {port}\nserver.max-keep-alive-requests = 0\n"
+            # lighttpd's manual: "maximum number of requests within a keep-alive session"; 0 switches
+            # keep-alive off, and the value is held in 16 bits.
+            f"server.port = {port}\nserver.max-keep-alive-requests = 65535\n"
+            "server.max-keep-alive-idle = 600\nserver.max-connections = 4096\n"
             'server.max-fds = 8192\nserver.stat-cache-engine = "inotify"\n'
             'mimetype.assign = ( "" => "application/octet-stream" )\n'
         )
         return ["lighttpd", "-D", "-f", str(config)]
 
-    return Server("lighttpd", command, path)
+    return Server("lighttpd", command, path, version=["lighttpd", "-v"])
 
 
 def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
@@ -119,7 +122,13 @@ def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
         )
         return [tool.stdout.strip(), "run", "--config", str(config), "--adapter", "caddyfile"]
 
-    return Server("caddy", command, path, {"GOMAXPROCS": "1", "HOME": str(folder)})
+    return Server(
+        "caddy",
+        command,
+        path,
+        {"GOMAXPROCS": "1", "HOME": str(folder)},
+        version=[tool.stdout.strip(), "version"],
+    )
 
 
 def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
@@ -130,7 +139,18 @@ def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
             *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
         ]
 
-    return Server("uvicorn + FastAPI", command, path, {"PYTHONPATH": str(app_folder)})
+    return Server(
+        "uvicorn + FastAPI",
+        command,
+        path,
+        {"PYTHONPATH": str(app_folder)},
+        version=[
+            sys.executable,
+            "-c",
+            "import uvicorn, fastapi, sys; print('uvicorn', uvicorn.__version__, 'FastAPI',"
+            " fastapi.__version__, 'Python', sys.version.split()[0])",
+        ],
+    )
 
 
 def catzilla_app(

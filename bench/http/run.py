@@ -19,7 +19,7 @@ import network
 import peers
 import static_files
 import zipf
-from measure import interleave, table
+from measure import VERSIONS, interleave, table
 
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
 
@@ -30,8 +30,16 @@ def write(scenario: str, title: str, command: str, sections: list[tuple[str, str
     cpu = platform.processor() or platform.machine()
     tcp = network.congestion_control()
     lines = [f"# {title}", "", f"{day}, {cpu}, Linux {platform.release()}, TCP {tcp}.", ""]
+    if VERSIONS:
+        lines += ["Peers: " + "; ".join(sorted(set(VERSIONS.values()))) + ".", ""]
     lines += [f"Command: `{command}`", "", "Server on one core, load (wrk) on the other; rounds"]
-    lines += ["interleaved; the ratio is taken round by round.", ""]
+    lines += [
+        "interleaved; the ratio is taken round by round. A round in which a server opened more"
+    ]
+    lines += [
+        "connections than it was given, failed, or used more than its core would have ended it.",
+        "",
+    ]
     for heading, text in sections:
         lines += [f"## {heading}", "", text, ""]
     path = RESULTS / f"{day}-{scenario}.md"

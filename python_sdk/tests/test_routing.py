@@ -228,6 +228,35 @@ def test_the_hash_is_of_the_table_alone() -> None:
     assert len(hashes) == 1
 
 
+class _Layer:
+    app = None
+
+
+class _OwnStack(FastAPI):
+    def build_middleware_stack(self) -> Any:
+        return super().build_middleware_stack()
+
+
+def test_a4_a_subclass_with_a_stack_of_its_own_sees_every_request() -> None:
+    table = compile_table(_OwnStack())
+    assert table.unmatched == "app"
+    assert "build_middleware_stack" in table.unmatched_reason
+
+
+def test_a4_a_patched_class_sees_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    from starlette.applications import Starlette
+
+    original = Starlette.__call__
+
+    async def patched(self: Any, scope: Any, receive: Any, send: Any) -> None:  # As Sentry does it.
+        await original(self, scope, receive, send)
+
+    monkeypatch.setattr(Starlette, "__call__", patched)
+    table = compile_table(FastAPI())
+    assert table.unmatched == "app"
+    assert "is patched by" in table.unmatched_reason
+
+
 def _unmatched(change: Any) -> str:
     app = FastAPI()
     change(app)
@@ -244,6 +273,14 @@ UNMATCHED: list[tuple[str, Any, str]] = [
     ("a handler for another status", lambda app: app.add_exception_handler(500, handler), "sidecar"),
     ("a handler for an exception of its own", lambda app: app.add_exception_handler(KeyError, handler), "sidecar"),
     ("a root_path", lambda app: setattr(app, "root_path", "/x"), "app"),
+    ("an instrumented stack (A4)", lambda app: setattr(app, "build_middleware_stack", lambda: handler), "app"),
+    ("a stack with a foreign layer (A4)", lambda app: setattr(app, "middleware_stack", _Layer()), "app"),
+    (
+        "a stack of FastAPI's own (A4)",
+        lambda app: setattr(app, "middleware_stack", app.build_middleware_stack()),
+        "sidecar",
+    ),
+    ("telemetry that is on (A4)", lambda app: setattr(app._native_telemetry, "enabled", lambda: True), "app"),
     ("a default of its own", lambda app: setattr(app.router, "default", handler), "app"),
 ]
 

@@ -98,6 +98,11 @@ size_t Fill::Read(Follower& follower, std::span<Piece> pieces, State* state) {
   return count;
 }
 
+FillFailure Fill::failure() const {
+  base::MutexLock lock(mutex_);
+  return failure_;
+}
+
 base::Ref<Object> Fill::object() const {
   base::MutexLock lock(mutex_);
   return object_;
@@ -335,8 +340,13 @@ void Producer::Finish() {
   End(Fill::State::kComplete);
 }
 
-void Producer::Abort() {
-  if (active()) End(Fill::State::kFailed);
+void Producer::Abort(const FillFailure& failure) {
+  if (!active()) return;
+  {
+    base::MutexLock lock(fill_->mutex_);
+    fill_->failure_ = failure;
+  }
+  End(Fill::State::kFailed);
 }
 
 void Producer::End(Fill::State state) {

@@ -59,6 +59,12 @@ class Waker {
   ~Waker() = default;
 };
 
+// What a client is told when there will be no answer.
+struct FillFailure {
+  uint16_t status = 502;
+  uint32_t retry_after_s = 0;  // For a 503.
+};
+
 // An exchange's place in a fill; a member of it. Leave the fill before it dies.
 class Follower : private base::ListNode<Fill> {
  public:
@@ -112,6 +118,9 @@ class Fill final : public base::Owner {
   const Record& record() const { return record_; }
   // REQUIRES: Look() said kObject.
   base::Ref<Object> object() const;
+
+  // Why there is none, for all who wait. REQUIRES: Look() or Read() said kFailed.
+  FillFailure failure() const;
 
   // Whether the answer is this request's variant; if not, Leave() and ask again. REQUIRES: as
   // record().
@@ -183,6 +192,7 @@ class Fill final : public base::Owner {
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
   Ticket producer_ CATZILLA_GUARDED_BY(mutex_);
   base::Ref<Object> object_ CATZILLA_GUARDED_BY(mutex_);
+  FillFailure failure_ CATZILLA_GUARDED_BY(mutex_);
 
   // Guarded by the store's shard of fills.
   bool listed_ = false;
@@ -236,8 +246,8 @@ class Producer {
 
   // The body is complete: stored, if it may still be.
   void Finish();
-  // The answer broke off. Idempotent.
-  void Abort();
+  // The answer broke off, or will not come. Idempotent.
+  void Abort(const FillFailure& failure = {});
 
  private:
   void End(Fill::State state);

@@ -58,7 +58,7 @@ std::optional<int64_t> ExplicitLifetime(const ResponseDirectives& directives, Fi
   const Field* expires = FindField(fields, "expires");
   if (expires == nullptr) return std::nullopt;
   // "0" and everything else that is no date is in the past (5.3).
-  const std::optional<int64_t> at = http::ParseHttpDate(expires->value, now_s);
+  const std::optional<int64_t> at = http::ParseHttpDateInAnyCase(expires->value, now_s);
   if (!at) return 0;
   return std::clamp<int64_t>(*at - date_s, 0, kDeltaSecondsMax) * kSecond;
 }

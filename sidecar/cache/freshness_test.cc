@@ -85,6 +85,7 @@ TEST(Freshness, LifetimeTakesTheMostSpecific) {
       {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", "Sun, 06 Nov 1994 08:49:27 GMT"}},
        70},
       {{{"Expires", "Sunday, 06-Nov-94 08:50:37 GMT"}}, 60},
+      {{{"Expires", "SUN, 06 nov 1994 08:50:37 gmt"}}, 60},  // C3
   };
   for (const auto& row : kRows) {
     const Storability result = Ask("GET /", 200, row.fields);

@@ -41,7 +41,8 @@ bool InKey(std::string_view parameter, const KeyPolicy& policy) {
   return !Contains(policy.query_deny, name);
 }
 
-// Sorted by name; several values of one name keep their order, for it may mean something.
+// As sent, or sorted by name; several values of one name keep their order, for it may mean
+// something.
 void AppendQuery(std::string_view query, const KeyPolicy& policy, std::string* text) {
   std::array<std::string_view, kParametersMax> parameters;
   size_t count = 0;
@@ -62,7 +63,7 @@ void AppendQuery(std::string_view query, const KeyPolicy& policy, std::string* t
     return;
   }
   // Insertion sort: stable, in place, and the common case is already sorted.
-  for (size_t i = 1; i < count; ++i) {
+  for (size_t i = 1; policy.query_sort && i < count; ++i) {
     for (size_t j = i; j > 0 && NameOf(parameters[j]) < NameOf(parameters[j - 1]); --j) {
       std::swap(parameters[j], parameters[j - 1]);
     }

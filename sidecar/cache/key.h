@@ -35,6 +35,7 @@ struct KeyPolicy {
   bool ignore_query = false;
   std::span<const std::string> query_allow;  // If not empty, only these are in the key.
   std::span<const std::string> query_deny;
+  bool query_sort = false;  // "?b=1&a=2" and "?a=2&b=1" are one key.
 };
 
 struct KeyParts {

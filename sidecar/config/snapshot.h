@@ -128,6 +128,7 @@ struct Cache {
   bool ignore_query = false;
   std::vector<std::string> query_allow;  // If not empty: only these parameters are in the key.
   std::vector<std::string> query_deny;   // Never in the key (utm_source, ...).
+  bool query_sort = false;               // Parameters in any order are one key.
   bool operator==(const Cache&) const = default;
 };
 

@@ -11,6 +11,24 @@
 #include "sidecar/exchange/request_fields.h"
 
 namespace catzilla::exchange {
+namespace {
+
+// Whether a head, or its lines, has a field of this name (in lower case).
+bool HasLine(std::string_view head, std::string_view lower_name) {
+  for (size_t begin = 0; begin < head.size();) {
+    const std::string_view line = head.substr(begin);
+    if (line.size() > lower_name.size() && line[lower_name.size()] == ':' &&
+        http::EqualsLower(line.substr(0, lower_name.size()), lower_name)) {
+      return true;
+    }
+    const size_t end = line.find('\n');
+    if (end == std::string_view::npos) return false;
+    begin += end + 1;
+  }
+  return false;
+}
+
+}  // namespace
 
 // Host as in a key: lower case, with its port unless that is the scheme's own.
 std::string Exchange::KeyHost() const {
@@ -117,6 +135,7 @@ Next Exchange::Lead(cache::Producer producer) {
       fields.Add("if-modified-since", conditions.if_modified_since);
     }
   }
+  if (!request_->Find("x-request-id").has_value()) fields.Add("x-request-id", request_id_);
   worker::RequestSpec spec;
   DescribeRequest(&fields, &spec);
   worker::CallFailure failure;
@@ -128,8 +147,6 @@ Next Exchange::Lead(cache::Producer producer) {
 }
 
 void Exchange::OnFillFailure(const worker::CallFailure& failure) {
-  fill_failure_ = StatusOf(failure.kind);
-  retry_after_s_ = std::max<uint32_t>(failure.retry_after_s, 1);
   cause_ = worker::FailureName(failure.kind);
   detail_ = failure.cause;
   client_->WakeExchange();
@@ -172,9 +189,7 @@ Next Exchange::Follow() {
         LeaveFill();
         return ForwardAlone();
       case cache::Fill::State::kFailed:
-        LeaveFill();
-        return RefuseWith(fill_failure_ != 0 ? fill_failure_ : 502,
-                          cause_.empty() ? "fill_failed" : cause_);
+        return RefuseAsFailed();
       case cache::Fill::State::kObject:
         return ServeValidated();
       case cache::Fill::State::kStreaming:
@@ -190,6 +205,14 @@ Next Exchange::Follow() {
     if (!WriteFillHead()) return GoTo(State::kFinish);
   }
   return FollowBody();
+}
+
+// Everyone who waited is told the same.
+Next Exchange::RefuseAsFailed() {
+  const cache::FillFailure failure = fill_->failure();
+  LeaveFill();
+  retry_after_s_ = failure.retry_after_s;
+  return RefuseWith(failure.status, cause_.empty() ? "fill_failed" : cause_);
 }
 
 Next Exchange::ServeValidated() {
@@ -234,6 +257,9 @@ bool Exchange::WriteFillHead() {
   if (framing_ == http::ResponseFraming::kClose) close_ = true;
   body_left_ = record.content_length.value_or(UINT64_MAX);
   std::string extra(cache_lines);
+  // It has aged on its way here already (RFC 9111 section 5.1).
+  const int64_t age_s = record.freshness.AgeUs(context_->now().monotonic_us) / 1'000'000;
+  if (age_s > 0) extra += "Age: " + std::to_string(age_s) + "\r\n";
   if (known) extra += "Content-Length: " + std::to_string(*record.content_length) + "\r\n";
   if (framing_ == http::ResponseFraming::kChunked) extra += "Transfer-Encoding: chunked\r\n";
   WriteRawHead(record.status_line, record.fields, extra);
@@ -284,14 +310,26 @@ void Exchange::WriteRawHead(std::string_view line, std::string_view fields,
                             std::string_view extra) {
   http::OutputQueue& output = client_->output();
   close_ = close_ || !request_complete_;
-  char own[256];
-  const size_t own_bytes = ConnectionFields(own, sizeof(own));
+  char own[512];
+  const size_t own_bytes = CachedFields(fields.empty() ? line : fields, own, sizeof(own));
   output.Append(line);
   output.Append(fields);
   output.Append(extra);
   output.Append({own, own_bytes});
   output.Append("\r\n");
   head_written_ = true;
+}
+
+// What an answer says that was not made for this client alone: as any other of ours it names the
+// server and the request, unless the app has done so itself.
+size_t Exchange::CachedFields(std::string_view fields, char* out, size_t bytes_max) {
+  http::ResponseWriter writer(out, bytes_max);
+  writer.Connection(!close_, request_->minor_version());
+  const std::string& server = context_->plan->snapshot->server_name;
+  if (!server.empty() && !HasLine(fields, "server")) writer.Field("Server", server);
+  if (request_id_.empty()) EnsureRequestId();
+  if (!HasLine(fields, "x-request-id")) writer.Field("X-Request-Id", request_id_);
+  return writer.size();
 }
 
 Next Exchange::ServeObject(const cache::Object& object, std::string_view cache_lines) {
@@ -364,9 +402,9 @@ void Exchange::InvalidateAfter(const worker::ResponseHead& response) {
   for (const std::shared_ptr<const CacheTarget>& cache : plan.caches) {
     const config::Cache& config = *cache->config;
     const bool own = kept != nullptr && kept->cache == cache;
-    const cache::KeyPolicy policy =
-        own ? kept->key_policy
-            : cache::KeyPolicy{config.ignore_query, config.query_allow, config.query_deny};
+    const cache::KeyPolicy policy = own ? kept->key_policy
+                                        : cache::KeyPolicy{config.ignore_query, config.query_allow,
+                                                           config.query_deny, config.query_sort};
     cache->store->Invalidate(view, {response.status, fields}, policy);
   }
 }

@@ -9,6 +9,7 @@
 #include "sidecar/config/snapshot.h"
 #include "sidecar/http/output_queue.h"
 #include "sidecar/loop/socket.h"
+#include "sidecar/worker/call.h"
 
 namespace catzilla::exchange {
 
@@ -34,6 +35,9 @@ class Client {
  protected:
   ~Client() = default;
 };
+
+// What a client is told when an app gives no answer.
+uint16_t StatusOf(worker::FailureKind kind);
 
 // Past this many bytes waiting to be written, an exchange stops adding to them; below half of it,
 // the connection runs it again.

@@ -133,12 +133,15 @@ Next Exchange::Refuse() {
   options.close = close_;
   const http::ErrorFormat format = http::ChooseErrorFormat(request_);
   const bool has_body = http::StatusHasBody(refusal_);
-  const std::string_view body = has_body ? BodyOfRefusal(format) : std::string_view();
+  // FastAPI's own 404 and 405 are JSON for everyone; other errors of its routes for who takes JSON.
+  const bool as_json =
+      as_fastapi_ && (refusal_ == 404 || refusal_ == 405 || format == http::ErrorFormat::kJson);
+  const std::string_view body = has_body ? BodyOfRefusal(format, as_json) : std::string_view();
   http::OutputQueue& output = client_->output();
   AnswerHead head(*context_, *request_, options, output);
   head.Lines(refusal_fields_);
   if (has_body) {
-    head.Field("Content-Type", as_fastapi_ ? "application/json" : http::ContentTypeOf(format));
+    head.Field("Content-Type", as_json ? "application/json" : http::ContentTypeOf(format));
     head.Length(body.size());
   }
   if (refusal_ == 503) head.RetryAfter(retry_after_s_);
@@ -153,11 +156,11 @@ Next Exchange::Refuse() {
   return GoTo(State::kFinish);
 }
 
-std::string_view Exchange::BodyOfRefusal(http::ErrorFormat format) {
+std::string_view Exchange::BodyOfRefusal(http::ErrorFormat format, bool as_fastapi) {
   std::string& page = context_->scratch;
   page.clear();
-  if (as_fastapi_) {
-    page = refusal_ == 404 ? R"({"detail":"Not Found"})" : R"({"detail":"Method Not Allowed"})";
+  if (as_fastapi) {
+    page.append(R"({"detail":")").append(http::ReasonPhrase(refusal_)).append("\"}");
     return page;
   }
   const std::string_view detail =
@@ -315,7 +318,6 @@ void Exchange::Reset() {
   matched_ = awaits_continue_ = false;
   why_ = cache::Forward::kNone;
   driver_ticket_ = {};
-  fill_failure_ = 0;
   https_ = collapsed_ = tells_forward_ = false;
   body_pending_.clear();
   unconsumed_ = 0;

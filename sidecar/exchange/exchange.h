@@ -127,7 +127,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   Next Route();
   Next RefuseWith(uint16_t status, std::string_view cause);
   Next Refuse();
-  std::string_view BodyOfRefusal(http::ErrorFormat format);
+  std::string_view BodyOfRefusal(http::ErrorFormat format, bool as_fastapi);
   void EchoRequestId(AnswerHead& head);
   void EnsureRequestId();
   void Hold();
@@ -144,6 +144,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   Next SendFile(files::Entry& entry);
   Next SendFileAnswer(const files::Answer& answer);
   size_t ConnectionFields(char* out, size_t bytes_max);
+  size_t CachedFields(std::string_view fields, char* out, size_t bytes_max);
   // forward_steps.cc
   Next StartRoute(std::shared_ptr<const RouteTarget> target, const route::Verdict& verdict);
   Next Forward();
@@ -165,7 +166,6 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void OnEnd() override;
   void OnFailure(const worker::CallFailure& failure) override;
   void DescribeRequest(RequestFields* fields, worker::RequestSpec* spec);
-  static uint16_t StatusOf(worker::FailureKind kind);
   // cache_steps.cc
   std::string KeyHost() const;
   Next Lookup();
@@ -173,6 +173,7 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   Next Join(const cache::Object* stale);
   Next Lead(cache::Producer producer);
   Next Follow();
+  Next RefuseAsFailed();
   Next ServeValidated();
   bool WriteFillHead();
   Next FollowBody();
@@ -183,6 +184,9 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   void InvalidateAfter(const worker::ResponseHead& response);
   void LeaveFill();
   worker::CallObserver& TakeOverCall(worker::Call* call) override;
+  void OnFillInformational(const worker::ResponseHead& informational) override {
+    OnInformational(informational);
+  }
   void OnFillFailure(const worker::CallFailure& failure) override;
   void OnDeadline() override;
 
@@ -228,7 +232,6 @@ class Exchange final : private worker::CallObserver, private FillLeader, private
   cache::Follower follower_;
   base::Ref<cache::Fill> fill_;
   Ticket driver_ticket_;  // Of the fill we lead; epoch 0: none.
-  uint16_t fill_failure_ = 0;
   bool collapsed_ = false;
   bool tells_forward_ = false;  // The answer says why it was not from the cache.
 

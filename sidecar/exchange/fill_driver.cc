@@ -1,9 +1,11 @@
 #include "sidecar/exchange/fill_driver.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "sidecar/base/check.h"
+#include "sidecar/exchange/client.h"
 
 namespace catzilla::exchange {
 namespace {
@@ -49,6 +51,7 @@ bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* fai
   call_ = context_->dispatcher.Start(spec, target_->pool, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
+  producer_.Abort({StatusOf(failure->kind), std::max<uint32_t>(failure->retry_after_s, 1)});
   Done();
   return false;
 }
@@ -79,8 +82,10 @@ void FillDriver::OnResponse(const worker::ResponseHead& response) {
   passing_->OnResponse(response);
 }
 
-void FillDriver::OnInformational(const worker::ResponseHead&) {
-  // Not kept and not shared: whoever follows a fill gets the final answer (RFC 9110 section 15.2).
+// Relayed to the client that asked, never kept: whoever else follows the fill gets the final answer
+// (RFC 9110 section 15.2).
+void FillDriver::OnInformational(const worker::ResponseHead& informational) {
+  if (leader_ != nullptr) leader_->OnFillInformational(informational);
 }
 
 bool FillDriver::Append(std::string_view bytes) { return producer_.Append(bytes); }
@@ -118,7 +123,7 @@ void FillDriver::OnFailure(const worker::CallFailure& failure) {
   call_ = nullptr;
   FillLeader* leader = std::exchange(leader_, nullptr);
   worker::CallObserver* passing = std::exchange(passing_, nullptr);
-  producer_.Abort();
+  producer_.Abort({StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1)});
   if (passing != nullptr) {
     passing->OnFailure(failure);
   } else if (leader != nullptr) {

@@ -29,6 +29,8 @@ class FillLeader {
  public:
   // The answer is not to be shared: from now on `call` is the leader's, and it gets every event.
   virtual worker::CallObserver& TakeOverCall(worker::Call* call) = 0;
+  // An interim answer (103), for the leader's client.
+  virtual void OnFillInformational(const worker::ResponseHead& informational) = 0;
   // There will be no answer. The fill has failed by then.
   virtual void OnFillFailure(const worker::CallFailure& failure) = 0;
 

@@ -22,7 +22,7 @@ constexpr uint64_t kInlineBodyMax = 16 * 1024;
 
 }  // namespace
 
-uint16_t Exchange::StatusOf(worker::FailureKind kind) {
+uint16_t StatusOf(worker::FailureKind kind) {
   switch (kind) {
     case worker::FailureKind::kQueueFull:
     case worker::FailureKind::kQueueTimeout:
@@ -50,7 +50,11 @@ Next Exchange::StartRoute(std::shared_ptr<const RouteTarget> target,
   matched_ = verdict.kind == route::Verdict::Kind::kRoute;
   captures_ = verdict.captures;
   capture_count_ = matched_ ? verdict.capture_count : 0;
+  as_fastapi_ = target_->config->source == config::Layer::kApp;
   if (target_->pool == nullptr) return RefuseWith(503, "no_pool");
+  if (request_->wants_upgrade() && request_->ListHasItem(http::HeaderId::kUpgrade, "websocket")) {
+    return RefuseWith(501, "websocket");
+  }
   // An app enforces its own limit, in its own words; an operator's is enforced here.
   const config::Route& route = *target_->config;
   const uint64_t general = context_->plan->snapshot->limits->body_bytes_max;
@@ -71,6 +75,7 @@ Next Exchange::Forward() {
   worker::RequestSpec spec;
   RequestFields fields(*request_);
   EnsureRequestId();
+  if (!request_->Find("x-request-id").has_value()) fields.Add("x-request-id", request_id_);
   DescribeRequest(&fields, &spec);
   if (request_->has_body()) {
     spec.body_mode = inlined ? worker::BodyMode::kInline : worker::BodyMode::kStreaming;
@@ -219,8 +224,10 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
   body_left_ = length.value_or(response.complete ? response.body.size() : UINT64_MAX);
   options.close = close_;
   AnswerHead head(*context_, *request_, options, client_->output());
+  bool names_request = false;  // The app's own id is the one that leaves.
   for (const worker::Field& field : response.fields) {
     if (IsConnectionField(field.name) || field.name == "content-length") continue;
+    names_request = names_request || field.name == "x-request-id";
     head.Field(field.name, field.value);
   }
   // Once, however often the app said it; also where it only tells (HEAD, 304).
@@ -238,7 +245,7 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
     forwarded.status = response.status;
     head.Lines({lines, cache::WriteForwardLine(lines, forwarded)});
   }
-  EchoRequestId(head);
+  if (!names_request) EchoRequestId(head);
   if (!head.Finish()) {
     cause_ = "answer_head_too_large";
     return false;

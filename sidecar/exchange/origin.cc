@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sidecar/http/forwarded.h"
+#include "sidecar/http/text.h"
 
 namespace catzilla::exchange {
 
@@ -25,7 +26,7 @@ Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts) {
   const http::ClientOrigin found = http::FindClientOrigin(request, peer, trusts);
   origin.client = found.client.HostText();
   origin.client_port = found.client.port;
-  origin.https = found.proto == "https";
+  origin.https = http::EqualsLower(found.proto, "https");
   return origin;
 }
 

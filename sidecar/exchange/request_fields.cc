@@ -2,22 +2,44 @@
 
 #include <algorithm>
 
+#include "sidecar/http/header_id.h"
 #include "sidecar/http/target.h"
 #include "sidecar/http/text.h"
 
 namespace catzilla::exchange {
 
-bool IsConnectionField(std::string_view name) {
-  static constexpr std::string_view kNames[] = {
-      "connection", "keep-alive", "proxy-connection", "transfer-encoding",
-      "upgrade",    "te",         "trailer"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+bool IsConnectionField(std::string_view name) { return http::IsHopByHop(http::FindHeaderId(name)); }
+
+namespace {
+
+// What a client may not make vanish by naming it in Connection: what proxies in front and the app's
+// own guards rely on.
+bool IsProtected(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"authorization", "content-length", "content-type",
+                                                "cookie",        "forwarded",      "host",
+                                                "x-request-id"};
+  return http::EqualsLower(name.substr(0, 11), "x-forwarded") ||
+         std::any_of(std::begin(kNames), std::end(kNames),
+                     [&](std::string_view kept) { return http::EqualsLower(name, kept); });
 }
+
+// RFC 9110 section 7.6.1: what Connection names concerns this connection only.
+bool IsNamedByConnection(const http::RequestHead& request, size_t i) {
+  if (!request.Has(http::HeaderId::kConnection)) return false;
+  bool named = false;
+  request.ForEachItem(http::HeaderId::kConnection, [&](std::string_view name) {
+    named = named || http::EqualsIgnoringCase(name, request.name(i));
+  });
+  return named && !IsProtected(request.name(i));
+}
+
+}  // namespace
 
 RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted) : request_(request) {
   fields_.reserve(request.field_count());
   for (size_t i = 0; i < request.field_count(); ++i) {
     if (wanted != nullptr && !wanted(request.id(i))) continue;
+    if (http::IsHopByHop(request.id(i)) || IsNamedByConnection(request, i)) continue;
     std::string_view name = request.name(i);
     if (request.id(i) != http::HeaderId::kOther) {
       name = http::HeaderName(request.id(i));
@@ -26,7 +48,9 @@ RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted) : 
       std::transform(lower.begin(), lower.end(), lower.begin(), http::ToLower);
       name = Keep(lower);
     }
-    fields_.push_back({name, request.value(i)});
+    // An absolute target says whom it is for, whatever Host says (RFC 9112 section 3.2.2).
+    const bool by_target = request.id(i) == http::HeaderId::kHost && request.is_absolute();
+    fields_.push_back({name, by_target ? request.authority() : request.value(i)});
   }
 }
 

@@ -52,11 +52,28 @@ bool ChunkedDecoder::Frame(char c) {
         left_ = left_ * 16 + static_cast<uint64_t>(digit);
         return true;
       }
-      // A ';' would begin an extension: nobody needs them, and peers disagree where they end.
-      if (c != '\r' || digits_ == 0) return false;
-      state_ = State::kSizeLf;
-      return true;
+      if (digits_ == 0) return false;
+      if (c == '\r') {
+        state_ = State::kSizeLf;
+        return true;
+      }
+      // What is not understood is ignored (RFC 9112 section 7.1.1). White space before the ';' is
+      // old, but legal.
+      if (c != ';' && c != ' ' && c != '\t') return false;
+      state_ = c == ';' ? State::kExtension : State::kBeforeExtension;
+      return TakeExtensionByte();
     }
+    case State::kBeforeExtension:
+      if (c != ';' && c != ' ' && c != '\t') return false;
+      if (c == ';') state_ = State::kExtension;
+      return TakeExtensionByte();
+    case State::kExtension:
+      // It ends at the line's end, quoted or not: CR is allowed nowhere in it, bare LF neither.
+      if (c == '\r') {
+        state_ = State::kSizeLf;
+        return true;
+      }
+      return IsIn(c, kFieldChar) && TakeExtensionByte();
     case State::kSizeLf:
       if (c != '\n') return false;
       digits_ = 0;
@@ -72,6 +89,12 @@ bool ChunkedDecoder::Frame(char c) {
     default:
       return false;
   }
+}
+
+bool ChunkedDecoder::TakeExtensionByte() {
+  if (extension_left_ == 0) return false;
+  --extension_left_;
+  return true;
 }
 
 bool ChunkedDecoder::Trailer(char c) {

@@ -1,11 +1,12 @@
-// The chunked transfer coding, strictly: no extensions, no bare LF, no sizes past 2^63; trailers
-// are checked and dropped. For requests, and for what an HTTP upstream answers.
+// The chunked transfer coding, strictly: no bare LF, no sizes past 2^63; extensions are skipped,
+// trailers checked and dropped. For requests, and for what an HTTP upstream answers.
 //
-//   kSize -> kSizeLf -> kData -> kDataCr -> kDataLf -> kSize
+//   kSize [-> kExtension] -> kSizeLf -> kData -> kDataCr -> kDataLf -> kSize
 //                   \-> kTrailer ... -> kDone
 //
 // Threads: any, one at a time. Owns: nothing; data are views into the input.
-// Limits:  trailer_bytes_max for the trailer section. Fails: with kBadChunk, kBadTrailer or
+// Limits:  trailer_bytes_max for the trailer section, kExtensionBytesMax for the extensions of all
+//          chunks together. Fails: with kBadChunk, kBadTrailer or
 //          kTrailerTooLarge, for good.
 #pragma once
 
@@ -37,9 +38,13 @@ class ChunkedDecoder {
   // Bytes that the current chunk still owes: known before they arrive, to refuse them in time.
   uint64_t chunk_left() const { return state_ == State::kData ? left_ : 0; }
 
+  static constexpr uint16_t kExtensionBytesMax = 4096;
+
  private:
   enum class State : uint8_t {
     kSize,
+    kBeforeExtension,  // White space before a ';'.
+    kExtension,
     kSizeLf,
     kData,
     kDataCr,
@@ -55,6 +60,7 @@ class ChunkedDecoder {
 
   // One byte of a size or of a line's end; false: malformed.
   bool Frame(char c);
+  bool TakeExtensionByte();
   bool Trailer(char c);
   Event Failure() const;
 
@@ -62,6 +68,7 @@ class ChunkedDecoder {
   uint32_t trailer_left_ = 0;
   State state_ = State::kSize;
   uint8_t digits_ = 0;
+  uint16_t extension_left_ = kExtensionBytesMax;
   bool in_trailer_ = false;
 };
 

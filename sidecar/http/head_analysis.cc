@@ -227,14 +227,9 @@ ParseError HeadAnalysis::Host() {
     }
   }
   if (head.is_absolute_) {
+    // Whatever Host says, the target is whom it is for (RFC 9112 section 3.2.2).
     Authority field;
     if (has_host_ && !ParseAuthority(host_field_, &field)) return ParseError::kHostInvalid;
-    const uint64_t port = head.port_ == 0 ? default_port_ : head.port_;
-    const uint64_t field_port = field.port == 0 ? default_port_ : field.port;
-    const std::string_view host = head.authority().substr(0, head.host_length_);
-    if (has_host_ && (port != field_port || !EqualsIgnoringCase(host, field.host))) {
-      return ParseError::kHostMismatch;
-    }
   } else if (!ReadAuthority(host_field_)) {
     return ParseError::kHostInvalid;
   }

@@ -1,6 +1,7 @@
 #include "sidecar/http/http_date.h"
 
 #include <algorithm>
+#include <string>
 
 #include "sidecar/http/text.h"
 
@@ -205,6 +206,18 @@ std::optional<int64_t> ParseHttpDate(std::string_view text, int64_t now_s) {
   if (text[3] == ',') return ParseImf(text);
   if (text[3] == ' ') return ParseAsctime(text);
   return ParseRfc850(text, now_s);
+}
+
+std::optional<int64_t> ParseHttpDateInAnyCase(std::string_view text, int64_t now_s) {
+  std::string exact(text);
+  bool in_word = false;
+  for (char& c : exact) {
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (is_letter) c = static_cast<char>(in_word ? c | 0x20 : c & ~0x20);
+    in_word = is_letter;
+  }
+  if (exact.ends_with("Gmt")) exact.replace(exact.size() - 3, 3, "GMT");
+  return ParseHttpDate(exact, now_s);
 }
 
 }  // namespace catzilla::http

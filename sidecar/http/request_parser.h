@@ -10,10 +10,10 @@
 // at_end().
 //
 // Refused with 400 besides what llhttp refuses: folded fields, bare CR or LF, control bytes,
-// fragments and non-ASCII in the target, several Hosts, none in 1.1, a Host that is not the
-// absolute target's, several or listed Content-Lengths, Content-Length with Transfer-Encoding,
-// Transfer-Encoding in 1.0 or not ending in chunked, chunk extensions. Trailers are checked,
-// counted and dropped.
+// fragments and non-ASCII in the target, several Hosts, none in 1.1, several or listed
+// Content-Lengths, Content-Length with Transfer-Encoding, Transfer-Encoding in 1.0 or not ending in
+// chunked, chunk extensions past a bound. An absolute target wins over Host. Chunk extensions are
+// skipped; trailers are checked, counted and dropped.
 //
 // Threads: its loop's.
 // Owns:    nothing. The HeadBuffer is lent from Begin() until its request has been answered; while
@@ -51,7 +51,6 @@ struct HeadLimits {
   X(kHostMissing, 400, "host_missing")                      \
   X(kHostRepeated, 400, "host_repeated")                    \
   X(kHostInvalid, 400, "host_invalid")                      \
-  X(kHostMismatch, 400, "host_mismatch")                    \
   X(kContentLength, 400, "content_length")                  \
   X(kTransferEncoding, 400, "transfer_encoding")            \
   X(kAmbiguousLength, 400, "ambiguous_length")              \

@@ -178,7 +178,10 @@ bool Router::MatchHost(const HostRouter& host, std::string_view method, std::str
       partial_order = match.partial_order;
     }
   }
-  if (partial_table != nullptr) {
+  // In an app a full match wins wherever it stands, and its own mount is one.
+  const bool mount_is_full = mounted && partial_table == &host.app &&
+                             snapshot_->mounts[mount]->source == config::Layer::kApp;
+  if (partial_table != nullptr && !mount_is_full) {
     verdict->kind = Verdict::Kind::kMethodNotAllowed;
     verdict->route = partial_table->routes[partial_order];
     return true;
@@ -204,10 +207,12 @@ void Router::Match(std::string_view host, std::string_view method, std::string_v
   }
   if (MatchHost(any_host_, method, path, verdict)) return;
 
-  // Starlette's redirect_slashes: the same path with or without its last slash would match.
+  // Starlette's redirect_slashes: the same path without its last slashes, or with one, would match.
   if (path.size() < 2) return;
-  const std::string toggled =
-      path.ends_with('/') ? std::string(path.substr(0, path.size() - 1)) : std::string(path) + "/";
+  const std::string toggled = path.ends_with('/')
+                                  ? std::string(path.substr(0, path.find_last_not_of('/') + 1))
+                                  : std::string(path) + "/";
+  if (toggled.empty()) return;
   for (const HostRouter* router : {own, &any_host_}) {
     if (router == nullptr || router->app.trie == nullptr) continue;
     TrieMatch match;

@@ -7,7 +7,7 @@ namespace catzilla::runtime {
 namespace {
 
 cache::KeyPolicy KeyPolicyOf(const config::Cache& cache) {
-  return {cache.ignore_query, cache.query_allow, cache.query_deny};
+  return {cache.ignore_query, cache.query_allow, cache.query_deny, cache.query_sort};
 }
 
 bool Chosen(const exchange::CacheTarget& cache, const std::string& name) {

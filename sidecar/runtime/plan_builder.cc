@@ -76,7 +76,7 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
     target->record_policy.tags_max = cache.tags_per_object_max;
     target->key_policy = {cache.ignore_query,
                           config->cache_key.empty() ? cache.query_allow : config->cache_key,
-                          cache.query_deny};
+                          cache.query_deny, cache.query_sort};
   }
   target->stats =
       parts_.stats.Get(config->label.empty() ? config->path : config->label, config->methods);

@@ -189,6 +189,7 @@ class Compiler {
     to.ignore_query = from.ignore_query();
     to.query_allow = Texts(from.query_allow());
     to.query_deny = Texts(from.query_deny());
+    to.query_sort = from.query_sort();
     return to;
   }
 

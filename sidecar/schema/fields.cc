@@ -163,6 +163,8 @@ constexpr Field kFields[] = {
      "If not empty: only these parameters are in the key."},
     {"caches[].query_deny", Kind::kTexts, "", kLive, 0, 0,
      "Parameters that are never in the key (`utm_source`)."},
+    {"caches[].query_sort", Kind::kBool, "false", kLive, 0, 0,
+     "The order of parameters is no part of the key: `?b=1&a=2` finds what `?a=2&b=1` stored."},
 
     {"pools", Kind::kBlock, "", kLive, 0, 0,
      "The workers of an app, and the queue in front of them. `app` always exists."},

@@ -157,14 +157,6 @@ CLASSES = [
         (404, 400),
     ),
     statuses(
-        "other-host-in-target",
-        lambda pair: (
-            pair.request.target == "http://other/digits.txt"
-            or pair.request.name in ("absolute-other-host", "absolute-other-port")
-        ),
-        (200, 400),
-    ),
-    statuses(
         "other-scheme",
         lambda pair: pair.request.target.startswith("ftp:") or pair.request.name == "other-scheme",
         (200, 400),

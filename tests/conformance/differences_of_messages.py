@@ -19,7 +19,7 @@ LENIENT = {  # nginx reads these as requests; the names are malformed.txt's.
 CHUNKED_AND_CLOSED = set(
     words(
         r"""
-chunk-trailing-space chunk-endless-zeros chunk-extension chunk-empty-extension chunk-extension-lf
+chunk-trailing-space chunk-endless-zeros chunk-extension-endless chunk-extension-lf
 chunk-size-lf chunk-data-lf chunk-data-too-short chunk-last-lf trailer-space trailer-fold trailer-lf
 trailer-nul trailer-large
 """

@@ -14,6 +14,9 @@ image: "{{ .Values.sidecar.image.repository }}:{{ .Values.sidecar.image.tag | de
 imagePullPolicy: {{ .Values.sidecar.image.pullPolicy }}
 args:
   - --config=/etc/catzilla/catzilla.yaml
+  {{- if and .Values.app.enabled .Values.app.command (eq (first .Values.app.command) "catzilla") }}
+  - --expect-app
+  {{- end }}
   {{- with .Values.sidecar.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

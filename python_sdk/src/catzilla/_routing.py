@@ -31,6 +31,7 @@ from catzilla._cache import policy_of
 from catzilla._exceptions import ConfigurationError
 from catzilla._inputs import Input, Reads, reads_of
 from catzilla._static import StaticMount
+from catzilla._watchers import watched_by
 
 _CONVERTORS: Final = {
     convertors.StringConvertor: "str",
@@ -365,9 +366,8 @@ def _unmatched(app: FastAPI, table: Table) -> tuple[str, str]:
     router = app.router
     if getattr(router.default, "__func__", None) is not Router.not_found and not _fastapi_default(router):
         return "app", "the router has a default of its own"
-    if type(app).__call__ is not FastAPI.__call__ or type(router).__call__ is not fastapi_routing.APIRouter.__call__:
-        return "app", f"{type(app).__name__} overrides __call__"
-    return "sidecar", ""
+    watcher = watched_by(app)
+    return ("app", watcher) if watcher else ("sidecar", "")
 
 
 def _fastapi_default(router: Any) -> bool:

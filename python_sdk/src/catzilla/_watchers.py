@@ -1,0 +1,58 @@
+"""Who sees the requests that no route of an app takes, beside the app's own router.
+
+The sidecar may answer those by itself only where nobody could tell: an APM tool that counts them, a middleware that
+puts a field on the 404, telemetry that records a span would all miss them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.routing import APIRouter
+from starlette.applications import Starlette
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Router
+
+# What a request meets on its way to a 404, and where that comes from.
+_WAY: Final = (
+    (FastAPI, "__call__", "fastapi.applications"),
+    (FastAPI, "build_middleware_stack", "fastapi.applications"),
+    (Starlette, "__call__", "starlette.applications"),
+    (ServerErrorMiddleware, "__init__", "starlette.middleware.errors"),
+    (ServerErrorMiddleware, "__call__", "starlette.middleware.errors"),
+    (ExceptionMiddleware, "__init__", "starlette.middleware.exceptions"),
+    (ExceptionMiddleware, "__call__", "starlette.middleware.exceptions"),
+    (ExceptionMiddleware, "http_exception", "starlette.middleware.exceptions"),
+    (Router, "__call__", "starlette.routing"),
+    (Router, "not_found", "starlette.routing"),
+)
+_FOREIGN: Final = ("fastapi.", "starlette.")
+
+
+def watched_by(app: FastAPI) -> str:
+    """Who it is, in a few words; empty: nobody."""
+    kind = type(app)
+    for name in ("build_middleware_stack", "__call__"):
+        if name in vars(app) or getattr(kind, name) is not getattr(FastAPI, name):
+            return f"{kind.__name__}.{name} is its own"
+    if type(app.router).__call__ is not APIRouter.__call__:
+        return f"{type(app.router).__name__} overrides __call__"
+    for owner, name, module in _WAY:
+        found = getattr(owner, name)
+        if getattr(found, "__module__", None) != module or hasattr(found, "__wrapped__"):
+            return f"{owner.__name__}.{name} is patched by {getattr(found, '__module__', 'somebody')}"
+    telemetry = getattr(app, "_native_telemetry", None)
+    if telemetry is not None and telemetry.enabled():
+        return "FastAPI's telemetry records every request"
+    return _foreign_layer(app.middleware_stack)
+
+
+def _foreign_layer(layer: Any) -> str:
+    """The stack as it was built; APM tools add to it without a trace in user_middleware."""
+    while layer is not None and not isinstance(layer, Router):
+        if not type(layer).__module__.startswith(_FOREIGN):
+            return f"{type(layer).__name__} of {type(layer).__module__} sees every request"
+        layer = getattr(layer, "app", None)
+    return ""
