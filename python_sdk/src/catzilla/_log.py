@@ -17,7 +17,7 @@ _LAST_WORDS: Final = 1.0  # Seconds that are waited for a reader when the proces
 
 
 class PatientHandler(logging.Handler):
-    """A StreamHandler whose stream may block. Its thread begins with the first line, so it may be made before a fork."""
+    """A StreamHandler whose stream may block. Its thread begins with the first line: it may be made before a fork."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
