@@ -224,17 +224,19 @@ bool Exchange::WriteResponseHead(const worker::ResponseHead& response) {
   body_left_ = length.value_or(response.complete ? response.body.size() : UINT64_MAX);
   options.close = close_;
   AnswerHead head(*context_, *request_, options, client_->output());
+  const bool tells = http::StatusHasBody(response.status) || response.status == 304;
+  bool told_length = false;
   bool names_request = false;  // The app's own id is the one that leaves.
   for (const worker::Field& field : response.fields) {
-    if (IsConnectionField(field.name) || field.name == "content-length") continue;
+    if (IsConnectionField(field.name)) continue;
+    if (field.name == "content-length") {
+      // Once, however often the app said it; also where it only tells (HEAD, 304).
+      if (!tells || std::exchange(told_length, true)) continue;
+    }
     names_request = names_request || field.name == "x-request-id";
     head.Field(field.name, field.value);
   }
-  // Once, however often the app said it; also where it only tells (HEAD, 304).
-  const bool tells = http::StatusHasBody(response.status) || response.status == 304;
-  if (length.has_value() && tells) {
-    head.Length(*length);
-  } else if (framing_ == http::ResponseFraming::kLength) {
+  if (framing_ == http::ResponseFraming::kLength && !told_length) {
     head.Length(response.body.size());
   }
   if (framing_ == http::ResponseFraming::kChunked) head.Field("Transfer-Encoding", "chunked");
