@@ -73,8 +73,12 @@ Chain WalkChain(const RequestHead& request, HeaderId id, const IpAddress& peer,
   return chain;
 }
 
-bool IsProto(std::string_view text) {
-  return EqualsLower(text, "http") || EqualsLower(text, "https");
+// Schemes are case-insensitive (RFC 3986 section 3.1); empty if it is none of ours.
+std::string_view KnownProto(std::string_view text) {
+  for (const std::string_view known : {"http", "https"}) {
+    if (EqualsLower(text, known)) return known;
+  }
+  return {};
 }
 
 bool IsHost(std::string_view text) {
@@ -122,7 +126,7 @@ ClientOrigin FindClientOrigin(const RequestHead& request, const IpAddress& peer,
     host = AlignedItem(request, HeaderId::kXForwardedHost, common);
     origin.forwarded = common.present || !proto.empty() || !host.empty();
   }
-  if (IsProto(proto)) origin.proto = proto;
+  origin.proto = KnownProto(proto);
   if (IsHost(host)) origin.host = host;
   return origin;
 }

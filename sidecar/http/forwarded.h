@@ -32,7 +32,7 @@ struct ClientOrigin {
   IpAddress client;        // The peer, if nobody trusted says otherwise.
   bool forwarded = false;  // A trusted proxy spoke.
   bool conflict = false;   // Forwarded and X-Forwarded-For name different clients: neither counts.
-  std::string_view proto;  // "http" or "https" as sent; empty: the connection's own.
+  std::string_view proto;  // "http" or "https"; empty: the connection's own.
   std::string_view host;   // As the client asked for it; empty: the request's own.
 };
 

@@ -70,6 +70,10 @@ TEST(Forwarded, ProtoAndHostComeFromTheHopThatNamedTheClient) {
   const ClientOrigin nearest = Find({"X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: http, https"});
   EXPECT_EQ(nearest.proto, "https") << "the client may have sent the first one";
   EXPECT_EQ(Find({"X-Forwarded-Proto: javascript"}).proto, "");
+  // A8: in any case.
+  EXPECT_EQ(Find({"X-Forwarded-Proto: HTTPS"}).proto, "https");
+  EXPECT_EQ(Find({"X-Forwarded-Proto: Http"}).proto, "http");
+  EXPECT_EQ(Find({"Forwarded: for=1.2.3.4;PROTO=\"HttpS\""}).proto, "https");
   EXPECT_EQ(Find({"X-Forwarded-Host: a/b"}).host, "");
 }
 
