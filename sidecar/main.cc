@@ -5,6 +5,7 @@
 #include <csignal>
 #include <iostream>
 
+#include "sidecar/runtime/end_process.h"
 #include "sidecar/runtime/flags.h"
 #include "sidecar/runtime/process_log.h"
 #include "sidecar/runtime/sidecar.h"
@@ -64,5 +65,6 @@ int main(int argc, char** argv) {
   catzilla::runtime::process_log::Open();
   const int code = Serve(flags);
   catzilla::runtime::process_log::Close();
+  catzilla::runtime::AllHasEnded();
   return code;
 }

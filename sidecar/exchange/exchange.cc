@@ -344,7 +344,7 @@ void LogRefusal(Context& context, const ClientFacts& facts, uint16_t status) {
   line.Text("client", facts.peer_text);
   line.Number("status", status);
   line.Text("served_by", "sidecar");
-  line.Text("cause", status == 408 ? "header_timeout" : "malformed");
+  line.Text("cause", status == 408 ? "header_timeout" : status == 503 ? "over_limit" : "malformed");
   if (!context.access_log->Write(context.index(), line.Finish())) {
     context.stats.access_dropped.Add();
   }

@@ -6,6 +6,26 @@
 #include "sidecar/http/text.h"
 
 namespace catzilla::exchange {
+namespace {
+
+bool IsIn(const std::vector<config::AddressRange>& ranges, const http::IpAddress& address) {
+  return std::any_of(ranges.begin(), ranges.end(), [&](const config::AddressRange& range) {
+    return http::InRange(address, range.address, range.prefix_bits);
+  });
+}
+
+http::IpAddress ToIpAddress(const loop::PeerAddress& peer) {
+  http::IpAddress address;
+  std::copy_n(peer.address, address.bytes.size(), address.bytes.begin());
+  address.port = peer.port;
+  return address;
+}
+
+}  // namespace
+
+bool IsTrusted(const config::Listener& listener, const loop::PeerAddress& peer) {
+  return peer.is_ip && IsIn(listener.trusted_proxies, ToIpAddress(peer));
+}
 
 Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts) {
   Origin origin;
@@ -15,15 +35,8 @@ Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts) {
     origin.client_port = facts.peer.port;
     return origin;
   }
-  http::IpAddress peer;
-  std::copy_n(facts.peer.address, peer.bytes.size(), peer.bytes.begin());
-  peer.port = facts.peer.port;
-  const auto trusts = [&](const http::IpAddress& address) {
-    return std::any_of(trusted.begin(), trusted.end(), [&](const config::AddressRange& range) {
-      return http::InRange(address, range.address, range.prefix_bits);
-    });
-  };
-  const http::ClientOrigin found = http::FindClientOrigin(request, peer, trusts);
+  const auto trusts = [&](const http::IpAddress& address) { return IsIn(trusted, address); };
+  const http::ClientOrigin found = http::FindClientOrigin(request, ToIpAddress(facts.peer), trusts);
   origin.client = found.client.HostText();
   origin.client_port = found.client.port;
   origin.https = http::EqualsLower(found.proto, "https");

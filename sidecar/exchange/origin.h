@@ -18,6 +18,9 @@ struct Origin {
   bool https = false;
 };
 
+// Whether `peer` is one of the listener's trusted_proxies.
+bool IsTrusted(const config::Listener& listener, const loop::PeerAddress& peer);
+
 Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts);
 
 }  // namespace catzilla::exchange

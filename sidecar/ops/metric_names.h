@@ -20,6 +20,8 @@ namespace catzilla::ops {
          "From a request's head until its answer was made; of a long one, until it had left.")  \
   METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                         \
          "Client connections open now: active (an answer is being made) or idle (all others).") \
+  METRIC(HttpConnectionsMax, "catzilla_http_connections_max", kGauge, "",                       \
+         "Client connections at most: limits.max_connections, or what descriptors allow.")      \
   METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",           \
          "Client connections accepted.")                                                        \
   METRIC(HttpAcceptErrors, "catzilla_http_accept_errors", kCounter, "",                         \

@@ -22,17 +22,20 @@ uint32_t FileDescriptors() {
   return static_cast<uint32_t>(std::clamp<rlim_t>(DescriptorLimit() / 8, 16, 1024));
 }
 
-uint32_t ConnectionBudget(uint32_t wanted) {
+uint32_t ConnectionBudget() {
   const rlim_t limit = DescriptorLimit();
   const rlim_t kept = kReserve + FileDescriptors();
   const rlim_t room = limit > 2 * kept ? limit - kept : limit / 2;
-  if (wanted <= room) return wanted;
+  return static_cast<uint32_t>(std::min<rlim_t>(room, UINT32_MAX));
+}
+
+void WarnOfBudget(uint32_t wanted) {
+  const uint32_t room = ConnectionBudget();
+  if (wanted <= room) return;
   spdlog::warn(
       "limits.max_connections is {}, but the process may have {} descriptors: {} connections at "
-      "most "
-      "(raise LimitNOFILE=, ulimit -n, or the container's nofile)",
-      wanted, limit, room);
-  return static_cast<uint32_t>(room);
+      "most (raise LimitNOFILE=, ulimit -n, or the container's nofile)",
+      wanted, DescriptorLimit(), room);
 }
 
 }  // namespace catzilla::runtime

@@ -11,8 +11,11 @@ namespace catzilla::runtime {
 // How many files may be kept open between requests.
 uint32_t FileDescriptors();
 
-// How many clients may be connected: `wanted` (limits.max_connections) or what descriptors leave,
-// which the log then says. Below 2 * (kReserve + FileDescriptors()) it is half of them.
-uint32_t ConnectionBudget(uint32_t wanted);
+// How many clients may be connected, whatever limits.max_connections says: what descriptors leave
+// beside a reserve of 192 and the files. Of few descriptors, half.
+uint32_t ConnectionBudget();
+
+// Says so in the log when `wanted`, a limits.max_connections, is more than that.
+void WarnOfBudget(uint32_t wanted);
 
 }  // namespace catzilla::runtime

@@ -160,6 +160,11 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
   out.Family(metric::kHttpConnections);
   out.Sample({{"state", "active"}}, active);
   out.Sample({{"state", "idle"}}, open - active);
+  const auto version = parts_.config.Current();
+  uint32_t most = version == nullptr ? 0 : version->snapshot->limits->connections_max;
+  if (parts_.connections_max) most = std::min(most, parts_.connections_max());
+  out.Family(metric::kHttpConnectionsMax);
+  out.Sample({}, uint64_t{most});
   out.Family(metric::kHttpConnectionsClosed);
   for (size_t reason = 0; reason < stats::kCloseReasons; ++reason) {
     uint64_t sum = 0;

@@ -51,6 +51,8 @@ class Metrics final : public ops::MetricsSource {
     // Lines lost by the access log and by the process's own; null: there is none.
     std::function<uint64_t()> access_lines_lost;
     std::function<uint64_t()> log_lines_lost;
+    // What descriptors allow, beside limits.max_connections; null: anything.
+    std::function<uint32_t()> connections_max;
   };
   explicit Metrics(Parts parts) : parts_(std::move(parts)) {}
 

@@ -20,6 +20,18 @@ constexpr int64_t kPatienceUs = 500'000;
 
 std::atomic<uint64_t> g_lost{0};
 
+// The length of the control character that `text` begins with, 0 if it is none: C0 and DEL, C1 in
+// UTF-8 (U+009B is as good as ESC), and Unicode's own ends of lines (U+2028, U+2029).
+size_t ControlBytes(std::string_view text) {
+  const auto at = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  if (at(0) < 0x20 || at(0) == 0x7f) return 1;
+  if (at(0) == 0xc2 && at(1) >= 0x80 && at(1) < 0xa0) return 2;
+  if (at(0) == 0xe2 && at(1) == 0x80 && (at(2) == 0xa8 || at(2) == 0xa9)) return 3;
+  return 0;
+}
+
 // Used by the writer's thread alone; base_sink's own mutex is never contended.
 class Sink final : public spdlog::sinks::base_sink<std::mutex> {
  private:
@@ -59,13 +71,18 @@ std::string Escaped(const std::string& text) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
-    } else if (c == '\n') {
+  size_t raw = 0;  // How many bytes from here on are escaped as they are.
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (raw == 0) raw = ControlBytes(std::string_view(text).substr(i));
+    if (raw == 0) {
+      out += text[i];
+      continue;
+    }
+    --raw;
+    if (byte == '\n') {
       out += "\\n";
-    } else if (c == '\t') {
+    } else if (byte == '\t') {
       out += "\\t";
     } else {
       out += "\\x";

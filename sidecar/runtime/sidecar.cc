@@ -16,6 +16,7 @@
 #include "sidecar/loop/socket.h"
 #include "sidecar/runtime/backend.h"
 #include "sidecar/runtime/descriptors.h"
+#include "sidecar/runtime/end_process.h"
 #include "sidecar/runtime/process_log.h"
 
 namespace catzilla::runtime {
@@ -40,6 +41,15 @@ void LogFindings(const schema::Diagnostics& findings) {
       spdlog::info("{}", line);
     }
   }
+}
+
+// The route as people know it; its number is the app's own.
+std::string RouteLabel(const exchange::Plan& plan, const worker::WorkerEvent& event) {
+  for (const auto& route : plan.snapshot->routes) {
+    if (route->pool != event.pool || route->id != event.route_id) continue;
+    return route->label.empty() ? route->path : route->label;
+  }
+  return "<unmatched>";
 }
 
 }  // namespace
@@ -101,7 +111,9 @@ base::Result<base::Unit, std::string> Sidecar::Configure() {
   const schema::Outcome outcome = file_source_->Reload();
   LogFindings(outcome.diagnostics);
   if (!outcome.ok()) return base::Fail(std::string("the configuration is not valid"));
-  control_settings_ = schema::CompileControl(config_.Current()->merged.config, RuntimeDir(flags_));
+  const auto current = config_.Current();
+  spdlog::set_level(spdlog::level::from_str(current->snapshot->telemetry.log_level));
+  control_settings_ = schema::CompileControl(current->merged.config, RuntimeDir(flags_));
   return base::Unit{};
 }
 
@@ -142,16 +154,13 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   link.loops = count;
   link.socket_path = control_settings_.worker_socket;
   link.version = CATZILLA_VERSION;
-  counts_.connections_max = ConnectionBudget(snapshot->limits->connections_max);
+  counts_.connections_max = ConnectionBudget();
+  WarnOfBudget(snapshot->limits->connections_max);
   link.drain_timeout_us = snapshot->drain.timeout_us;
   workers_ = std::make_unique<worker::Registry>(link);
   route_stats_ = std::make_unique<stats::RouteStatsTable>(count, snapshot->telemetry.series_max);
-  if (snapshot->telemetry.access_log) {
-    auto log = stats::AccessLog::Open(snapshot->telemetry.access_log_path, count,
-                                      snapshot->telemetry.access_log_ring_bytes);
-    if (!log.ok()) return base::Fail(log.error());
-    access_log_ = std::move(log).value();
-  }
+  access_logs_ = std::make_unique<AccessLogSwitch>(count);
+  if (auto done = access_logs_->Apply(snapshot->telemetry); !done.ok()) return done;
   builder_ = std::make_unique<PlanBuilder>(PlanBuilder::Parts{*file_store_,
                                                               *files_,
                                                               files::DetectResolveMethod(),
@@ -169,7 +178,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   }
   for (int i = 0; i < count; ++i) {
     loops_.push_back(std::make_unique<LoopThread>(
-        LoopThread::Parts{i, *workers_, epochs_, counts_, access_log_.get(), RandomBits(),
+        LoopThread::Parts{i, *workers_, epochs_, counts_, access_logs_->current(), RandomBits(),
                           [this] { OnLoopDrained(); }},
         plan));
   }
@@ -204,8 +213,8 @@ base::Result<base::Unit, std::string> Sidecar::StartOps() {
                        }
                        return caches;
                      },
-                     [this] { return access_log_ == nullptr ? 0 : access_log_->lost(); },
-                     [] { return process_log::lost(); }});
+                     [this] { return access_logs_->lost(); }, [] { return process_log::lost(); },
+                     [this] { return counts_.connections_max; }});
   ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{metrics_.get()});
   auto started =
       ops_->Start({telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
@@ -249,8 +258,14 @@ void Sidecar::OnConfig(const schema::ConfigStore::Event& event) {
     LogFindings(event.rejection->diagnostics);
     return;
   }
+  const config::Snapshot& snapshot = *event.version->snapshot;
+  spdlog::set_level(spdlog::level::from_str(snapshot.telemetry.log_level));
+  WarnOfBudget(snapshot.limits->connections_max);
+  route_stats_->SetSeriesMax(snapshot.telemetry.series_max);
+  if (auto done = access_logs_->Apply(snapshot.telemetry); !done.ok()) {
+    spdlog::error("{}; it stays as it was", done.error());
+  }
   Publish(builder_->Build(event.version->snapshot));
-  spdlog::set_level(spdlog::level::from_str(event.version->snapshot->telemetry.log_level));
   spdlog::info("configuration version {} from {}", event.version->number, event.version->origin);
 }
 
@@ -259,6 +274,7 @@ void Sidecar::Publish(std::shared_ptr<const exchange::Plan> plan) {
     server::ServerMessage message;
     message.kind = server::ServerMessage::Kind::kPlan;
     message.plan = plan;
+    message.access_log = access_logs_->current();
     if (!thread->Post(std::move(message))) spdlog::error("a loop takes no new configuration");
   }
   base::MutexLock lock(mutex_);
@@ -281,7 +297,9 @@ void Sidecar::Run() {
       continue;
     }
     if (signal == SIGHUP || signal == SIGUSR1) {  // As nginx: both open the log anew, for rotation.
-      if (access_log_ != nullptr) access_log_->Reopen();
+      if (auto done = access_logs_->Reopen(); !done.ok()) {
+        spdlog::error("{}; the file before is written to", done.error());
+      }
       if (signal == SIGUSR1) continue;
       LogFindings(file_source_->Reload().diagnostics);
       continue;
@@ -341,6 +359,7 @@ void Sidecar::Leave() {
   spdlog::info("drained{}", all_drained() ? ""
                             : cut         ? ", cut by a second signal"
                                           : ", cut by drain.timeout");
+  EndProcessAfter(kLastWordsUs);
 }
 
 void Sidecar::OnLoopDrained() {
@@ -382,8 +401,9 @@ void Sidecar::OnWorkerEvent(const worker::WorkerEvent& event) {
       told.kind = control::PoolEvent::Kind::kSwitched;
       break;
     case Kind::kHardTimeout:
+      told.detail = "a request of " + RouteLabel(*plan(), event) + " " + event.detail;
       spdlog::error("pool {}: worker {} is past its hard deadline: {}", event.pool, event.pid,
-                    event.detail);
+                    told.detail);
       told.kind = control::PoolEvent::Kind::kRecycle;
       told.hard = true;
       break;

@@ -23,6 +23,7 @@
 #include "sidecar/control/server.h"
 #include "sidecar/files/store.h"
 #include "sidecar/ops/ops_server.h"
+#include "sidecar/runtime/access_log_switch.h"
 #include "sidecar/runtime/flags.h"
 #include "sidecar/runtime/loop_thread.h"
 #include "sidecar/runtime/metrics.h"
@@ -30,7 +31,6 @@
 #include "sidecar/schema/compile.h"
 #include "sidecar/schema/file_source.h"
 #include "sidecar/schema/store.h"
-#include "sidecar/stats/access_log.h"
 #include "sidecar/stats/route_stats.h"
 #include "sidecar/worker/registry.h"
 
@@ -69,6 +69,8 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
  private:
   static constexpr int64_t kStalledUs = 5'000'000;
   static constexpr int kShortageCheckSeconds = 5;
+  // What has been drained ends within this, or is ended.
+  static constexpr int64_t kLastWordsUs = 5'000'000;
   static constexpr int kFileThreads = 4;
   static constexpr size_t kFileQueueMax = 1024;
 
@@ -106,7 +108,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::unique_ptr<files::FileStore> file_store_;
   std::unique_ptr<worker::Registry> workers_;
   std::unique_ptr<stats::RouteStatsTable> route_stats_;
-  std::unique_ptr<stats::AccessLog> access_log_;
+  std::unique_ptr<AccessLogSwitch> access_logs_;
   std::unique_ptr<PlanBuilder> builder_;
   std::vector<std::unique_ptr<LoopThread>> loops_;
   std::unique_ptr<ops::OpsServer> ops_;

@@ -38,7 +38,8 @@ constexpr Field kFields[] = {
     {"listeners[].proxy_protocol", Kind::kBool, "false", kRestart, 0, 0,
      "Every connection must open with a PROXY protocol header, version 1 or 2."},
     {"listeners[].trusted_proxies", Kind::kTexts, "", kRestart, 0, 0,
-     "Address ranges (CIDR) whose `Forwarded` and `X-Forwarded-*` fields are believed."},
+     "Address ranges (CIDR) that are believed about the client: its address (`Forwarded: for`, or "
+     "`X-Forwarded-For`) and its scheme (`proto`, or `X-Forwarded-Proto`). Nothing else is."},
 
     {"mounts", Kind::kBlock, "", kLive, 0, 0,
      "Directories served under a prefix; the longest prefix wins."},
@@ -191,9 +192,9 @@ constexpr Field kFields[] = {
     {"limits.max_body_size", Kind::kSize, "64MiB", kLive, 0, kTiB,
      "413; a route may say otherwise."},
     {"limits.max_connections", Kind::kCount, "16384", kLive, 1, 10'000'000,
-     "One more connection is answered 503 and closed."},
+     "One more connection is answered 503 and closed. Never more than descriptors allow."},
     {"limits.max_connections_per_client", Kind::kCount, "0", kLive, 0, 10'000'000,
-     "Per client address; 0: no cap."},
+     "Per client address, or that of its PROXY header; 0: no cap. Trusted proxies have none."},
     {"limits.max_pipeline", Kind::kCount, "64", kLive, 1, 1024,
      "Pipelined requests of one connection answered in one turn."},
     {"limits.header_timeout", Kind::kDuration, "10s", kLive, 10 * kMs, kDay,
@@ -221,7 +222,7 @@ constexpr Field kFields[] = {
 
     {"telemetry", Kind::kBlock, "", kLive, 0, 0, "What the sidecar tells about itself."},
     {"telemetry.access_log", Kind::kBool, "true", kLive, 0, 0, "One JSON line per request."},
-    {"telemetry.access_log_path", Kind::kText, "-", kRestart, 0, 0,
+    {"telemetry.access_log_path", Kind::kText, "-", kLive, 0, 0,
      "A file, or `-` for standard output."},
     {"telemetry.access_log_buffer", Kind::kSize, "4MiB", kRestart, 64 * kKiB, 1024 * kMiB,
      "Of each loop; when it is full, lines are dropped and counted."},

@@ -1,4 +1,5 @@
-// How many connections each client address has, over all loops.
+// How many connections each client address has, over all loops. Whose address that is, and who is
+// not counted, LoopServer decides.
 //
 // Threads: any. Limits: as many addresses as there are connections. Costs a lock per connection,
 // not per request, and nothing at all while no cap is configured.
@@ -14,19 +15,22 @@
 
 namespace catzilla::server {
 
+// What the cap says of one more connection.
+enum class ClientPlace : uint8_t { kUncounted, kCounted, kFull };
+
 class ClientCounts {
  public:
-  // False: `most` connections of this address are open. `most` 0 counts nothing and is always true.
-  [[nodiscard]] bool TryAdd(const loop::PeerAddress& peer, uint32_t most) {
-    if (most == 0 || !peer.is_ip) return true;
+  // kFull: `most` connections of this address are open. `most` 0 counts nothing.
+  [[nodiscard]] ClientPlace TryAdd(const loop::PeerAddress& peer, uint32_t most) {
+    if (most == 0 || !peer.is_ip) return ClientPlace::kUncounted;
     base::MutexLock lock(mutex_);
     uint32_t& count = counts_[KeyOf(peer)];
-    if (count >= most) return false;
+    if (count >= most) return ClientPlace::kFull;
     ++count;
-    return true;
+    return ClientPlace::kCounted;
   }
 
-  // For one that was added; of one that was not (no cap at that time) nothing is known.
+  // For one that was kCounted.
   void Remove(const loop::PeerAddress& peer) {
     base::MutexLock lock(mutex_);
     const auto found = counts_.find(KeyOf(peer));

@@ -26,13 +26,12 @@ constexpr size_t kRefusalBytesMax = 2048;
 }  // namespace
 
 Connection::Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
-                       const loop::PeerAddress& peer, bool counted_by_client)
+                       const loop::PeerAddress& peer, ClientPlace place)
     : host_(host),
       context_(host.context()),
       listener_(std::move(listener)),
       limits_(host.context().plan->snapshot->limits),
-      tcp_peer_(peer),
-      counted_by_client_(counted_by_client),
+      place_(place),
       peer_text_(peer.HostText()),
       poll_(host.context().loop, *this) {
   facts_.peer = peer;
@@ -268,9 +267,13 @@ bool Connection::TakeProxyHeader(std::string_view* input) {
     peer_text_ = header.source.HostText();
     facts_.peer_text = peer_text_;
     facts_.server_port = header.destination.port;
+    place_ = host_.TakeClientPlace(*listener_, facts_.peer);
   }
   SetState(State::kIdle);
-  return true;
+  if (place_ != ClientPlace::kFull) return true;
+  WriteRefusal(503);
+  CloseAfterOutput(CloseReason::kOverLimit);
+  return false;
 }
 
 void Connection::StartExchange() {

@@ -29,6 +29,7 @@
 #include "sidecar/http/request_parser.h"
 #include "sidecar/loop/poll.h"
 #include "sidecar/loop/timer.h"
+#include "sidecar/server/client_counts.h"
 #include "sidecar/server/read_buffer.h"
 
 namespace catzilla::server {
@@ -43,6 +44,9 @@ class ConnectionHost {
   // The loop's one buffer for reads: whoever reads has it for as long as its lease.
   virtual ReadBuffer& read_buffer() = 0;
   virtual void OnConnectionClosed(Connection& connection) = 0;  // May destroy it.
+  // One more connection of `client`, whom the peer or its PROXY header has named.
+  virtual ClientPlace TakeClientPlace(const config::Listener& listener,
+                                      const loop::PeerAddress& client) = 0;
 
  protected:
   ~ConnectionHost() = default;
@@ -55,7 +59,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
                          private exchange::Client {
  public:
   Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
-             const loop::PeerAddress& peer, bool counted_by_client);
+             const loop::PeerAddress& peer, ClientPlace place);
   ~Connection() override;
 
   // Takes `fd`. False: it could not be watched and is closed; destroy the connection.
@@ -65,8 +69,9 @@ class Connection final : public base::ListNode<ConnectionTag>,
   // Whatever it is doing.
   void CloseNow(stats::CloseReason reason);
   void LeaveList() { base::ListNode<ConnectionTag>::Unlink(); }
-  bool counted_by_client() const { return counted_by_client_; }
-  const loop::PeerAddress& tcp_peer() const { return tcp_peer_; }
+  ClientPlace client_place() const { return place_; }
+  // Under whose address it is counted, if it is.
+  const loop::PeerAddress& client() const { return facts_.peer; }
 
  private:
   enum class State : uint8_t { kProxyHeader, kIdle, kHead, kExchange, kLingering, kClosing };
@@ -126,8 +131,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   exchange::Context& context_;  // The host's; asked for often.
   const std::shared_ptr<const config::Listener> listener_;
   std::shared_ptr<const config::Limits> limits_;
-  const loop::PeerAddress tcp_peer_;  // Whatever a PROXY header says.
-  const bool counted_by_client_;
+  ClientPlace place_;
   exchange::ClientFacts facts_;
   std::string peer_text_;
   loop::Poll poll_;

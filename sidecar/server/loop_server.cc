@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/exchange/origin.h"
 
 namespace catzilla::server {
 
@@ -76,6 +77,7 @@ void LoopServer::OnMessage(ServerMessage& message) {
   switch (message.kind) {
     case ServerMessage::Kind::kPlan:
       context_.plan = std::move(message.plan);
+      context_.access_log = message.access_log;
       return;
     case ServerMessage::Kind::kOpened: {
       exchange::Exchange* waiting =
@@ -115,20 +117,29 @@ void LoopServer::Accept(const std::shared_ptr<const config::Listener>& listener,
     RefuseConnection(fd);
     return;
   }
-  if (!counts_.clients.TryAdd(peer, limits.connections_per_client_max)) {
+  // Behind the PROXY protocol the client has yet to be named.
+  const ClientPlace place =
+      listener->proxy_protocol ? ClientPlace::kUncounted : TakeClientPlace(*listener, peer);
+  if (place == ClientPlace::kFull) {
     counts_.connections.fetch_sub(1);
     RefuseConnection(fd);
     return;
   }
-  auto connection =
-      std::make_unique<Connection>(*this, listener, peer, limits.connections_per_client_max != 0);
+  auto connection = std::make_unique<Connection>(*this, listener, peer, place);
   if (!connection->Open(fd)) {
     counts_.connections.fetch_sub(1);
-    if (connection->counted_by_client()) counts_.clients.Remove(peer);
+    if (place == ClientPlace::kCounted) counts_.clients.Remove(peer);
     return;
   }
   connections_.PushBack(*connection.release());
   ++connection_count_;
+}
+
+ClientPlace LoopServer::TakeClientPlace(const config::Listener& listener,
+                                        const loop::PeerAddress& client) {
+  const uint32_t most = context_.plan->snapshot->limits->connections_per_client_max;
+  if (most == 0 || exchange::IsTrusted(listener, client)) return ClientPlace::kUncounted;
+  return counts_.clients.TryAdd(client, most);
 }
 
 // One too many: a short answer that fits any socket's buffer, and away.
@@ -155,7 +166,9 @@ void LoopServer::OnConnectionClosed(Connection& connection) {
   connection.LeaveList();
   --connection_count_;
   counts_.connections.fetch_sub(1);
-  if (connection.counted_by_client()) counts_.clients.Remove(connection.tcp_peer());
+  if (connection.client_place() == ClientPlace::kCounted) {
+    counts_.clients.Remove(connection.client());
+  }
   CheckDrained();
 }
 

@@ -6,7 +6,8 @@
 // Owns:    the loop's listeners and connections, and the Context. The loop, the dispatcher and the
 //          counters are borrowed.
 // Limits:  connections as limits.connections_max over all loops (`open_connections` is shared) and
-//          connections_per_client_max per address; a mailbox of kMessagesMax.
+//          connections_per_client_max per address (that of the PROXY header where there is one;
+//          trusted proxies are not counted, they speak for many); a mailbox of kMessagesMax.
 // Life:    Open() … Drain() … Close(), then the loop drains its handles.
 #pragma once
 
@@ -29,6 +30,7 @@ struct ServerMessage {
   enum class Kind : uint8_t { kPlan, kOpened, kFillMoved, kDrain, kClose };
   Kind kind = Kind::kPlan;
   std::shared_ptr<const exchange::Plan> plan;
+  stats::AccessLog* access_log = nullptr;  // Of kPlan: where its requests are logged; null: off.
   uint64_t ticket = 0;
   files::OpenResult opened;
 };
@@ -84,6 +86,8 @@ class LoopServer final : public ConnectionHost,
   exchange::Context& context() override { return context_; }
   ReadBuffer& read_buffer() override { return read_buffer_; }
   void OnConnectionClosed(Connection& connection) override;
+  ClientPlace TakeClientPlace(const config::Listener& listener,
+                              const loop::PeerAddress& client) override;
   // files::OpenSink, from the files executor's threads
   void OnOpened(uint64_t ticket, files::OpenResult result) override;
   // loop::TurnHooks

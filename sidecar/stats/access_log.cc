@@ -16,9 +16,23 @@
 namespace catzilla::stats {
 namespace {
 
-int OpenPath(const std::string& path) {
+// Without waiting: a named pipe that nobody has opened for reading is refused (ENXIO), one that
+// nobody reads any more takes less.
+base::Result<int, std::string> OpenPath(const std::string& path) {
   if (path == "-") return STDOUT_FILENO;
-  return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  const int fd =
+      ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
+  if (fd >= 0) return fd;
+  const bool unread = errno == ENXIO;
+  return base::Fail("access log " + path + ": " +
+                    (unread ? "a pipe that nobody reads (start its reader first)"
+                            : std::strerror(errno) +
+                                  std::string(" (choose a folder that the sidecar may write, or "
+                                              "\"-\")")));
+}
+
+void CloseOwned(int fd) {
+  if (fd >= 0 && fd != STDOUT_FILENO) ::close(fd);
 }
 
 }  // namespace
@@ -55,16 +69,12 @@ void LogRing::Pop(size_t bytes) {
 base::Result<std::unique_ptr<AccessLog>, std::string> AccessLog::Open(const std::string& path,
                                                                       int loops,
                                                                       uint32_t ring_bytes) {
-  const int fd = OpenPath(path);
-  if (fd < 0) {
-    return base::Fail("access log " + path + ": " + std::strerror(errno) +
-                      " (choose a folder that the sidecar may write, or \"-\")");
-  }
-  return std::unique_ptr<AccessLog>(new AccessLog(path, fd, loops, ring_bytes));
+  auto fd = OpenPath(path);
+  if (!fd.ok()) return base::Fail(std::move(fd).error());
+  return std::unique_ptr<AccessLog>(new AccessLog(*fd, loops, ring_bytes));
 }
 
-AccessLog::AccessLog(std::string path, int fd, int loops, uint32_t ring_bytes)
-    : path_(std::move(path)), fd_(fd), lines_(fd) {
+AccessLog::AccessLog(int fd, int loops, uint32_t ring_bytes) : fd_(fd), lines_(fd) {
   for (int i = 0; i < loops; ++i) rings_.push_back(std::make_unique<LogRing>(ring_bytes));
   writer_ = std::thread([this] { RunWriter(); });
   pthread_setname_np(writer_.native_handle(), "access-log");
@@ -77,7 +87,24 @@ AccessLog::~AccessLog() {
     wake_.Signal();
   }
   writer_.join();
-  if (path_ != "-") ::close(fd_);
+  CloseOwned(next_fd_);
+  CloseOwned(fd_);
+}
+
+base::Result<base::Unit, std::string> AccessLog::Switch(const std::string& path) {
+  auto fd = OpenPath(path);
+  if (!fd.ok()) return base::Fail(std::move(fd).error());
+  CloseOwned(next_fd_.exchange(*fd));
+  base::MutexLock lock(mutex_);
+  wake_.Signal();
+  return base::Unit{};
+}
+
+void AccessLog::TakeNext() {
+  const int next = next_fd_.exchange(-1);
+  if (next < 0) return;
+  CloseOwned(std::exchange(fd_, next));
+  lines_.Reset(next);
 }
 
 bool AccessLog::Write(int loop, std::string_view line) {
@@ -92,13 +119,7 @@ bool AccessLog::Write(int loop, std::string_view line) {
 
 void AccessLog::RunWriter() {
   for (;;) {
-    if (reopen_.exchange(false) && path_ != "-") {
-      if (const int fd = OpenPath(path_); fd >= 0) {
-        ::close(fd_);
-        fd_ = fd;
-        lines_.Reset(fd);
-      }
-    }
+    TakeNext();
     const bool wrote = WriteOnce();
     base::MutexLock lock(mutex_);
     if (stopping_.load()) break;
@@ -111,6 +132,7 @@ void AccessLog::RunWriter() {
     wake_.WaitFor(mutex_, kFlushUs);
     asleep_.store(false);
   }
+  TakeNext();
   for (int round = 0; round < 2; ++round) WriteOnce();  // A ring holds two runs.
 }
 

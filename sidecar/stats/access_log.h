@@ -3,7 +3,9 @@
 // Threads: each loop writes into its own ring (single producer); one thread of the log's own takes
 //          from all rings and writes to the descriptor. Writing to a slow disk or pipe never holds
 //          a loop: a full ring drops the line and the loop counts it.
-// Owns:    the rings and the thread; the descriptor is borrowed unless a path was given.
+// Owns:    the rings and the thread; the descriptor is borrowed unless a path was given. Who opens
+// a
+//          file waits for it, the writer never does.
 // Limits:  `ring_bytes` per loop; a line is at most kLineBytesMax, longer values are cut. While it
 //          ends, a reader that is stuck is waited for kFlushUs.
 // Fails:   by losing lines: those that the descriptor did not take (a full disk) are lost().
@@ -58,24 +60,25 @@ class AccessLog {
   // Lines that were taken from a ring and could not be written. Any thread.
   uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
-  // Opens the path again, for rotation (SIGHUP). Any thread.
-  void Reopen() { reopen_.store(true, std::memory_order_relaxed); }
+  // From now on `path`, which may be the same one, for rotation. If it cannot be opened, the file
+  // before stays. Lines that wait go to the new one. One thread at a time, never a loop's.
+  base::Result<base::Unit, std::string> Switch(const std::string& path);
 
  private:
   static constexpr int64_t kRestUs = 20'000;
   static constexpr int64_t kFlushUs = 1'000'000;
 
-  AccessLog(std::string path, int fd, int loops, uint32_t ring_bytes);
+  AccessLog(int fd, int loops, uint32_t ring_bytes);
   void RunWriter();
+  void TakeNext();
   bool WriteOnce();  // True if something was written.
 
-  const std::string path_;
   int fd_;  // The writer's.
   LineWriter lines_;
   std::atomic<uint64_t> lost_{0};
   std::vector<std::unique_ptr<LogRing>> rings_;
   std::atomic<bool> asleep_{false};
-  std::atomic<bool> reopen_{false};
+  std::atomic<int> next_fd_{-1};  // What Switch() has opened.
   std::atomic<bool> stopping_{false};
   base::Mutex mutex_;
   base::CondVar wake_;

@@ -29,7 +29,12 @@ class LineWriter {
   // The rest of what Write() left will not be written.
   void Drop(std::string_view lines);
 
-  void Reset(int fd) { fd_ = fd; }  // Another file of the same log.
+  // Another file of the same log. The rest of a line that the one before has not taken is the first
+  // that this one gets.
+  void Reset(int fd) {
+    fd_ = fd;
+    torn_ = broken_ = false;
+  }
 
   // Lines that were not written, or not to their end.
   uint64_t lost() const { return lost_; }

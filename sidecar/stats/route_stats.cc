@@ -54,6 +54,11 @@ RouteStatsTable::RouteStatsTable(int loops, uint32_t series_max)
       series_max_(series_max),
       other_(std::make_shared<RouteStats>("<other>", std::vector<std::string>{"GET"}, loops)) {}
 
+void RouteStatsTable::SetSeriesMax(uint32_t most) {
+  base::MutexLock lock(mutex_);
+  series_max_ = most;
+}
+
 void RouteStatsTable::Sweep() {
   for (auto at = labels_.begin(); at != labels_.end();) {
     at = at->second.expired() ? labels_.erase(at) : std::next(at);

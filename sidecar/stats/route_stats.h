@@ -66,13 +66,16 @@ class RouteStatsTable {
                                   const std::vector<std::string>& methods);
   std::vector<std::shared_ptr<RouteStats>> All();
   uint64_t overflowed() const { return overflowed_.value(); }
+  // For labels that come from now on: those that are counted stay, since a series that vanishes is
+  // a gap in somebody's graph.
+  void SetSeriesMax(uint32_t most);
 
  private:
   void Sweep() CATZILLA_REQUIRES(mutex_);
 
   const int loops_;
-  const uint32_t series_max_;
   base::Mutex mutex_;
+  uint32_t series_max_ CATZILLA_GUARDED_BY(mutex_);
   std::map<std::string, std::weak_ptr<RouteStats>> labels_ CATZILLA_GUARDED_BY(mutex_);
   std::shared_ptr<RouteStats> other_;
   Counter overflowed_;

@@ -1,7 +1,11 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -87,6 +91,73 @@ TEST(AccessLog, APathThatCannotBeOpenedHasARemedy) {
   const auto log = AccessLog::Open("/nowhere/x.log", 1, 1);
   ASSERT_FALSE(log.ok());
   EXPECT_NE(log.error().find("/nowhere/x.log"), std::string::npos);
+}
+
+class AccessLogFiles : public testing::Test {
+ protected:
+  AccessLogFiles() {
+    char name[] = "/tmp/catzilla-logs-XXXXXX";
+    folder_ = ::mkdtemp(name);
+  }
+  ~AccessLogFiles() override { std::filesystem::remove_all(folder_); }
+  std::string Path(const std::string& name) const { return folder_ / name; }
+  static std::string TextOf(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+TEST_F(AccessLogFiles, O5AnotherPathTakesWhatComesFromNowOn) {
+  auto log = AccessLog::Open(Path("a"), 1, 1 << 16);
+  ASSERT_TRUE(log.ok());
+  ASSERT_TRUE((*log)->Write(0, "one\n"));
+  while (TextOf(Path("a")).empty()) std::this_thread::yield();
+  EXPECT_FALSE((*log)->Switch("/nowhere/x.log").ok());  // Then it stays as it was.
+  ASSERT_TRUE((*log)->Write(0, "two\n"));
+  while (TextOf(Path("a")) != "one\ntwo\n") std::this_thread::yield();
+  ASSERT_TRUE((*log)->Switch(Path("b")).ok());
+  uint64_t written = 2;  // The writer may be under way with the file before.
+  while (TextOf(Path("b")).empty()) {
+    if ((*log)->Write(0, "new\n")) ++written;
+  }
+  EXPECT_EQ((*log)->lost(), 0u);
+  std::move(log).value().reset();
+  const std::string all = TextOf(Path("a")) + TextOf(Path("b"));
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), static_cast<int64_t>(written));
+}
+
+// S12, S17: opening waits for no reader, and neither does writing or ending.
+TEST_F(AccessLogFiles, S17ANamedPipeIsNeverWaitedFor) {
+  const std::string pipe = Path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto unread = AccessLog::Open(pipe, 1, 1 << 16);
+  ASSERT_FALSE(unread.ok());
+  EXPECT_NE(unread.error().find("nobody reads"), std::string::npos) << unread.error();
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  auto log = AccessLog::Open(pipe, 1, 1 << 16);
+  ASSERT_TRUE(log.ok());
+  const std::string line(1000, 'x');
+  int dropped = 0;
+  while (dropped == 0) {
+    if (!(*log)->Write(0, line + "\n")) ++dropped;
+  }
+  std::move(log).value().reset();
+  ::close(reader);
+}
+
+TEST(RouteStats, O5ARaisedLimitGivesLaterLabelsTheirOwn) {
+  RouteStatsTable table(1, 100);
+  std::vector<std::shared_ptr<RouteStats>> kept;
+  for (int i = 0; i < 20; ++i) kept.push_back(table.Get("/" + std::to_string(i), {"GET"}));
+  ASSERT_EQ(kept.back()->label(), "<other>");
+  table.SetSeriesMax(10'000);
+  EXPECT_EQ(table.Get("/19", {"GET"})->label(), "/19");
+  table.SetSeriesMax(100);
+  EXPECT_EQ(table.Get("/0", {"GET"}), kept.front()) << "what is counted stays";
 }
 
 TEST(RouteStats, SurviveAReloadAndGoWithTheirRoute) {

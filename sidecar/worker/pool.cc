@@ -284,8 +284,8 @@ void Pool::HardTimeout(Worker& worker, uint32_t route_id, int64_t age_us,
   {
     base::MutexLock lock(mutex_);
     WorkerEvent event = Event(WorkerEvent::Kind::kHardTimeout, worker);
-    event.detail = "a request of route " + std::to_string(route_id) + " still runs after " +
-                   std::to_string(age_us / 1000) + " ms";
+    event.route_id = route_id;
+    event.detail = "still runs after " + std::to_string(age_us / 1000) + " ms";
     events->push_back(std::move(event));
     GrantLocked();
   }

@@ -85,8 +85,7 @@ struct WorkerEvent {
     kRefused,      // A HELLO was not accepted; `detail` is the sentence it was sent.
     kSwitched,     // All routes are now answered by `generation`.
     kRetired,      // The last worker of an older generation has gone.
-    kHardTimeout,  // A request has passed its hard deadline: recycle the process. `detail` names
-                   // it.
+    kHardTimeout,  // A request of `route_id` has passed its hard deadline: recycle the process.
     kLog,          // A line of the worker; `level` as in LOG.
   };
   Kind kind = Kind::kAttached;
@@ -96,6 +95,7 @@ struct WorkerEvent {
   uint32_t pid = 0;
   uint32_t ready = 0;  // Ready workers of the generation.
   uint32_t level = 0;
+  uint32_t route_id = 0;  // As the app registered it, or kNoRoute.
   std::string detail;
 };
 
