@@ -126,7 +126,7 @@ class Control : public testing::Test {
     return std::make_unique<ControlServer>(options, *store_, backend_);
   }
 
-  void Start(const std::string& file = "") {
+  void Start(const std::string& file = "{}") {
     schema::Document document = schema::ReadDocument(file, "f.yaml");
     schema::FileLayer layer;
     layer.config = document.config;

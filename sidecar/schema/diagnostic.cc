@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "catzilla/control/v1/common.pb.h"
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::schema {
 namespace {
@@ -77,11 +78,12 @@ std::string Format(const Diagnostic& diagnostic) {
 void ToProto(const Diagnostic& diagnostic, control::v1::Diagnostic* out) {
   out->set_code(std::string(CodeText(diagnostic.code)));
   out->set_severity(static_cast<control::v1::Severity>(diagnostic.severity));
-  out->set_path(diagnostic.path);
+  // What they quote may be bytes of anyone; protobuf's strings carry only UTF-8.
+  out->set_path(base::PercentSafe(diagnostic.path));
   out->set_line(diagnostic.line);
-  out->set_message(diagnostic.message);
-  out->set_hint(diagnostic.hint);
-  out->set_file(diagnostic.file);
+  out->set_message(base::PercentSafe(diagnostic.message));
+  out->set_hint(base::PercentSafe(diagnostic.hint));
+  out->set_file(base::PercentSafe(diagnostic.file));
 }
 
 std::string_view Closest(std::string_view word, const std::vector<std::string_view>& candidates) {

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
+#include <fstream>
 #include <functional>
 #include <mutex>
 
@@ -132,6 +134,103 @@ TEST(FileSource, PollingFindsWhatInotifyDoesNot) {
     return waiter.WaitUntil([&] { return store.Current()->snapshot->server_name == name; });
   };
   ASSERT_TRUE(serves("two"));
+}
+
+TEST(FileSource, O1WhatSaysNothingNeverReplacesWhatServes) {
+  TempDir dir;
+  Write(dir.path + "/c.yaml", "server_name: good\n");
+  ConfigStore store(Options());
+  FileSourceOptions options;
+  options.path = dir.path + "/c.yaml";
+  Waiter waiter;
+  FileSource source(options, store);
+  ASSERT_TRUE(source.Reload().ok());
+  store.Subscribe([&](const ConfigStore::Event&) { waiter.Notify(); });
+  source.StartWatching();
+  const auto refused = [&](Code code) {
+    return waiter.WaitUntil([&] {
+      const auto rejected = store.LastRejected();
+      return rejected != nullptr && rejected->diagnostics[0].code == code;
+    });
+  };
+  Write(dir.path + "/c.yaml", "");
+  EXPECT_TRUE(refused(Code::kEmptyDocument));
+  EXPECT_EQ(store.Current()->snapshot->server_name, "good");
+  Write(dir.path + "/c.yaml", "mounts: ~\n");
+  EXPECT_TRUE(refused(Code::kEmptyValue));
+  EXPECT_EQ(store.Current()->snapshot->server_name, "good");
+  EXPECT_EQ(store.Current()->number, 1u);
+  // Said, it is taken.
+  Write(dir.path + "/c.yaml", "{}\n");
+  EXPECT_TRUE(waiter.WaitUntil([&] { return store.Current()->number == 2; }));
+  source.Stop();
+}
+
+TEST(FileSource, O1BootWithAnEmptyFileSaysSo) {
+  TempDir dir;
+  Write(dir.path + "/c.yaml", "# later\n");
+  ConfigStore store(Options());
+  FileSourceOptions options;
+  options.path = dir.path + "/c.yaml";
+  FileSource source(options, store);
+  const Outcome outcome = source.Reload();
+  EXPECT_EQ(outcome.applied, Applied::kRefused);
+  EXPECT_EQ(Format(outcome.diagnostics[0]), dir.path +
+                                                "/c.yaml: error CZ1009: the document says nothing "
+                                                "(write {} if an empty configuration is meant)");
+}
+
+TEST(FileSource, O1ASlowSaveIsReadOnceItIsWhole) {
+  TempDir dir;
+  Write(dir.path + "/c.yaml", "server_name: old\n");
+  ConfigStore store(Options());
+  FileSourceOptions options;
+  options.path = dir.path + "/c.yaml";
+  options.poll_interval_us = 10'000;
+  options.open_writer_us = 3'600'000'000;
+  Waiter waiter;
+  std::atomic<int> looks = 0;
+  options.on_look = [&] {
+    ++looks;
+    waiter.Notify();
+  };
+  FileSource source(options, store);
+  ASSERT_TRUE(source.Reload().ok());
+  store.Subscribe([&](const ConfigStore::Event&) { waiter.Notify(); });
+  source.StartWatching();
+  const auto looked = [&](int more) {
+    const int before = looks;
+    return waiter.WaitUntil([&] { return looks >= before + more; });
+  };
+  ASSERT_TRUE(looked(1));
+  // What is there so far would be a good configuration, and a neighbour changes meanwhile.
+  std::ofstream slow(dir.path + "/c.yaml", std::ios::trunc);
+  ASSERT_TRUE(looked(4));
+  slow << "server_name: half\n" << std::flush;
+  Write(dir.path + "/neighbour", "x");
+  ASSERT_TRUE(looked(4));
+  EXPECT_EQ(store.Current()->snapshot->server_name, "old");
+  EXPECT_EQ(store.LastRejected(), nullptr);
+  slow << "limits: {idle_timeout: 7s}\n" << std::flush;
+  slow.close();
+  ASSERT_TRUE(waiter.WaitUntil([&] { return store.Current()->number == 2; }));
+  EXPECT_EQ(store.Current()->merged.config.limits().idle_timeout(), "7s");
+  source.Stop();
+}
+
+TEST(FileSource, O13AFolderAndALargeFileSayWhatTheyAre) {
+  TempDir dir;
+  ConfigStore store(Options());
+  FileSourceOptions options;
+  options.path = dir.path;
+  EXPECT_EQ(Format(FileSource(options, store).Reload().diagnostics[0]),
+            dir.path + ": error CZ1008: is a folder (name the file in it, for example " + dir.path +
+                "/catzilla.yaml)");
+  options.path = dir.path + "/large.yaml";
+  Write(options.path, std::string(kDocumentBytesMax + 1, '#'));
+  EXPECT_EQ(
+      Format(FileSource(options, store).Reload().diagnostics[0]),
+      options.path + ": error CZ1005: has more than 4MiB (split it, or remove what is generated)");
 }
 
 }  // namespace

@@ -13,11 +13,29 @@ using google::protobuf::Reflection;
 
 namespace {
 
+// An integer of YAML 1.2's core schema: [-+]? digits, 0o octal or 0x hexadecimal.
 template <typename T>
-bool ParseNumber(const std::string& text, T* out) {
+bool ParseNumber(std::string_view text, T* out) {
+  int base = 10;
+  if (text.starts_with("0x") || text.starts_with("0o")) {
+    base = text[1] == 'x' ? 16 : 8;
+    text.remove_prefix(2);
+    if (text.starts_with('-')) return false;
+  } else if (text.starts_with('+')) {
+    text.remove_prefix(1);
+    if (text.starts_with('-')) return false;
+  } else if (text.starts_with('-') && text.find_first_not_of('0', 1) == std::string_view::npos) {
+    text.remove_prefix(1);  // -0 is a number, of unsigned fields as well.
+  }
   const char* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, *out);
+  const auto result = std::from_chars(text.data(), end, *out, base);
   return result.ec == std::errc() && result.ptr == end;
+}
+
+// The core schema's booleans; "yes", "no", "on" and "off" are plain text there.
+bool ParseBool(std::string_view text, bool* out) {
+  *out = text == "true" || text == "True" || text == "TRUE";
+  return *out || text == "false" || text == "False" || text == "FALSE";
 }
 
 std::string Lower(std::string text) {
@@ -91,8 +109,8 @@ std::string SetScalar(Message* message, const FieldDescriptor* field, const std:
           : reflection->SetString(message, field, text);
       return "";
     case FieldDescriptor::CPPTYPE_BOOL: {
-      if (text != "true" && text != "false") return "expects true or false";
-      const bool value = text == "true";
+      bool value = false;
+      if (!ParseBool(text, &value)) return "expects true or false";
       add ? reflection->AddBool(message, field, value) : reflection->SetBool(message, field, value);
       return "";
     }
@@ -152,7 +170,8 @@ std::string QuoteYaml(const std::string& text) {
                       c == '_' || c == '/' || c == '.' ||
                       (i > 0 && (c == '-' || c == '+' || c == '='));
     if (!word) plain = false;
-    if ((c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != 'x' && c != '_')
+    if ((c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != 'x' && c != 'o' &&
+        c != '_')
       only_number = false;
   }
   const std::string lower = Lower(text);

@@ -43,7 +43,7 @@ TEST(Store, AnEqualFileIsNoNewVersion) {
 
 TEST(Store, CompareAndSwap) {
   ConfigStore store(Options());
-  ASSERT_TRUE(SetFile(store, "").ok());
+  ASSERT_TRUE(SetFile(store, "{}").ok());
   ChangeOptions options;
   options.if_version = 1;
   EXPECT_EQ(Apply(store, "server_name: a\n", options).applied, Applied::kChanged);
@@ -94,7 +94,7 @@ TEST(Store, ARefusedChangeIsRememberedUntilItsLayerIsRightAgain) {
 
 TEST(Store, RestartRequiredFieldsAreRefusedLive) {
   ConfigStore store(Options());
-  ASSERT_TRUE(SetFile(store, "").ok());
+  ASSERT_TRUE(SetFile(store, "{}").ok());
   const Outcome outcome = SetFile(
       store,
       "listeners: [{name: http, port: 9090}]\ntelemetry:\n  ops_port: 1\n  max_series: 200\n");
@@ -117,7 +117,7 @@ TEST(Store, CheckDoesNotNeedTheRunningConfiguration) {
   EXPECT_EQ(found[0].line, 2u) << "also without the name of a file";
   Document document = ReadDocument("listeners: [{name: x, port: 1}]\n");
   EXPECT_TRUE(store.Check(document.config, document.lines, {}, config::Layer::kFile).empty());
-  ASSERT_TRUE(SetFile(store, "").ok());
+  ASSERT_TRUE(SetFile(store, "{}").ok());
   EXPECT_TRUE(store.Check(document.config, document.lines, {}, config::Layer::kFile).empty());
   EXPECT_FALSE(store.Check(document.config, document.lines, {}, config::Layer::kApi).empty());
 }

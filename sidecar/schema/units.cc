@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "sidecar/base/utf8.h"
+
 namespace catzilla::schema {
 namespace {
 
@@ -36,7 +38,7 @@ constexpr Unit kSizeUnits[] = {
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 std::string Quoted(std::string_view text) {
-  return "\"" + std::string(text.substr(0, 64)) + (text.size() > 64 ? "…" : "") + "\"";
+  return "\"" + std::string(base::CutUtf8(text, 64)) + (text.size() > 64 ? "…" : "") + "\"";
 }
 
 struct Number {

@@ -4,9 +4,11 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <set>
 #include <sstream>
 
+#include "sidecar/base/utf8.h"
 #include "sidecar/schema/fields.h"
 #include "sidecar/schema/reflect.h"
 #include "sidecar/schema/units.h"
@@ -20,7 +22,8 @@ using google::protobuf::Message;
 
 std::string Excerpt(const std::string& text) {
   std::string out = "\"";
-  for (const char c : text.substr(0, 60)) out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  for (const char c : base::CutUtf8(text, 60))
+    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
   return out + (text.size() > 60 ? "…\"" : "\"");
 }
 
@@ -82,7 +85,6 @@ class Walk {
       : file_(file), lines_(*lines), diagnostics_(*diagnostics) {}
 
   void Document(const YAML::Node& node, Message* message) {
-    if (node.IsNull()) return;  // An empty file is an empty configuration.
     if (!node.IsMap()) {
       Report(Code::kWrongType, node, "", "the document is " + Describe(node),
              "begin with a key such as mounts:");
@@ -161,7 +163,7 @@ class Walk {
     if (field->is_map()) return ReadTextMap(node, key, message, field, path);
     if (field->is_repeated()) return ReadList(node, key, message, field, path);
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      if (node.IsNull()) return;
+      if (node.IsNull()) return ReportNothing(key, path, "{}");
       if (!node.IsMap()) {
         Report(Code::kWrongType, node, path, "expects a block of fields, and is " + Describe(node));
         return;
@@ -171,9 +173,15 @@ class Walk {
     ReadScalar(node, key, message, field, path);
   }
 
+  // A file that was cut off, or half written, often ends in a key; its section must not vanish.
+  void ReportNothing(const YAML::Node& key, const std::string& path, const std::string& empty) {
+    Report(Code::kEmptyValue, key, path, "has no value",
+           "write " + empty + " if it is meant to be empty, or remove the line");
+  }
+
   void ReadList(const YAML::Node& node, const YAML::Node& key, Message* message,
                 const FieldDescriptor* field, const std::string& path) {
-    if (node.IsNull()) return;
+    if (node.IsNull()) return ReportNothing(key, path, "[]");
     if (!node.IsSequence()) {
       Report(Code::kWrongType, node, path, "expects a list, and is " + Describe(node),
              field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE
@@ -211,9 +219,9 @@ class Walk {
     return "";
   }
 
-  void ReadTextMap(const YAML::Node& node, const YAML::Node&, Message* message,
+  void ReadTextMap(const YAML::Node& node, const YAML::Node& name, Message* message,
                    const FieldDescriptor* field, const std::string& path) {
-    if (node.IsNull()) return;
+    if (node.IsNull()) return ReportNothing(name, path, "{}");
     if (!node.IsMap()) {
       Report(Code::kWrongType, node, path,
              "expects a mapping of text to text, and is " + Describe(node));
@@ -317,6 +325,12 @@ void ReadMessage(std::string_view text, const std::string& file, Message* messag
                             "split it, or remove what is generated", file});
     return;
   }
+  if (const size_t at = base::FindInvalidUtf8(text); at != std::string_view::npos) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n');
+    diagnostics->push_back({Code::kNotUtf8, Severity::kError, "", static_cast<uint32_t>(line),
+                            "not UTF-8", "save the file as UTF-8", file});
+    return;
+  }
   // yaml-cpp throws; this is the one door through which it is met.
   try {
     std::istringstream stream{std::string(text)};
@@ -329,8 +343,14 @@ void ReadMessage(std::string_view text, const std::string& file, Message* messag
                               "indent this line, or remove a line \"---\" above it", file});
       return;
     }
-    if (!first.empty())
-      Walk(file, lines, diagnostics).Document(YAML::Load(std::string(text)), message);
+    if (first.empty()) {
+      // A save that has only begun, a disk that was full: never what serves nothing at all.
+      diagnostics->push_back({Code::kEmptyDocument, Severity::kError, "", 0,
+                              text.empty() ? "the document is empty" : "the document says nothing",
+                              "write {} if an empty configuration is meant", file});
+      return;
+    }
+    Walk(file, lines, diagnostics).Document(YAML::Load(std::string(text)), message);
   } catch (const YAML::Exception& error) {
     diagnostics->push_back({Code::kSyntax, Severity::kError, "",
                             error.mark.is_null() ? 0 : static_cast<uint32_t>(error.mark.line + 1),
@@ -351,6 +371,9 @@ void SetField(config::v1::Config* config, const std::string& path, const std::st
     diagnostics->push_back(
         {code, Severity::kError, path, 0, std::move(message), std::move(hint), ""});
   };
+  if (base::FindInvalidUtf8(text) != std::string_view::npos) {
+    return refuse(Code::kNotUtf8, "is not UTF-8: " + base::PercentSafe(text));
+  }
   Message* message = config;
   std::string rest = path;
   for (;;) {

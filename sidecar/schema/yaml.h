@@ -4,7 +4,7 @@
 // Threads: pure; any thread. Owns: nothing.
 // Limits:  4 MiB of text, 100,000 visited nodes (aliases can make more of them than there are
 // bytes). Fails:   never throws; what is wrong is in `diagnostics`, and `config` has whatever was
-// right.
+// right. A document or a section that says nothing is wrong: empty ones are written {} and [].
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "sidecar/base/utf8.h"
 #include "sidecar/schema/fields.h"
 #include "sidecar/schema/reflect.h"
 #include "sidecar/schema/render.h"
@@ -43,12 +44,69 @@ TEST(Yaml, JsonIsReadByTheSameWalk) {
   EXPECT_TRUE(document.config.development());
 }
 
-TEST(Yaml, EmptyDocumentsAreEmptyConfigurations) {
-  for (const char* text : {"", "# nothing\n", "---\n", "{}", "mounts:\nlimits:\n"}) {
+TEST(Yaml, O1AnEmptyConfigurationIsSaid) {
+  for (const char* text : {"{}", "# nothing\n{}\n", "mounts: []\nlimits: {}\n"}) {
     const Document document = ReadDocument(text);
     EXPECT_TRUE(document.diagnostics.empty()) << text;
     EXPECT_EQ(document.config.mounts_size(), 0) << text;
   }
+  for (const char* text : {"", "\n", "# nothing\n", "---\n", "~\n", "null\n", "---\n---\n"}) {
+    const Document document = ReadDocument(text, "c.yaml");
+    ASSERT_EQ(document.diagnostics.size(), 1u) << text;
+    EXPECT_EQ(document.diagnostics[0].code, Code::kEmptyDocument) << text;
+  }
+  // So is an empty section, of each form that a field can have.
+  for (const char* text : {"mounts: ~\n", "mounts:\n", "limits: null\n", "app: {prefixes: NULL}\n",
+                           "mounts: [{name: a, headers: ~}]\n", "control: {tls: }\n"}) {
+    const Document document = ReadDocument(text);
+    ASSERT_EQ(document.diagnostics.size(), 1u) << text;
+    EXPECT_EQ(document.diagnostics[0].code, Code::kEmptyValue) << text;
+    EXPECT_EQ(document.diagnostics[0].line, 1u) << text;
+  }
+}
+
+TEST(Yaml, O2ScalarsAreThoseOfTheCoreSchema) {
+  const auto development = [](const std::string& text) {
+    const Document document = ReadDocument("development: " + text + "\n");
+    return !document.diagnostics.empty() ? -1 : document.config.development() ? 1 : 0;
+  };
+  for (const char* text : {"true", "True", "TRUE"}) EXPECT_EQ(development(text), 1) << text;
+  for (const char* text : {"false", "False", "FALSE"}) EXPECT_EQ(development(text), 0) << text;
+  for (const char* text : {"tRUE", "yes", "on", "y", "1", "\"true\""}) {
+    EXPECT_EQ(development(text), -1) << text;
+  }
+  const auto headers = [](const std::string& text) {
+    const Document document = ReadDocument("limits: {max_headers: " + text + "}\n");
+    return document.diagnostics.empty() ? int64_t{document.config.limits().max_headers()} : -1;
+  };
+  EXPECT_EQ(headers("0x10"), 16);
+  EXPECT_EQ(headers("0xfF"), 255);
+  EXPECT_EQ(headers("0o10"), 8);
+  EXPECT_EQ(headers("010"), 10);  // Octal in YAML 1.1 only.
+  EXPECT_EQ(headers("+12"), 12);
+  EXPECT_EQ(headers("-0"), 0);
+  for (const char* text : {"0x", "0o8", "0b1", "0x-1", "+-1", "-1", "1_000", "1e3", "16.0", ".inf",
+                           "-.Inf", ".nan", "4294967296", "~", "\"16\""}) {
+    EXPECT_EQ(headers(text), -1) << text;
+  }
+}
+
+TEST(Yaml, O4TextThatIsNotUtf8IsNamedByItsLine) {
+  const Document document = ReadDocument("mounts:\n  - name: a\n    root: /caf\xe9\n", "c.yaml");
+  ASSERT_EQ(document.diagnostics.size(), 1u);
+  EXPECT_EQ(Format(document.diagnostics[0]),
+            "c.yaml:3: error CZ1010: not UTF-8 (save the file as UTF-8)");
+  // What is quoted of a file is not cut inside a character.
+  std::string text = "limits: {max_headers: x";
+  for (int i = 0; i < 40; ++i) text += "\xc3\xa9";
+  const Document cut = ReadDocument(text + "}\n");
+  ASSERT_EQ(cut.diagnostics.size(), 1u);
+  EXPECT_EQ(base::FindInvalidUtf8(cut.diagnostics[0].message), std::string_view::npos);
+  config::v1::Config config;
+  Diagnostics diagnostics;
+  SetField(&config, "server_name", "caf\xe9", &diagnostics);
+  ASSERT_EQ(diagnostics.size(), 1u);
+  EXPECT_EQ(diagnostics[0].code, Code::kNotUtf8);
 }
 
 struct Wrong {
