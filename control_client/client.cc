@@ -1,7 +1,11 @@
 #include "control_client/client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <fstream>
 #include <sstream>
@@ -81,6 +85,22 @@ std::string Unreachable(const grpc::Status& status, const ClientOptions& options
   return "no sidecar answers at " + options.address + ": " + why + " (" + hint + ")";
 }
 
+// 0: the socket may be opened, or it is not one.
+int SocketError(const std::string& address) {
+  if (!address.starts_with("unix:")) return 0;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string path = address.substr(5);
+  if (path.size() >= sizeof(name.sun_path)) return ENAMETOOLONG;
+  path.copy(name.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  const int error =
+      connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 ? 0 : errno;
+  close(fd);
+  return error;
+}
+
 RpcError ToError(const grpc::Status& status, const ClientOptions& options) {
   RpcError error;
   error.message = status.error_message();
@@ -89,6 +109,13 @@ RpcError ToError(const grpc::Status& status, const ClientOptions& options) {
     case grpc::StatusCode::UNAVAILABLE:
       error.exit_code = kUnreachable;
       error.message = Unreachable(status, options);
+      if (SocketError(options.address) == EACCES) {
+        error.exit_code = kDenied;
+        error.message =
+            options.address.substr(5) +
+            " may not be opened by this user (run as the sidecar's user, or as a member "
+            "of control.socket_group)";
+      }
       break;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       error.exit_code = kTimeout;

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "control_client/commands/command.h"
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 namespace {
@@ -26,9 +27,10 @@ ExitCode RunPurge(const PurgeFlags& flags, Session& session, Client& client) {
     request.set_dry_run(flags.dry_run);
     requests.emplace_back(what, std::move(request));
   };
-  for (const auto& url : flags.urls) add("url " + url, [&](auto& r) { r.set_url(url); });
+  for (const auto& url : flags.urls)
+    add("url " + url, [&](auto& r) { r.set_url(base::PercentSafe(url)); });
   for (const auto& prefix : flags.prefixes) {
-    add("prefix " + prefix, [&](auto& r) { r.set_prefix(prefix); });
+    add("prefix " + prefix, [&](auto& r) { r.set_prefix(base::PercentSafe(prefix)); });
   }
   for (const auto& tag : flags.tags) add("tag " + tag, [&](auto& r) { r.set_tag(tag); });
   for (const auto& host : flags.hosts) add("host " + host, [&](auto& r) { r.set_host(host); });
@@ -44,9 +46,9 @@ ExitCode RunPurge(const PurgeFlags& flags, Session& session, Client& client) {
       std::cerr << what << ": ";
       worst = Report(result.error());
     } else if (!session.PrintStructured(*result)) {
-      std::cout << what << ": " << (flags.dry_run ? "would purge " : "purged ") << result->objects()
-                << " objects, " << Bytes(result->bytes()) << ", " << result->fills()
-                << " fills in flight\n";
+      std::cout << what << ": " << (flags.dry_run ? "would purge " : "purged ")
+                << Count(result->objects(), "object") << ", " << Bytes(result->bytes()) << ", "
+                << Count(result->fills(), "fill") << " in flight\n";
     }
   }
   return worst;
@@ -121,7 +123,7 @@ void AddCache(Session& session) {
   lookup->add_option("URL", *url, "http://host/path?query, or /path?query")->required();
   lookup->callback([&session, request, url] {
     session.run = [request, url](Session& chosen, Client& client) {
-      request->set_url(*url);
+      request->set_url(base::PercentSafe(*url));
       return RunLookup(*request, chosen, client);
     };
   });

@@ -1,8 +1,10 @@
 // catzillactl get, apply, diff, validate: the configuration.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
 #include "control_client/commands/command.h"
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 namespace {
@@ -14,6 +16,23 @@ struct ApplyFlags {
   bool merge = false;
 };
 
+// False: it is not UTF-8, which has been said; the API could not even carry it.
+bool ReadConfig(const std::string& file, std::string* text) {
+  *text = ReadInput(file);
+  const size_t at = base::FindInvalidUtf8(*text);
+  if (at == std::string::npos) return true;
+  v1::Diagnostic finding;
+  finding.set_severity(v1::SEVERITY_ERROR);
+  finding.set_code("CZ1010");
+  if (file != "-") finding.set_file(file);
+  finding.set_line(static_cast<uint32_t>(
+      1 + std::count(text->begin(), text->begin() + static_cast<std::ptrdiff_t>(at), '\n')));
+  finding.set_message("line " + std::to_string(finding.line()) + ": not UTF-8");
+  finding.set_hint("save the file as UTF-8");
+  std::cerr << "catzillactl: " << DiagnosticLine(finding) << "\n";
+  return false;
+}
+
 // Findings name the file as it was given, and relative paths in it count from its folder, whatever
 // the sidecar's own is.
 template <typename Request>
@@ -22,13 +41,13 @@ void NameInput(const std::string& file, Request& request) {
     request.set_folder(std::filesystem::current_path().string());
     return;
   }
-  request.set_file(file);
+  request.set_file(base::PercentSafe(file));
   request.set_folder(std::filesystem::absolute(file).parent_path().string());
 }
 
-v1::ApplyRequest MakeApply(const ApplyFlags& flags) {
+v1::ApplyRequest MakeApply(const ApplyFlags& flags, std::string text) {
   v1::ApplyRequest request;
-  request.set_text(ReadInput(flags.file));
+  request.set_text(std::move(text));
   NameInput(flags.file, request);
   if (flags.if_version != 0) request.set_if_version(flags.if_version);
   request.set_dry_run(flags.dry_run);
@@ -37,7 +56,9 @@ v1::ApplyRequest MakeApply(const ApplyFlags& flags) {
 }
 
 ExitCode RunApply(const ApplyFlags& flags, Session& session, Client& client) {
-  const auto result = client.Apply(MakeApply(flags));
+  std::string text;
+  if (!ReadConfig(flags.file, &text)) return kInvalidConfig;
+  const auto result = client.Apply(MakeApply(flags, std::move(text)));
   if (!result.ok()) return Report(result.error());
   PrintDiagnostics(result->diagnostics());
   if (session.PrintStructured(*result)) return kOk;
@@ -53,7 +74,9 @@ ExitCode RunApply(const ApplyFlags& flags, Session& session, Client& client) {
 ExitCode RunDiff(const ApplyFlags& flags, Session& session, Client& client) {
   ApplyFlags dry = flags;
   dry.dry_run = true;
-  const auto result = client.Apply(MakeApply(dry));
+  std::string text;
+  if (!ReadConfig(flags.file, &text)) return kInvalidConfig;
+  const auto result = client.Apply(MakeApply(dry, std::move(text)));
   if (!result.ok()) return Report(result.error());
   PrintDiagnostics(result->diagnostics());
   if (!session.PrintStructured(*result)) std::cout << result->diff();
@@ -62,7 +85,9 @@ ExitCode RunDiff(const ApplyFlags& flags, Session& session, Client& client) {
 
 ExitCode RunValidate(const std::string& file, Session& session, Client& client) {
   v1::ValidateRequest request;
-  request.set_text(ReadInput(file));
+  std::string text;
+  if (!ReadConfig(file, &text)) return kInvalidConfig;
+  request.set_text(std::move(text));
   NameInput(file, request);
   const auto result = client.Validate(request);
   if (!result.ok()) return Report(result.error());
@@ -84,7 +109,12 @@ ExitCode RunGet(v1::Layer layer, Session& session, Client& client) {
     for (const v1::ResourceInfo& resource : result->resources())
       std::cout << resource.path() << "\n";
   } else {
-    std::cout << "# version " << result->version() << "\n" << ToYaml(result->config());
+    std::cout << "# version " << result->version()
+              << (layer == v1::LAYER_EFFECTIVE
+                      ? ", without the routes of apps (catzillactl route ls)"
+                      : "")
+              << "\n"
+              << ToYaml(result->config());
   }
   PrintDiagnostics(result->diagnostics());
   return kOk;
@@ -102,6 +132,7 @@ void AddGet(Session& session) {
   CLI::App* config = get->add_subcommand("config", "the configuration, as YAML or JSON");
   const auto layer = std::make_shared<v1::Layer>(v1::LAYER_EFFECTIVE);
   config->add_option("--layer", *layer, "effective, api, file or app")
+      ->option_text("LAYER")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, v1::Layer>{{"effective", v1::LAYER_EFFECTIVE},
                                            {"api", v1::LAYER_API},

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "control_client/commands/command.h"
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 namespace {
@@ -23,20 +24,21 @@ void PrintOnce(const v1::Stats& stats) {
   }
   std::cout << "\nconnections  " << stats.connections() << " open, " << stats.connections_accepted()
             << " accepted\nbytes        " << Bytes(stats.bytes_received()) << " in, "
-            << Bytes(stats.bytes_sent()) << " out\nduration     p50 " << stats.duration_us().p50()
-            << "us, p90 " << stats.duration_us().p90() << "us, p99 " << stats.duration_us().p99()
-            << "us\n";
+            << Bytes(stats.bytes_sent()) << " out\nduration     p50 "
+            << Duration(stats.duration_us().p50()) << ", p90 "
+            << Duration(stats.duration_us().p90()) << ", p99 "
+            << Duration(stats.duration_us().p99()) << "\n";
   for (const v1::MountStats& mount : stats.mounts()) {
-    std::cout << "mount        " << mount.name() << ": " << mount.requests() << " requests, "
-              << mount.hits() << " hits, " << mount.misses() << " misses\n";
+    std::cout << "mount        " << mount.name() << ": " << Count(mount.requests(), "request")
+              << ", " << mount.hits() << " hits, " << mount.misses() << " misses\n";
   }
   for (const v1::CacheStats& cache : stats.caches()) {
     std::cout << "cache        " << cache.cache() << ": " << cache.hits() << " hits, "
               << cache.misses() << " misses, " << Bytes(cache.bytes()) << "\n";
   }
   for (const v1::PoolStats& pool : stats.pools()) {
-    std::cout << "pool         " << pool.name() << ": " << pool.workers_ready() << " workers, "
-              << pool.queued() << " queued, " << pool.in_flight() << " in flight\n";
+    std::cout << "pool         " << pool.name() << ": " << Count(pool.workers_ready(), "worker")
+              << ", " << pool.queued() << " queued, " << pool.in_flight() << " in flight\n";
   }
 }
 
@@ -61,12 +63,12 @@ ExitCode WatchStats(Session& session, Client& client) {
             return static_cast<uint64_t>(static_cast<double>(now - then) / seconds);
           };
           char line[128];
-          std::snprintf(line, sizeof(line), "%-12lu %-12s %-12s %-12lu %luus\n",
+          std::snprintf(line, sizeof(line), "%-12lu %-12s %-12s %-12lu %s\n",
                         static_cast<unsigned long>(rate(Total(stats), Total(before))),
                         Bytes(rate(stats.bytes_received(), before.bytes_received())).c_str(),
                         Bytes(rate(stats.bytes_sent(), before.bytes_sent())).c_str(),
                         static_cast<unsigned long>(stats.connections()),
-                        static_cast<unsigned long>(stats.duration_us().p99()));
+                        Duration(stats.duration_us().p99()).c_str());
           std::cout << line << std::flush;
         }
         before = stats;
@@ -125,7 +127,7 @@ void AddExplain(Session& session) {
     session.run = [method, url, headers](Session& chosen, Client& client) -> ExitCode {
       v1::ExplainRequest request;
       request.set_method(*method);
-      request.set_url(*url);
+      request.set_url(base::PercentSafe(*url));
       for (const std::string& header : *headers) {
         const size_t colon = header.find(':');
         if (colon == std::string::npos) {

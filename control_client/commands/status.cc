@@ -38,10 +38,11 @@ ExitCode RunStatus(Session& session, Client& client) {
             << (status.loops() == 1 ? " loop" : " loops") << "\n"
             << "config     version " << status.config_version();
   if (!status.config_file().empty()) std::cout << ", file " << status.config_file();
-  std::cout << "\nresources  " << status.mounts() << " mounts, " << status.routes() << " routes\n";
+  std::cout << "\nresources  " << Count(status.mounts(), "mount") << ", "
+            << Count(status.routes(), "route") << "\n";
   for (const v1::ListenerState& listener : status.listeners()) {
     std::cout << "listener   " << listener.name() << " " << listener.address() << ":"
-              << listener.port() << ", " << listener.connections() << " connections\n";
+              << listener.port() << ", " << Count(listener.connections(), "connection") << "\n";
   }
   std::cout << "ops        " << status.ops_address() << "\n";
   for (const v1::RegistrationState& app : status.registrations()) {
@@ -99,7 +100,7 @@ void AddDrain(Session& session) {
       const auto result = client.Drain(request);
       if (!result.ok()) return Report(result.error());
       if (chosen.PrintStructured(*result)) return kOk;
-      std::cout << "draining, " << result->requests_active() << " requests in flight\n";
+      std::cout << "draining, " << Count(result->requests_active(), "request") << " in flight\n";
       return kOk;
     };
   });

@@ -108,6 +108,23 @@ std::string Bytes(uint64_t bytes) {
   return text;
 }
 
+std::string Duration(uint64_t microseconds) {
+  char text[32];
+  const auto value = static_cast<double>(microseconds);
+  if (microseconds < 1000) {
+    std::snprintf(text, sizeof(text), "%.0fus", value);
+  } else if (microseconds < 1'000'000) {
+    std::snprintf(text, sizeof(text), "%.1fms", value / 1e3);
+  } else {
+    std::snprintf(text, sizeof(text), "%.1fs", value / 1e6);
+  }
+  return text;
+}
+
+std::string Count(uint64_t number, const std::string& noun) {
+  return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
 std::string Layer(control::v1::Layer layer) {
   switch (layer) {
     case control::v1::LAYER_APP:

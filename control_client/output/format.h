@@ -32,7 +32,10 @@ std::string ToYaml(const google::protobuf::Message& message);
 
 // "12", "3m", "2d4h": since then.
 std::string Age(int64_t seconds);
-std::string Bytes(uint64_t bytes);  // "1.5MiB"
+std::string Bytes(uint64_t bytes);            // "1.5MiB"
+std::string Duration(uint64_t microseconds);  // "850us", "1.2ms", "3.4s"
+// "1 object", "2 objects"
+std::string Count(uint64_t number, const std::string& noun);
 std::string Layer(control::v1::Layer layer);
 
 // One line per finding: "error CZ1203 mounts[assets].root (config.yaml:4): … (hint)".

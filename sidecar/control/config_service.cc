@@ -232,8 +232,9 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
         schema::AddAppRoutes(version.layers, config);
         return;
       default:
+        // Without the routes of apps: they have no names of their own, are in the order of their
+        // declaration and need not be what a file can say. LAYER_APP and RouteService have them.
         *config = version.merged.config;
-        schema::AddAppRoutes(version.layers, config);
         break;
     }
     std::vector<std::string> paths;

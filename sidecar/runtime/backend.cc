@@ -43,15 +43,19 @@ uint64_t Quantile(const std::array<uint64_t, stats::DurationHistogram::kBuckets>
   uint64_t total = 0;
   for (const uint64_t count : buckets) total += count;
   if (total == 0) return 0;
-  uint64_t seen = 0;
-  for (size_t i = 0; i < buckets.size(); ++i) {
-    seen += buckets[i];
-    if (static_cast<double>(seen) >= quantile * static_cast<double>(total)) {
-      const size_t bound = std::min(i, stats::kDurationBounds.size() - 1);
-      return static_cast<uint64_t>(stats::kDurationBounds[bound] * 1e6);
+  // As if the durations of one bucket lay evenly between its bounds.
+  const double wanted = quantile * static_cast<double>(total);
+  double seen = 0;
+  for (size_t i = 0; i < stats::kDurationBounds.size(); ++i) {
+    const auto here = static_cast<double>(buckets[i]);
+    if (here > 0 && seen + here >= wanted) {
+      const double low = i == 0 ? 0 : stats::kDurationBounds[i - 1];
+      const double part = (wanted - seen) / here;
+      return static_cast<uint64_t>((low + (stats::kDurationBounds[i] - low) * part) * 1e6);
     }
+    seen += here;
   }
-  return 0;
+  return static_cast<uint64_t>(stats::kDurationBounds.back() * 1e6);  // Longer than any bound.
 }
 
 }  // namespace

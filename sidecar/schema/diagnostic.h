@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sidecar/base/closest.h"
+
 namespace catzilla::control::v1 {
 class Diagnostic;
 }
@@ -45,8 +47,7 @@ std::string Format(const Diagnostic& diagnostic);
 
 void ToProto(const Diagnostic& diagnostic, control::v1::Diagnostic* out);
 
-// The closest of `candidates` to `word` for "did you mean", empty if none is close.
-std::string_view Closest(std::string_view word, const std::vector<std::string_view>& candidates);
+using base::Closest;
 
 // docs/diagnostics.md
 std::string DiagnosticsReference();

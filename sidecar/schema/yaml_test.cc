@@ -1,5 +1,6 @@
 #include "sidecar/schema/yaml.h"
 
+#include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
@@ -240,6 +241,45 @@ TEST(Yaml, WhatIsRenderedReadsBack) {
   const Document document = ReadDocument(text);
   ASSERT_TRUE(document.diagnostics.empty()) << text << Format(document.diagnostics[0]);
   EXPECT_TRUE(MessageDifferencer::Equals(document.config, config)) << text;
+}
+
+// Sets every field there is, twice where it may stand twice.
+void SetEverything(google::protobuf::Message* message) {
+  const auto* reflection = message->GetReflection();
+  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+    const auto* field = message->GetDescriptor()->field(i);
+    for (int n = 0; n < (field->is_repeated() ? 2 : 1); ++n) {
+      if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
+        const bool text = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING;
+        const bool flag = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_BOOL;
+        const bool word = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_ENUM;
+        EXPECT_EQ(SetScalar(message, field,
+                            text   ? "~ \"x\": [" + std::to_string(n)
+                            : flag ? "true"
+                            : word ? EnumWords(field->enum_type())[0]
+                                   : "4294967295"),
+                  "");
+        continue;
+      }
+      SetEverything(field->is_repeated() ? reflection->AddMessage(message, field)
+                                         : reflection->MutableMessage(message, field));
+      if (field->is_map()) break;  // Both would have one key.
+    }
+  }
+}
+
+TEST(Yaml, O3EveryFieldReadsBackAsYamlAndAsJson) {
+  config::v1::Config config;
+  SetEverything(&config);
+  std::string json;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(config, &json, options).ok());
+  for (const std::string& text : {RenderYaml(config), json}) {
+    const Document document = ReadDocument(text);
+    ASSERT_TRUE(document.diagnostics.empty()) << text << Format(document.diagnostics[0]);
+    EXPECT_TRUE(MessageDifferencer::Equals(document.config, config)) << text;
+  }
 }
 
 TEST(Yaml, FlagsSetSingleFields) {

@@ -32,7 +32,7 @@ class AppProcess:
     """`source` is the module `app_under_test`; its app is `app`. Its working directory is `folder`."""
 
     def __init__(
-        self, folder: pathlib.Path, source: str, *arguments: str, config: str = ""
+        self, folder: pathlib.Path, source: str, *arguments: str, config: str = "{}\n"
     ) -> None:
         self.folder = folder
         self.runtime = folder / "run"

@@ -1,0 +1,48 @@
+#include "sidecar/base/closest.h"
+
+#include <algorithm>
+
+namespace catzilla::base {
+namespace {
+
+// Levenshtein's distance, given up past `limit`.
+size_t Distance(std::string_view a, std::string_view b, size_t limit) {
+  if (a.size() > b.size() + limit || b.size() > a.size() + limit) return limit + 1;
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string_view Closest(std::string_view word, const std::vector<std::string_view>& candidates) {
+  if (word.size() > 64) return {};
+  const size_t limit = std::max<size_t>(1, word.size() / 3);
+  std::string_view best;
+  size_t best_distance = limit + 1;
+  for (const std::string_view candidate : candidates) {
+    size_t distance = Distance(word, candidate, limit);
+    // "max_body" for "max_body_size", "ttl" for "cache_ttl".
+    if (distance > limit && word.size() >= 3 &&
+        (candidate.find(word) != std::string_view::npos ||
+         word.find(candidate) != std::string_view::npos)) {
+      distance = limit;
+    }
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace catzilla::base
