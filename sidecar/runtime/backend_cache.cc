@@ -1,4 +1,7 @@
 // The control plane's questions about caches, and about the way a request would take.
+#include <set>
+
+#include "sidecar/base/utf8.h"
 #include "sidecar/cache/url.h"
 #include "sidecar/http/target.h"
 #include "sidecar/runtime/backend.h"
@@ -8,6 +11,43 @@ namespace {
 
 cache::KeyPolicy KeyPolicyOf(const config::Cache& cache) {
   return {cache.ignore_query, cache.query_allow, cache.query_deny, cache.query_sort};
+}
+
+// "[::1]:8080" -> "[::1]": as the router knows hosts.
+std::string WithoutPort(const std::string& host) {
+  const size_t colon = host.rfind(':');
+  const size_t bracket = host.rfind(']');
+  if (colon == std::string::npos || (bracket != std::string::npos && colon < bracket)) return host;
+  return host.substr(0, colon);
+}
+
+// Under what policies an answer for `text` may be kept in `cache`: of the routes that match it, of
+// any host if it names none, and the cache's own. Each makes another key of it.
+std::vector<cache::KeyPolicy> PoliciesFor(const std::string& text, const exchange::Plan& plan,
+                                          const exchange::CacheTarget& cache) {
+  const cache::Url url = cache::NormalUrl(text);
+  std::vector<cache::KeyPolicy> policies;
+  std::set<std::string> keys;
+  const auto add = [&](const cache::KeyPolicy& policy) {
+    cache::CacheKey key;
+    BuildKey(url.parts(), policy, {}, &key);
+    if (keys.insert(key.text).second) policies.push_back(policy);
+  };
+  add(KeyPolicyOf(*cache.config));
+  std::set<std::string> hosts = {WithoutPort(url.host)};
+  if (url.host.empty()) {
+    for (const auto& route : plan.routes) hosts.insert(route->config->host);
+  }
+  std::string scratch;
+  const http::DecodedPath decoded = http::DecodePath(url.path, scratch);
+  for (const std::string& host : hosts) {
+    route::Verdict verdict;
+    plan.router.Match(host, "GET", decoded.path, &verdict);
+    if (verdict.kind != route::Verdict::Kind::kRoute) continue;
+    const exchange::RouteTarget& route = *plan.routes[verdict.route];
+    if (route.cache.get() == &cache) add(route.key_policy);
+  }
+  return policies;
 }
 
 bool Chosen(const exchange::CacheTarget& cache, const std::string& name) {
@@ -60,12 +100,16 @@ control::Answer RunningBackend::Purge(const control::v1::PurgeRequest& request,
   for (const auto& cache : plan->caches) {
     if (!Chosen(*cache, request.cache())) continue;
     found = true;
-    const cache::KeyPolicy policy = KeyPolicyOf(*cache->config);
-    const cache::Purged purged = request.dry_run() ? cache->store->Preview(kind, value, policy)
-                                                   : cache->store->Purge(kind, value, policy);
-    out->set_bytes(out->bytes() + purged.bytes);
-    out->set_objects(out->objects() + purged.objects);
-    out->set_fills(out->fills() + purged.fills);
+    const bool by_url = kind == cache::PurgeKind::kUrl;
+    for (const cache::KeyPolicy& policy :
+         by_url ? PoliciesFor(value, *plan, *cache)
+                : std::vector<cache::KeyPolicy>{KeyPolicyOf(*cache->config)}) {
+      const cache::Purged purged = request.dry_run() ? cache->store->Preview(kind, value, policy)
+                                                     : cache->store->Purge(kind, value, policy);
+      out->set_bytes(out->bytes() + purged.bytes);
+      out->set_objects(out->objects() + purged.objects);
+      out->set_fills(out->fills() + purged.fills);
+    }
   }
   return found ? control::Answer{} : NoCache(request.cache());
 }
@@ -78,19 +122,24 @@ control::Answer RunningBackend::Lookup(const control::v1::LookupRequest& request
   for (const auto& cache : plan->caches) {
     if (!Chosen(*cache, request.cache())) continue;
     found = true;
-    for (const cache::Description& object :
-         cache->store->Describe(request.url(), KeyPolicyOf(*cache->config), now.monotonic_us)) {
+    std::vector<cache::Description> described;
+    for (const cache::KeyPolicy& policy : PoliciesFor(request.url(), *plan, *cache)) {
+      for (auto& one : cache->store->Describe(request.url(), policy, now.monotonic_us)) {
+        described.push_back(std::move(one));
+      }
+    }
+    for (const cache::Description& object : described) {
       if (object.in_flight) continue;
       control::v1::CachedObject& shown = *out->add_objects();
       shown.set_cache(cache->config->name);
-      shown.set_key(object.key);
-      if (!object.vary.empty()) (*shown.mutable_vary())["vary"] = object.vary;
+      shown.set_key(base::PercentSafe(object.key));
+      if (!object.vary.empty()) (*shown.mutable_vary())["vary"] = base::PercentSafe(object.vary);
       shown.set_status(static_cast<uint32_t>(object.status));
       shown.set_bytes(object.body_bytes);
       shown.set_age_ms(object.age_s * 1000);
       shown.set_fresh_for_ms(object.ttl_s * 1000);
-      shown.set_etag(object.etag);
-      for (const std::string& tag : object.tags) shown.add_tags(tag);
+      shown.set_etag(base::PercentSafe(object.etag));
+      for (const std::string& tag : object.tags) shown.add_tags(base::PercentSafe(tag));
     }
   }
   return found ? control::Answer{} : NoCache(request.cache());
@@ -139,14 +188,14 @@ control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& reque
   const auto step = [&](const char* stage, const std::string& outcome, const std::string& reason) {
     control::v1::ExplainStep& added = *out->add_steps();
     added.set_stage(stage);
-    added.set_outcome(outcome);
-    added.set_reason(reason);
+    // Decoded paths are bytes; protobuf's strings carry only UTF-8.
+    added.set_outcome(base::PercentSafe(outcome));
+    added.set_reason(base::PercentSafe(reason));
   };
   std::string scratch;
   const http::DecodedPath decoded = http::DecodePath(url.path, scratch);
   step("decode", std::string(decoded.path), "percent-decoded once");
-  std::string host = url.host;
-  if (const size_t colon = host.rfind(':'); colon != std::string::npos) host.resize(colon);
+  const std::string host = WithoutPort(url.host);
   route::Verdict verdict;
   plan->router.Match(host, method, decoded.path, &verdict);
   out->set_config_version(sidecar_.config().Current()->number);
@@ -177,7 +226,7 @@ control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& reque
       out->set_verdict(control::v1::VERDICT_KIND_FILES);
       out->set_mount(mount.name);
       const size_t skip = mount.prefix == "/" ? 0 : mount.prefix.size();
-      out->set_file(mount.root + std::string(decoded.path.substr(skip)));
+      out->set_file(base::PercentSafe(mount.root + std::string(decoded.path.substr(skip))));
       step("route", "mount " + mount.name, "longest prefix " + mount.prefix);
       return {};
     }
@@ -186,7 +235,7 @@ control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& reque
       for (uint32_t i = 0; i < verdict.capture_count && i < target.parameters.size(); ++i) {
         const route::Capture& capture = verdict.captures[i];
         (*out->mutable_parameters())[target.parameters[i]] =
-            std::string(decoded.path.substr(capture.begin, capture.end - capture.begin));
+            base::PercentSafe(decoded.path.substr(capture.begin, capture.end - capture.begin));
       }
       forward(target, target.config->source == config::Layer::kApp
                           ? "first declared match of the app"
