@@ -42,7 +42,7 @@ class Sidecar:
     def __init__(
         self,
         folder: pathlib.Path,
-        config: str = "",
+        config: str = "{}\n",
         *,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,

@@ -136,7 +136,7 @@ mounts: [{{name: s, prefix: /, root: {make_site(tmp_path)}}}]
 def test_o12_a_line_of_the_log_is_one_line(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "a\nforged \x1b[31m"
     folder.mkdir()
-    with Sidecar(tmp_path, "") as sidecar:
+    with Sidecar(tmp_path) as sidecar:
         sidecar.config.write_text(
             'mounts: [{name: s, prefix: /, root: "/none\\nforged: \\e[31m"}]\n'
         )
