@@ -85,7 +85,7 @@ bool VariesOnEverything(Fields fields) {
 
 // Why the answer may not be kept, whatever its age; empty if it may.
 std::string_view Obstacle(const RequestView& request, const ResponseView& response,
-                          const ResponseDirectives& directives, const StoragePolicy& policy) {
+                          const ResponseDirectives& directives) {
   if (request.head.method() != http::Method::kGet) return "method";
   if (NeverKept(response.status)) return "status";
   if (RequestDirectives::Of(request.head).no_store) return "request no-store";
@@ -93,8 +93,7 @@ std::string_view Obstacle(const RequestView& request, const ResponseView& respon
   if (directives.no_store && !understood) return "no-store";
   if (directives.is_private) return "private";
   if (VariesOnEverything(response.fields)) return "vary *";
-  if (!policy.store_set_cookie && FindField(response.fields, "set-cookie") != nullptr)
-    return "set-cookie";
+  if (FindField(response.fields, "set-cookie") != nullptr) return "set-cookie";
   const bool shareable =
       directives.is_public || directives.must_revalidate || directives.s_maxage_s != kAbsent;
   if (!shareable && request.head.Has(http::HeaderId::kAuthorization)) return "authorization";
@@ -107,7 +106,7 @@ Storability Storable(const RequestView& request, const ResponseView& response,
                      const StoragePolicy& policy, const ExchangeTimes& times) {
   Storability result;
   const ResponseDirectives directives = ResponseDirectives::Of(response.fields);
-  result.reason = Obstacle(request, response, directives, policy);
+  result.reason = Obstacle(request, response, directives);
   if (!result.reason.empty()) return result;
 
   int64_t date_s = times.response_wall_s;

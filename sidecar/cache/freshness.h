@@ -16,7 +16,6 @@ namespace catzilla::cache {
 struct StoragePolicy {
   int64_t default_ttl_us = 0;  // config::Cache: for answers that say nothing.
   int64_t route_ttl_us = -1;   // config::Route: the same, before default_ttl_us; -1: none.
-  bool store_set_cookie = false;
 };
 
 // How long a stored answer is good; all that Judge() needs of it.

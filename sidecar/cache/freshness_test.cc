@@ -108,9 +108,6 @@ TEST(Freshness, PoliciesSpeakOnlyWhereTheAnswerIsSilent) {
   EXPECT_FALSE(Ask("GET /\nAuthorization: x", 200, {}, policy).storable);
   policy.route_ttl_us = 0;
   EXPECT_FALSE(Ask("GET /", 200, {}, policy).storable) << "ttl=0 is off, whatever the default";
-  policy.store_set_cookie = true;
-  EXPECT_TRUE(
-      Ask("GET /", 200, {{"Set-Cookie", "a=b"}, {"Cache-Control", "max-age=1"}}, policy).storable);
 }
 
 TEST(Freshness, AgeAddsUp) {

@@ -43,8 +43,10 @@ struct Context {
   stats::AccessLog* access_log = nullptr;  // Null: off.
   uint64_t random_state = 1;               // For request ids; seeded by main.
 
-  std::shared_ptr<const Plan> plan;  // Replaced between two turns, never within one.
-  bool draining = false;             // Answers say Connection: close.
+  // Replaced by a message, so also in the midst of a turn: who needs something of it for longer
+  // than a call holds that.
+  std::shared_ptr<const Plan> plan;
+  bool draining = false;  // Answers say Connection: close.
   http::DateCache date;
   http::OutputPool outputs{64};
   http::HeadPool heads{256};

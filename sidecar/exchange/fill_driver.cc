@@ -160,14 +160,6 @@ void FillDriver::GiveUp() {
   Done();
 }
 
-void FillDriver::Stop() {
-  producer_.Abort();
-  leader_ = nullptr;
-  passing_ = nullptr;
-  call_ = nullptr;
-  Done();
-}
-
 void FillDriver::Done() {
   producer_ = cache::Producer();
   context_->heads.Give(std::move(head_));

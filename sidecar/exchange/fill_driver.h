@@ -63,7 +63,6 @@ class FillDriver final : private worker::CallObserver {
 
   void LeaderLeft();  // Its client has gone, or follows no more.
   void OnWake();      // There is room again, or nobody wants it any more.
-  void Stop();        // The loop is closing: aborts. REQUIRES: the dispatcher is closed.
 
  private:
   void OnResponse(const worker::ResponseHead& response) override;

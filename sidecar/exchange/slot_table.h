@@ -61,13 +61,6 @@ class SlotTable {
     return slot.used && slot.epoch == ticket.epoch ? slot.object.get() : nullptr;
   }
 
-  template <typename Visit>
-  void ForEachUsed(Visit visit) {
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      if (slots_[i].used) visit(*slots_[i].object);
-    }
-  }
-
   size_t in_use() const { return in_use_; }
 
  private:

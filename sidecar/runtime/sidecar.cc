@@ -411,6 +411,12 @@ void Sidecar::OnWorkerEvent(const worker::WorkerEvent& event) {
       spdlog::error("pool {}: a worker was refused: {}", event.pool, event.detail);
       told.kind = control::PoolEvent::Kind::kRefused;
       break;
+    case Kind::kSaturated:
+      spdlog::warn(
+          "pool {} is saturated, requests are answered 503: {} (more --workers, a larger "
+          "pools[].credits_per_worker, or a faster app)",
+          event.pool, event.detail);
+      return;
     case Kind::kLog:
       spdlog::log(event.level >= 3   ? spdlog::level::err
                   : event.level == 2 ? spdlog::level::warn

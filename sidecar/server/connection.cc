@@ -436,7 +436,8 @@ void Connection::ArmDeadline() {
       } else if (!exchange_->request_complete() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
       } else {
-        context_.wheel.Disarm(*this);  // The pool's and the file's own deadlines hold now.
+        context_.wheel.Disarm(
+            *this);  // The pool's own deadlines hold now; opening a file has none.
         return;
       }
       break;

@@ -122,6 +122,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
       ArmQueued(call);
       return &call;
     case Pool::Admission::kFull:
+      NoteSaturation(*pool);
       FreeCall(call);
       return refuse(FailureKind::kQueueFull, "the pool's queue is full");
     case Pool::Admission::kHopeless:
@@ -129,6 +130,12 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   }
   FreeCall(call);
   return refuse(FailureKind::kNoWorkers, "the pool has no workers");
+}
+
+void Dispatcher::NoteSaturation(Pool& pool) {
+  std::vector<WorkerEvent> events;
+  pool.NoteSaturation(loop_.now().monotonic_us, &events);
+  if (!events.empty()) registry_.Emit(events);
 }
 
 Channel* Dispatcher::AcquireLane(const Pool& pool) {
@@ -200,6 +207,7 @@ void Dispatcher::OnCallDeadline(Call& call) {
       // If a grant is on its way it will not find the call, and give its credit back.
       call.pool_->Remove(call);
       call.pool_->CountQueueWait(index(), now_us - call.queued_us_);
+      NoteSaturation(*call.pool_);
       return Fail(call, FailureKind::kQueueTimeout, "the request waited too long in the queue");
     case Call::State::kOpen: {
       CallObserver* observer = call.observer_;

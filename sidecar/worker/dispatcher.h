@@ -82,6 +82,7 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
 
   Call* TakeCall();
   void FreeCall(Call& call);
+  void NoteSaturation(Pool& pool);  // A request is refused for want of credits.
   // The lane of the least busy usable worker, its credit taken; null if there is none.
   Channel* AcquireLane(const Pool& pool);
   Channel* LaneOf(const Worker& worker);

@@ -138,7 +138,7 @@ std::string Greeting::Ack(const Hello& hello, const Worker& worker, uint32_t lan
   HelloAck ack;
   ack.version = std::min(hello.version_max, kLinkVersionMax);
   ack.loop_count = static_cast<uint16_t>(options.loops);
-  ack.credits = worker.credits;
+  ack.credits = worker.ceiling.load();
   ack.stream_window = options.stream_window;
   ack.connection_window = kWindowMax;
   ack.head_bytes_max = options.head_bytes_max;

@@ -32,7 +32,16 @@ Pool::~Pool() { CATZILLA_CHECK(queue_.empty(), "a pool died while requests waite
 
 void Pool::Configure(const config::Pool& config) {
   queue_max_.store(config.queue_max, std::memory_order_relaxed);
-  credits_per_worker_.store(std::max(1u, config.credits_per_worker), std::memory_order_relaxed);
+  const uint32_t credits = std::max(1u, config.credits_per_worker);
+  if (credits_per_worker_.exchange(credits) != credits) {
+    base::MutexLock lock(mutex_);
+    for (const auto& generation : generations_) {
+      for (const auto& worker : generation->workers) {
+        worker->ceiling.store(std::min(credits, worker->in_flight_max));
+      }
+    }
+    GrantLocked();
+  }
   retry_after_s_.store(config.retry_after_s, std::memory_order_relaxed);
   queue_timeout_us_.store(config.queue_timeout_us, std::memory_order_relaxed);
   request_timeout_us_.store(config.request_timeout_us, std::memory_order_relaxed);
@@ -185,8 +194,8 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   worker->pid = hello.pid;
   worker->index = hello.worker_index;
   worker->start_time_us = hello.start_time_us;
-  worker->credits = std::min(credits_per_worker(), std::max(1u, hello.in_flight_max));
-  worker->ceiling = worker->credits;
+  worker->in_flight_max = std::max(1u, hello.in_flight_max);
+  worker->ceiling = std::min(credits_per_worker(), worker->in_flight_max);
   worker->stream_window = hello.stream_window;
   worker->connection_window = hello.connection_window;
   worker->rss_bytes = hello.rss_bytes;
@@ -328,7 +337,7 @@ void Pool::Release(Worker& worker) {
 }
 
 void Pool::SetCeiling(Worker& worker, uint32_t ceiling) {
-  worker.ceiling.store(std::min(ceiling, worker.credits));
+  worker.ceiling.store(std::min({ceiling, credits_per_worker(), worker.in_flight_max}));
   if (crowded()) Grant();
 }
 
@@ -402,6 +411,28 @@ void Pool::GrantLocked() {
     queue_.PopFront();
     waiting_.store(waiting_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
   }
+}
+
+void Pool::NoteSaturation(int64_t now_us, std::vector<WorkerEvent>* events) {
+  int64_t said_us = saturation_said_us_.load(std::memory_order_relaxed);
+  if (now_us - said_us < kSaturationUs) return;
+  if (!saturation_said_us_.compare_exchange_strong(said_us, now_us)) return;
+  WorkerEvent event;
+  event.kind = WorkerEvent::Kind::kSaturated;
+  event.pool = name_;
+  base::MutexLock lock(mutex_);
+  uint32_t taken = 0;
+  uint32_t workers = 0;
+  for (const auto& generation : generations_) {
+    for (const auto& worker : generation->workers) {
+      taken += worker->in_flight.load();
+      ++workers;
+    }
+  }
+  event.detail = std::to_string(taken) + " requests wait for the beginning of their answers in " +
+                 std::to_string(workers) + " workers, " + std::to_string(waiting_.load()) +
+                 " for one of these";
+  events->push_back(std::move(event));
 }
 
 // Numbers...

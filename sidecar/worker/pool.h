@@ -47,14 +47,14 @@ class Worker final : public base::RefCounted<Worker> {
   uint32_t pid = 0;
   uint32_t index = 0;
   uint64_t start_time_us = 0;
-  uint32_t credits = 0;
+  uint32_t in_flight_max = 0;      // The most credits it takes.
   uint32_t stream_window = 0;      // Request bytes it takes per stream...
   uint32_t connection_window = 0;  // ...and per lane.
   std::string sdk, python, framework, note;
 
   // Any thread.
   std::atomic<uint32_t> in_flight{0};
-  std::atomic<uint32_t> ceiling{0};    // At most credits; CREDIT(0, n) moves it.
+  std::atomic<uint32_t> ceiling{0};    // Its credits, unless CREDIT(0, n) has said less.
   std::atomic<bool> ready{false};      // Control and a lane on each loop are attached.
   std::atomic<bool> draining{false};   // Takes no new requests.
   std::atomic<bool> recycling{false};  // A hard deadline has passed on it.
@@ -86,6 +86,7 @@ struct WorkerEvent {
     kSwitched,     // All routes are now answered by `generation`.
     kRetired,      // The last worker of an older generation has gone.
     kHardTimeout,  // A request of `route_id` has passed its hard deadline: recycle the process.
+    kSaturated,    // Requests are refused because all credits are taken; `detail` says how many.
     kLog,          // A line of the worker; `level` as in LOG.
   };
   Kind kind = Kind::kAttached;
@@ -175,7 +176,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
   const std::string& name() const { return name_; }
 
-  // Live: takes effect with the next request.
+  // Live: takes effect with the next request, also for the credits of workers that are attached.
   void Configure(const config::Pool& config);
   uint32_t credits_per_worker() const { return Get(credits_per_worker_); }
   // Larger heads of answers are refused, each for itself.
@@ -214,6 +215,9 @@ class Pool final : public std::enable_shared_from_this<Pool> {
            !worker.draining.load(std::memory_order_relaxed) &&
            worker.generation.number == active_.load(std::memory_order_acquire);
   }
+  // Something to say of requests that are refused for want of credits: at most once in
+  // kSaturationUs, whichever loop meets it first.
+  void NoteSaturation(int64_t now_us, std::vector<WorkerEvent>* events);
   // Whether somebody waits; then nobody may go straight to a lane.
   bool crowded() const { return waiting_.load(std::memory_order_seq_cst) > 0; }
   // Takes a credit of this worker if it has one.
@@ -247,6 +251,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   bool ever_ready() const { return ever_ready_.load(std::memory_order_relaxed); }
 
  private:
+  static constexpr int64_t kSaturationUs = 10'000'000;
   enum class Phase : uint8_t { kStarting, kActive, kRetiring };
   struct Generation {
     uint64_t number = 0;
@@ -308,6 +313,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   std::atomic<int64_t> hard_timeout_us_{0};
   std::atomic<uint64_t> active_{0};
   std::atomic<bool> ever_ready_{false};
+  std::atomic<int64_t> saturation_said_us_{INT64_MIN / 2};
   std::atomic<uint32_t> waiting_{0};
   std::array<Numbers, kLoopsMax> numbers_;
 

@@ -52,6 +52,12 @@ async def behind(tasks: BackgroundTasks):
     tasks.add_task(gate, "end")
     return "answered"
 
+@app.get("/hold/{name}")
+async def hold(name: str):
+    (HERE / f"held-{name}").touch()
+    await gate("end")
+    return name
+
 @app.get("/cookies/{count}")
 async def cookies(count: int):
     answer = PlainTextResponse("hello")
@@ -156,6 +162,36 @@ def test_s6_open_answers_keep_nobody_waiting(tmp_path: pathlib.Path, path: str) 
                 assert client.get("/ping").status == 200
             (app.folder / "late").touch()
             (app.folder / "end").touch()
+
+
+def test_s6_a_saturated_pool_says_so(tmp_path: pathlib.Path) -> None:
+    config = "pools: [{name: app, credits_per_worker: 1, max_queue: 1}]\n"
+    with AppProcess(tmp_path, APP, config=config) as app, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(app.connect()) for _ in range(6)]
+        clients[0].send(b"GET /hold/a HTTP/1.1\r\nHost: t\r\n\r\n")
+        eventually((app.folder / "held-a").exists)
+        for client in clients[1:]:
+            client.send(b"GET /ping HTTP/1.1\r\nHost: t\r\n\r\n")
+        eventually(lambda: "pool app is saturated" in app.log())
+        (app.folder / "end").touch()
+        assert clients[0].read().body == b'"a"'
+        answers = sorted((client.read() for client in clients[1:]), key=lambda x: x.status)
+        # One waits in the queue; whichever comes first.
+        assert [answer.status for answer in answers] == [200, 503, 503, 503, 503]
+        assert {answer.header("retry-after") for answer in answers[1:]} == {"1"}
+        assert app.log().count("is saturated") == 1  # Not once for each.
+
+
+def test_o5_credits_are_live_for_workers_that_are_there(tmp_path: pathlib.Path) -> None:
+    config = "pools: [{name: app, credits_per_worker: 1}]\n"
+    with AppProcess(tmp_path, APP, config=config) as app, contextlib.ExitStack() as stack:
+        for name in ("a", "b"):
+            client = stack.enter_context(app.connect())
+            client.send(f"GET /hold/{name} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+        eventually(lambda: len(list(app.folder.glob("held-*"))) == 1)
+        (app.folder / "sidecar.yaml").write_text(config.replace("worker: 1", "worker: 2"))
+        eventually(lambda: len(list(app.folder.glob("held-*"))) == 2)
+        (app.folder / "end").touch()
 
 
 def test_a1_the_head_of_a_stream_does_not_wait_for_its_body(tmp_path: pathlib.Path) -> None:
