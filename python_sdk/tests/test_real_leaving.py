@@ -79,6 +79,29 @@ def test_o11_a_sidecar_that_was_told_to_drain_takes_the_app_along(real: Any) -> 
     assert "starting it again" not in run.text
 
 
+LATE = """
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/add")
+async def add():
+    app.get("/late")(add)
+    return "added"
+"""
+
+
+def test_a5_a_route_that_comes_late_is_found(real: Any) -> None:
+    run: Run = real(LATE).ready()
+    assert run.get("/late").body == b'{"detail":"Not Found"}'
+    assert run.get("/add").status == 200
+    until(lambda: run.get("/late").status == 200, "the app answers for unknown paths")
+    assert run.text.count("the app has changed") == 1
+    assert run.get("/nowhere").body == b'{"detail":"Not Found"}'
+    assert run.stop() == 0, run.text
+
+
 def test_o11_sighup_brings_fresh_workers(real: Any) -> None:
     run: Run = real(APP).ready()
     before = pids(run)

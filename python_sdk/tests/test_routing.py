@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Route
 
 from catzilla import Catzilla, ConfigurationError, cache
-from catzilla._routing import RouteEntry, Table, compile_table
+from catzilla._routing import RouteEntry, Table, compile_table, guard_of
 
 BARE: dict[str, Any] = {"openapi_url": None}
 
@@ -255,6 +255,20 @@ def test_a4_a_patched_class_sees_every_request(monkeypatch: pytest.MonkeyPatch) 
     table = compile_table(FastAPI())
     assert table.unmatched == "app"
     assert "is patched by" in table.unmatched_reason
+
+
+def test_a5_the_guard_changes_with_the_routes() -> None:
+    app = FastAPI()
+    app.add_api_route("/a", handler)
+    first = guard_of(app)
+    assert guard_of(app) == first
+    app.add_api_route("/b", handler)
+    second = guard_of(app)
+    assert second != first
+    app.routes.pop()
+    assert guard_of(app) == first
+    app.mount("/sub", FastAPI())
+    assert guard_of(app) not in (first, second)
 
 
 def _unmatched(change: Any) -> str:

@@ -129,6 +129,17 @@ def compile_table(app: Any) -> Table:
     return table
 
 
+def guard_of(app: Any) -> int:
+    """Another one as soon as compile_table() would say something else of what no route takes.
+
+    Apps may add routes, and tools may begin to watch, long after start-up. Cheap enough for once a second.
+    """
+    if not isinstance(app, FastAPI):
+        return 0
+    routes = tuple((id(context.original_route), context.path) for context in iter_route_contexts(app.routes))
+    return hash((routes, id(app.router.default), app.debug, len(app.user_middleware), watched_by(app)))
+
+
 # Routes...
 
 

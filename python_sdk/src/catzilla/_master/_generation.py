@@ -253,10 +253,19 @@ class Generation:
             self._events.on_refused(self, message["code"], message["reason"])
         elif kind == "recycle":
             self._on_recycle(worker, message["reason"])
+        elif kind == "changed":
+            self._on_app_changed()
         elif kind == "failed":
             worker.error = message["error"]
             self._failed(message["error"], message["details"])
         self._events.on_changed(self)
+
+    def _on_app_changed(self) -> None:
+        """It has routes that its table does not know, in one process at least: what is unmatched is its own now."""
+        if self.table is not None and self.table["unmatched"] == "sidecar" and not self.retiring:
+            log.info("the app has changed since it was registered: it answers for unknown paths itself from now on")
+            self.table["unmatched"] = "app"
+            self._events.on_table(self)
 
     def _on_recycle(self, worker: WorkerProc, reason: str) -> None:
         def replace() -> None:

@@ -81,7 +81,7 @@ class WorkerProcess:
         return self._exit_code
 
     def _make_worker(self, lifespan: Lifespan) -> None:
-        from catzilla._routing import compile_table
+        from catzilla._routing import compile_table, guard_of
 
         table = compile_table(self._app)  # Now: start-up may have added routes.
         self._worker = Worker(
@@ -92,6 +92,8 @@ class WorkerProcess:
             table_hash=table.hash,
             vary=table.vary,
             framework=_framework(),
+            guard=(lambda: guard_of(self._app)) if table.unmatched == "sidecar" else None,
+            on_changed=lambda: self._tell(type="changed"),
             on_ended=self._link_ended,
             on_recycle=lambda reason: self._tell(type="recycle", reason=reason),
         )

@@ -55,6 +55,8 @@ class Worker:
         table_hash: bytes,
         vary: dict[int, bytes] | None = None,
         framework: str = "",
+        guard: Callable[[], int] | None = None,
+        on_changed: Callable[[], None] = lambda: None,
         on_ended: LinkEnded,
         on_recycle: Callable[[str], None],
     ) -> None:
@@ -70,6 +72,9 @@ class Worker:
         self._place = place
         self._table_hash = table_hash
         self._framework = framework
+        self._guard = guard  # None: what no route takes comes to us anyway.
+        self._guarded = guard() if guard is not None else 0
+        self._on_changed = on_changed
         self._on_ended = on_ended
         self._on_recycle = on_recycle
         self._lanes: list[Lane] = []
@@ -199,6 +204,8 @@ class Worker:
 
     def control_tick(self) -> frames.Stats:
         self._on_loop(self._probe, time.monotonic_ns())
+        if self._guard is not None:
+            self._on_loop(self._look_at_routes)
         rss = rss_bytes()
         settings = self._settings
         if settings.max_rss and rss > settings.max_rss:
@@ -230,6 +237,12 @@ class Worker:
 
     def _probe(self, sent_ns: int) -> None:
         self._lag_us = max(self._lag_us, (time.monotonic_ns() - sent_ns) // 1000)
+
+    def _look_at_routes(self) -> None:
+        """Once the app has changed under its table, it must see what no route of that table takes."""
+        if self._guard is not None and self._guard() != self._guarded:
+            self._guard = None
+            self._on_changed()
 
     def _on_gc(self, phase: str, info: dict[str, int]) -> None:
         now = time.perf_counter_ns()
