@@ -133,29 +133,38 @@ void AccessLog::RunWriter() {
     asleep_.store(false);
   }
   TakeNext();
-  for (int round = 0; round < 2; ++round) WriteOnce();  // A ring holds two runs.
+  WriteOnce();
 }
 
 bool AccessLog::WriteOnce() {
   bool wrote = false;
-  for (const std::unique_ptr<LogRing>& ring : rings_) {
-    std::string_view first;
-    std::string_view second;
-    ring->Peek(&first, &second);
-    if (first.empty()) continue;
-    // While somebody may still read, lines wait in the ring, where the loops count what does not
-    // fit.
-    const size_t taken = lines_.Write(first, kFlushUs, &stopping_);
-    ring->Pop(taken);
-    if (taken < first.size() && stopping_.load()) {
-      lines_.Drop(first.substr(taken));
-      lines_.Drop(second);
-      ring->Pop(first.size() - taken + second.size());
-    }
-    lost_.store(lines_.lost(), std::memory_order_relaxed);
-    wrote = true;
+  for (size_t i = 0; i < rings_.size(); ++i) {
+    wrote |= WriteRing(*rings_[ring_]);
+    // A line that was begun is ended before another ring has its turn.
+    if (lines_.in_line()) break;
+    ring_ = (ring_ + 1) % rings_.size();
   }
+  lost_.store(lines_.lost(), std::memory_order_relaxed);
   return wrote;
+}
+
+// What is in a ring now; a line that wraps is in both of its runs. While somebody may still read,
+// what is not taken stays in the ring, where the loop counts what does not fit.
+bool AccessLog::WriteRing(LogRing& ring) {
+  std::string_view first;
+  std::string_view second;
+  ring.Peek(&first, &second);
+  if (first.empty()) return false;
+  for (std::string_view run : {first, second}) {
+    const size_t taken = lines_.Write(run, kFlushUs, &stopping_);
+    ring.Pop(taken);
+    run.remove_prefix(taken);
+    if (run.empty()) continue;
+    if (!stopping_.load()) return true;
+    lines_.Drop(run);
+    ring.Pop(run.size());
+  }
+  return true;
 }
 
 }  // namespace catzilla::stats

@@ -71,12 +71,14 @@ class AccessLog {
   AccessLog(int fd, int loops, uint32_t ring_bytes);
   void RunWriter();
   void TakeNext();
-  bool WriteOnce();  // True if something was written.
+  bool WriteOnce();  // True if something was there to be written.
+  bool WriteRing(LogRing& ring);
 
   int fd_;  // The writer's.
   LineWriter lines_;
   std::atomic<uint64_t> lost_{0};
   std::vector<std::unique_ptr<LogRing>> rings_;
+  size_t ring_ = 0;  // Whose turn it is; the writer's.
   std::atomic<bool> asleep_{false};
   std::atomic<int> next_fd_{-1};  // What Switch() has opened.
   std::atomic<bool> stopping_{false};

@@ -36,6 +36,9 @@ class LineWriter {
     torn_ = broken_ = false;
   }
 
+  // A line has been begun whose rest is still to be written.
+  bool in_line() const { return torn_ && !broken_; }
+
   // Lines that were not written, or not to their end.
   uint64_t lost() const { return lost_; }
 

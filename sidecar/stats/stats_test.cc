@@ -87,6 +87,43 @@ TEST(AccessLog, EveryLineOfEveryLoopArrives) {
   unlink(name);
 }
 
+// Rings that wrap in the midst of a line, written while others have lines: each line stays whole.
+TEST(AccessLog, LinesOfLoopsAreNeverMixed) {
+  char name[] = "/tmp/catzilla-log-XXXXXX";
+  const int fd = mkstemp(name);
+  ASSERT_GE(fd, 0);
+  close(fd);
+  uint64_t written = 0;
+  {
+    auto log = AccessLog::Open(name, 2, 1);  // The smallest ring: it wraps all the time.
+    ASSERT_TRUE(log.ok());
+    std::atomic<uint64_t> count{0};
+    std::thread loops[2];
+    for (int loop = 0; loop < 2; ++loop) {
+      loops[loop] = std::thread([&, loop] {
+        const std::string line = std::string(97, static_cast<char>('a' + loop)) + "\n";
+        for (int i = 0; i < 20'000; ++i) {
+          if ((*log)->Write(loop, line)) {
+            ++count;
+          } else {
+            std::this_thread::yield();
+          }
+        }
+      });
+    }
+    for (std::thread& loop : loops) loop.join();
+    written = count;
+  }
+  std::ifstream file(name);
+  uint64_t read = 0;
+  for (std::string line; std::getline(file, line); ++read) {
+    ASSERT_EQ(line.size(), 97u);
+    ASSERT_EQ(line, std::string(97, line[0]));
+  }
+  EXPECT_EQ(read, written);
+  std::remove(name);
+}
+
 TEST(AccessLog, APathThatCannotBeOpenedHasARemedy) {
   const auto log = AccessLog::Open("/nowhere/x.log", 1, 1);
   ASSERT_FALSE(log.ok());
