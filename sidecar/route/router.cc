@@ -182,7 +182,9 @@ bool Router::MatchHost(const HostRouter& host, std::string_view method, std::str
   const bool mount_is_full = mounted && partial_table == &host.app &&
                              snapshot_->mounts[mount]->source == config::Layer::kApp;
   if (partial_table != nullptr && !mount_is_full) {
-    verdict->kind = Verdict::Kind::kMethodNotAllowed;
+    // Whether a path is an opaque route's at all, only the app can tell.
+    verdict->kind = partial_table->opaque[partial_order] ? Verdict::Kind::kAppDecides
+                                                         : Verdict::Kind::kMethodNotAllowed;
     verdict->route = partial_table->routes[partial_order];
     return true;
   }
