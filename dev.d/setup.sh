@@ -4,9 +4,9 @@
 LLHTTP_SDIST=httptools==0.9.0
 LLHTTP_SHA256=d484ebb7e3a3f3597b0f645fbd1b85633674ca808c1f5ba11c2caf7c66f5c8b6
 
-# packages_wanted build|all
+# packages_wanted build|all|bench
 packages_wanted() {
-  awk -v upto="$1" '/^# -- all/ && upto == "build" {exit} !/^#/ {print}' dev.d/apt-packages
+  awk -v upto="$1" '/^# -- all/ && upto == "build" || /^# -- bench/ && upto != "bench" {exit} !/^#/ {print}' dev.d/apt-packages
   # Any npm will do, also one that is not Debian's.
   command -v npm >/dev/null 2>&1 || echo npm
 }
@@ -111,7 +111,7 @@ setup_assets() {
   stamp assets "$sum"
 }
 
-# dev_setup build|all
+# dev_setup build|all|bench
 dev_setup() {
   setup_packages "$1"
   setup_python

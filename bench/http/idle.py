@@ -12,7 +12,8 @@ import subprocess
 
 import chart
 import peers
-from measure import Server, rss_mib, running
+from machine import rss_mib
+from measure import Server, running
 
 CONNECTIONS_WANTED = 18_000
 RESERVE = 1_000  # Descriptors that neither side may spend on idle connections.
@@ -61,10 +62,7 @@ def idle(folder: pathlib.Path, drawing: pathlib.Path, rounds: int) -> list[tuple
     files.mkdir(parents=True)
     (files / "1k.bin").write_bytes(b"x" * 1024)
     count = min(CONNECTIONS_WANTED, descriptors() - RESERVE)
-    more = (
-        "telemetry: {access_log: false}\n"
-        "limits: {max_connections: 60000, max_connections_per_client: 60000, idle_timeout: 1h}\n"
-    )
+    more = "limits: {max_connections: 60000, max_connections_per_client: 60000, idle_timeout: 1h}\n"
     server = peers.catzilla(folder, files, "/1k.bin", more=more, name="with")
     twin = peers.catzilla(folder, files, "/1k.bin", more=more, name="without")
     log = folder / "servers.log"
@@ -104,8 +102,7 @@ def slow_readers(folder: pathlib.Path, drawing: pathlib.Path) -> list[tuple[str,
     files.mkdir(parents=True)
     with (files / "1g.bin").open("wb") as file:
         file.truncate(1 << 30)
-    more = "telemetry: {access_log: false}\n"
-    server = peers.catzilla(folder, files, "/1g.bin", more=more)
+    server = peers.catzilla(folder, files, "/1g.bin")
     points: dict[str, float] = {}
     with running([server], 0, folder / "servers.log"), contextlib.ExitStack() as stack:
         assert server.process is not None

@@ -1,15 +1,16 @@
 """CPU per request of several servers, interleaved in one run.
 
-Every server is pinned to one core and the load to another; rounds go A B C … A B C …, so that a
+Every server is pinned to one core and the load to another; rounds go A B C … C B A …, so that a
 machine whose speed drifts disturbs all of them alike. What counts is the CPU time of the server's
 processes (user and system, from the scheduler) divided by the requests it answered, as a ratio to the bare
-epoll responder of the same round.
+epoll responder of the same round. What a round must show to count is in fairness.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -21,6 +22,28 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
+import fairness
+import machine
+
+SERVER_CORE, LOAD_CORE = 0, 1
+# wrk calls `done` once, with exact sums; what it prints by itself is rounded.
+DONE = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    'catzilla-bench {"requests": %d, "bytes": %d, "connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}\\n',
+    summary.requests, summary.bytes, e.connect, e.read, e.write, e.status, e.timeout))
+end
+"""
+PIPELINE = """
+init = function(args)
+  local all = {}
+  for i = 1, %d do all[i] = wrk.format("GET") end
+  many = table.concat(all)
+end
+request = function() return many end
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -29,74 +52,70 @@ def free_port() -> int:
         return port
 
 
-def wait_for(port: int, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"nothing listens on 127.0.0.1:{port} after {seconds} s")
-
-
-def process_tree(root: int) -> list[int]:
-    """The process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [root]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        queue.extend(children.get(pid, []))
-    return found
-
-
-def cpu_seconds(root: int) -> float:
-    """Time on a CPU, user and system, of the process, its threads and its descendants."""
-    nanoseconds = 0
-    for pid in process_tree(root):
-        for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
-            with contextlib.suppress(OSError, IndexError):
-                nanoseconds += int((task / "schedstat").read_text().split()[0])
-    return nanoseconds / 1e9
-
-
-def rss_mib(root: int) -> float:
-    pages = 0
-    for pid in process_tree(root):
-        with contextlib.suppress(OSError, IndexError):
-            pages += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 @dataclasses.dataclass
 class Server:
-    """One contender: how to start it on a port, and what to ask of it."""
+    """One contender: how to start it on a port, what to ask of it, and what it must answer."""
 
     name: str
     command: Callable[[int], list[str]]
     path: str
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
-    script: str | None = None  # For wrk, if this contender is asked in another way.
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)  # Of each request.
+    wanted: fairness.Wanted = fairness.A_200
+    logs: bool = False  # Whether it writes an access log: all of a scenario do, or none.
+    # From its command, one that looks at its configuration; and what it prints of a directive it does not know.
+    check: Callable[[list[str]], list[str]] | None = None
+    complaint: str = r"(?i)warn|unknown|ignored|obsolete|deprecated"
     version: list[str] | None = None  # A command that prints it.
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def start(self, core: int, log: pathlib.Path) -> None:
         self.port = free_port()
-        with log.open("ab") as output:
+        command = self.command(self.port)
+        if self.check is not None:
+            fairness.check_configuration(self.name, self.check(command), self.complaint)
+        # A file of its own, so that what it writes is known.
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
+        with log.with_name(f"{slug}-{self.port}.log").open("ab") as output:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(core), *self.command(self.port)],
+                ["taskset", "-c", str(core), *command],
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        wait_for(self.port)
+            self._wait(pathlib.Path(output.name))
+
+    def _wait(self, log: pathlib.Path, seconds: float = 30.0) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), 1),
+            ):
+                return
+            time.sleep(0.05)
+        ended = self.process.poll()
+        why = f"not up after {seconds} s" if ended is None else f"ended with {ended}"
+        raise RuntimeError(f"{self.name}: {why}:\n{log.read_text(errors='replace')[-2000:]}")
+
+    def wait_until_answers(self, seconds: float = 30.0) -> None:
+        """An app behind a sidecar answers later than the sidecar listens."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answers = fairness.ask(self.name, self.port, self.path, self.headers)
+            if all(answer.status == self.wanted.status for answer in answers):
+                return
+            if time.monotonic() > deadline:
+                raise fairness.Unfair(f"{self.name}: answered {answers[0].status} for {seconds} s")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         if self.process is None:
@@ -112,33 +131,6 @@ class Server:
 
 # Of the peers that have been measured, for the table.
 VERSIONS: dict[str, str] = {}
-
-
-class Unfair(RuntimeError):
-    """A contender was not measured at its best, or not at what was asked of it: no figure is taken."""
-
-
-def passive_opens() -> int:
-    """Connections that were accepted in this network namespace, ever."""
-    names, values = [
-        line.split()
-        for line in pathlib.Path("/proc/net/snmp").read_text().splitlines()
-        if line.startswith("Tcp:")
-    ]
-    return int(values[names.index("PassiveOpens")])
-
-
-def judge(name: str, said: str, *, connections: int, opened: int, used: float, took: float) -> None:
-    """Raises Unfair where a round shows a mistake of ours in how a contender was set up or loaded."""
-    if opened > connections + 2:
-        raise Unfair(
-            f"{name} does not keep its connections: {opened} were opened for {connections}"
-        )
-    errors = re.search(r"Socket errors: .*", said)
-    if errors is not None:
-        raise Unfair(f"{name}: {errors.group(0)}")
-    if used > took * 1.05 + 0.1:
-        raise Unfair(f"{name} used {used:.2f} s of CPU in {took:.2f} s: more than its one core")
 
 
 def version_of(server: Server) -> str:
@@ -160,46 +152,89 @@ class Sample:
     mib_per_cpu_second_of_both: float
 
 
-def load(server: Server, core: int, connections: int, seconds: float, script: str | None) -> Sample:
-    """One round of wrk against a server."""
-    assert server.process is not None
+def _wrk(
+    server: Server, core: int, connections: int, seconds: float, script: pathlib.Path
+) -> dict[str, int]:
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    if server.script or script:
-        command += ["-s", server.script or script or ""]
-    before = cpu_seconds(server.process.pid)
-    opened = passive_opens()
+    # A large answer may take longer than wrk's own two seconds.
+    command += ["--timeout", "120s", "-s", str(script)]
+    for field, value in server.headers.items():
+        command += ["-H", f"{field}: {value}"]
+    command.append(f"http://127.0.0.1:{server.port}{server.path}")
+    result = subprocess.run(command, capture_output=True, text=True)
+    found = re.search(r"^catzilla-bench (.+)$", result.stdout, re.MULTILINE)
+    if result.returncode != 0 or found is None:
+        raise RuntimeError(f"{server.name}: wrk said:\n{result.stdout}{result.stderr}")
+    told: dict[str, int] = json.loads(found.group(1))
+    return told
+
+
+def written(before: dict[str, int], after: dict[str, int], *, lines: bool) -> tuple[int, int]:
+    """Bytes that files have grown by and, where `lines` are waited for, the lines in them."""
+    grown = {name: size - before.get(name, 0) for name, size in after.items()}
+    grown = {name: size for name, size in grown.items() if size > 0}
+    counted = 0
+    for name in grown if lines else []:
+        with pathlib.Path(name).open("rb") as file:
+            file.seek(before.get(name, 0))
+            while piece := file.read(1 << 20):
+                counted += piece.count(b"\n")
+    return sum(grown.values()), counted
+
+
+def load(
+    server: Server, core: int, connections: int, seconds: float, pipeline: int, folder: pathlib.Path
+) -> Sample:
+    """One round of wrk against a server; raises Unfair if the figure would not be honest."""
+    script = folder / "wrk.lua"
+    script.write_text((PIPELINE % pipeline if pipeline > 1 else "") + DONE)
+    before = fairness.ask(server.name, server.port, server.path, server.headers)
+    files = machine.files_written(server.pid)
+    processes = machine.process_tree(server.pid)
+    used_before = machine.cpu_seconds(server.pid)
+    opened = machine.passive_opens()
     client_before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
-    result = subprocess.run(
-        [*command, f"http://127.0.0.1:{server.port}{server.path}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    told = _wrk(server, core, connections, seconds, script)
     took = time.monotonic() - began
-    used = cpu_seconds(server.process.pid) - before
-    judge(
-        server.name,
-        result.stdout,
-        connections=connections,
-        opened=passive_opens() - opened,
-        used=used,
-        took=took,
-    )
+    used = machine.cpu_seconds(server.pid) - used_before
+    opened = machine.passive_opens() - opened
     client = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # A log that is written in the background has a moment to arrive.
+    deadline = time.monotonic() + 3
+    while True:
+        log_bytes, log_lines = written(files, machine.files_written(server.pid), lines=server.logs)
+        if not server.logs or log_lines >= told["requests"] or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    fairness.judge(
+        fairness.Round(
+            name=server.name,
+            wanted=server.wanted,
+            connections=connections,
+            pipeline=pipeline,
+            opened=opened,
+            requests=told["requests"],
+            bytes_read=told["bytes"],
+            errors={k: told[k] for k in ("connect", "read", "write", "status", "timeout")},
+            before=before,
+            after=fairness.ask(server.name, server.port, server.path, server.headers),
+            used=used,
+            took=took,
+            core=SERVER_CORE,
+            cores=machine.cores(server.pid),
+            processes_changed=processes != machine.process_tree(server.pid),
+            logs=server.logs,
+            log_bytes=log_bytes,
+            log_lines=log_lines,
+        )
+    )
     both = used + (
         client.ru_utime + client.ru_stime - client_before.ru_utime - client_before.ru_stime
     )
-    found = re.search(r"(\d+) requests in", result.stdout)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", result.stdout)
-    read = re.search(r"requests in [\d.]+\w+, ([\d.]+)([KMGT]?)B read", result.stdout)
-    failed = "Non-2xx" in result.stdout and not server.name.startswith("304")
-    if found is None or rate is None or read is None or failed:
-        raise RuntimeError(f"{server.name}: wrk said:\n{result.stdout}{result.stderr}")
-    mib = float(read.group(1)) * 1024.0 ** (" KMGT".index(read.group(2) or " ") - 2)
-    requests = max(int(found.group(1)), 1)
+    requests, mib = max(told["requests"], 1), told["bytes"] / 2**20
     return Sample(
-        requests, used / requests * 1e6, float(rate.group(1)), mib / used, mib / took, mib / both
+        requests, used / requests * 1e6, told["requests"] / took, mib / used, mib / took, mib / both
     )
 
 
@@ -208,6 +243,8 @@ def running(servers: list[Server], core: int, log: pathlib.Path) -> Iterator[Non
     try:
         for server in servers:
             server.start(core, log)
+        for server in servers:
+            server.wait_until_answers()
         yield
     finally:
         for server in servers:
@@ -221,19 +258,21 @@ def interleave(
     seconds: float,
     connections: int,
     log: pathlib.Path,
-    script: str | None = None,
+    pipeline: int = 1,
 ) -> dict[str, list[Sample]]:
-    """Rounds of all servers in turn, after a short warm-up of each."""
+    """Rounds of all servers in turn, each second one backwards, after a short warm-up of each."""
     samples: dict[str, list[Sample]] = {server.name: [] for server in servers}
     for server in servers:
         if server.version is not None:
             VERSIONS[server.name] = version_of(server)
-    with running(servers, 0, log):
+    with running(servers, SERVER_CORE, log):
         for server in servers:
-            load(server, 1, connections, 1, script)
-        for _ in range(rounds):
-            for server in servers:
-                samples[server.name].append(load(server, 1, connections, seconds, script))
+            load(server, LOAD_CORE, connections, 1, pipeline, log.parent)
+        for turn in range(rounds):
+            for server in servers if turn % 2 == 0 else servers[::-1]:
+                samples[server.name].append(
+                    load(server, LOAD_CORE, connections, seconds, pipeline, log.parent)
+                )
     return samples
 
 

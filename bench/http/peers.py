@@ -1,22 +1,37 @@
-"""How each contender is started, at its best setting for the job, one worker, logs off."""
+"""How each contender is started, at its best setting for the job: one worker, no log unless all of a scenario log.
+
+Beside each setting stands what the peer's manual says of it. A setting that is not here is at its default, because
+the default is the best for these scenarios. Each configuration is looked at by the peer itself before it starts, and
+a directive that it does not know ends the run.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
+from functools import cache
 
+import fairness
+import machine
 from measure import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARIES = ROOT / "build" / "release"
+BINARIES = ROOT / "build" / "release" / "bin"
+
+
+def _file(files: pathlib.Path, path: str) -> fairness.Wanted:
+    """A 200 with the whole file."""
+    return fairness.Wanted(body=(files / path.lstrip("/")).stat().st_size)
 
 
 def floor(body_bytes: int) -> Server:
     return Server(
         "floor (bare epoll)",
-        lambda port: [str(BINARIES / "bin" / "bench_floor"), str(port), str(body_bytes)],
+        lambda port: [str(BINARIES / "bench_floor"), str(port), str(body_bytes)],
         "/",
+        wanted=fairness.Wanted(body=body_bytes),
     )
 
 
@@ -27,28 +42,73 @@ def catzilla(
     *,
     name: str = "catzilla",
     mount: str = "",
-    more: str = "telemetry: {access_log: false}\n",
+    more: str = "",
     others: str = "",
     ops_port: int = 0,
+    logs: bool = False,
+    binaries: pathlib.Path = BINARIES,
 ) -> Server:
-    """The sidecar with one mount, one loop, no access log."""
+    """The sidecar with one mount and one loop."""
     folder = folder / name.replace(" ", "-").replace("/", "-")
     folder.mkdir(exist_ok=True)
     config = folder / "catzilla.yaml"
     config.write_text(
-        f"{more}mounts:\n  - {{name: files, prefix: /, root: {files}{mount}}}{others}\n"
+        f"telemetry: {{access_log: {'true' if logs else 'false'}}}\n{more}"
+        f"mounts:\n  - {{name: files, prefix: /, root: {files}{mount}}}{others}\n"
     )
     runtime = folder / "run"
     runtime.mkdir(exist_ok=True)
 
     def command(port: int) -> list[str]:
         return [
-            str(BINARIES / "bin" / "catzilla-sidecar"),
+            str(binaries / "catzilla-sidecar"),
             *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
             *("--ops-port", str(ops_port), "--runtime-dir", str(runtime), "--loops", "1"),
         ]
 
-    return Server(name, command, path)
+    return Server(
+        name,
+        command,
+        path,
+        wanted=_file(files, path),
+        logs=logs,
+        check=lambda command: [*command, "--check"],
+        version=["echo", f"catzilla {machine.commit(ROOT)}"],
+    )
+
+
+NGINX = """\
+# "Defines the number of worker processes": one core each.
+worker_processes 1;
+daemon off;
+pid nginx.pid;
+error_log stderr error;
+events {{
+  # "The maximum number of simultaneous connections that can be opened by a worker process"; default 512.
+  worker_connections 4096;
+}}
+http {{
+  # "The special value off cancels all access_log directives"; with buffer=, lines are written when "the next log
+  # line does not fit into the buffer" or are older than flush=.
+  access_log {access_log};
+  # "Enables or disables the use of sendfile()": off, a small file's head and body leave in one write; on for large
+  # ones, without tcp_nopush ("the beginning of a file in one packet"), which costs its process more CPU here.
+  sendfile {sendfile};
+  # "Enabled when a connection is transitioned into the keep-alive state": its default.
+  tcp_nodelay on;
+  # "The maximum number of requests that can be served through one keep-alive connection"; default 1000, and
+  # "after the maximum number of requests are made, the connection is closed".
+  keepalive_requests 1000000000;
+  # "A timeout during which a keep-alive client connection will stay open"; 0 disables keep-alive; default 75s.
+  keepalive_timeout 600s;
+  # "Open file descriptors, their sizes and modification times"; an element is "removed from the cache if it has
+  # not been accessed during" inactive.
+  open_file_cache max=10000 inactive=600s;
+  # "A time after which open_file_cache elements should be validated"; default 60s.
+  open_file_cache_valid 600s;
+  server {{ listen 127.0.0.1:{port}; root {files}; }}
+}}
+"""
 
 
 def nginx(
@@ -57,77 +117,170 @@ def nginx(
     path: str,
     *,
     sendfile: str = "off",
-    access_log: str = "off",
+    logs: bool = False,
 ) -> Server:
-    """open_file_cache on; sendfile off is its best setting for small hot files."""
+    access_log = f"{folder}/nginx-access.log combined buffer=64k flush=1s" if logs else "off"
 
     def command(port: int) -> list[str]:
         config = folder / "nginx.conf"
         config.write_text(
-            "worker_processes 1; daemon off; pid nginx.pid; error_log stderr error;\n"
-            "events { worker_connections 4096; }\n"
-            f"http {{ access_log {access_log}; sendfile {sendfile}; tcp_nodelay on;\n"
-            " keepalive_requests 1000000000;\n"
-            " open_file_cache max=10000 inactive=600s; open_file_cache_valid 600s;\n"
-            f" server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
+            NGINX.format(port=port, files=files, sendfile=sendfile, access_log=access_log)
         )
-        return ["nginx", "-p", str(folder), "-c", str(config)]
+        return ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)]
 
-    return Server("nginx (open_file_cache)", command, path, version=["nginx", "-v"])
+    return Server(
+        "nginx (open_file_cache)",
+        command,
+        path,
+        wanted=_file(files, path),
+        logs=logs,
+        # -t: "checks the configuration for correct syntax"; -q: "suppress non-error messages".
+        check=lambda command: [*command, "-t", "-q"],
+        version=["nginx", "-v"],
+    )
 
 
-def h2o(folder: pathlib.Path, files: pathlib.Path, path: str, *, access_log: str = "") -> Server:
-    log = f"access-log: {folder / access_log}\n" if access_log else ""
+H2O = """\
+{access_log}listen: {{host: 127.0.0.1, port: {port}}}
+# "Number of worker threads. Default is the number of the processors": one core each.
+num-threads: 1
+# "Number of connections to handle at once at maximum"; default 1024.
+max-connections: 4096
+# "Timeout for incoming requests in seconds", also of an idle connection; default 10.
+http1-request-timeout: 600
+# "Whether or not to send etags": its default, as all the others do.
+file.etag: ON
+hosts:
+  default:
+    paths:
+      /: {{file.dir: {files}}}
+"""
+
+
+def h2o(folder: pathlib.Path, files: pathlib.Path, path: str, *, logs: bool = False) -> Server:
+    """The manual has no limit of requests on a connection, and no buffer for the access log."""
+    access_log = f"access-log: {folder}/h2o-access.log\n" if logs else ""
 
     def command(port: int) -> list[str]:
         config = folder / "h2o.conf"
-        config.write_text(
-            f"{log}listen: {{host: 127.0.0.1, port: {port}}}\nnum-threads: 1\n"
-            "file.etag: on\nhttp1-request-timeout: 600\n"
-            f"hosts:\n  default:\n    paths:\n      /: {{file.dir: {files}}}\n"
-        )
+        config.write_text(H2O.format(port=port, files=files, access_log=access_log))
         return ["h2o", "-c", str(config)]
 
-    return Server("h2o", command, path, version=["h2o", "--version"])
+    return Server(
+        "h2o",
+        command,
+        path,
+        wanted=_file(files, path),
+        logs=logs,
+        # "Tests the configuration and exits".
+        check=lambda command: [*command, "-t"],
+        version=["h2o", "--version"],
+    )
 
 
-def lighttpd(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+LIGHTTPD = """\
+server.document-root = "{files}"
+server.bind = "127.0.0.1"
+server.port = {port}
+# "Maximum number of request within a keep-alive session before the server terminates the connection". 0 is not
+# "no limit": the manual gives it for "disabling keep-alive completely". The value is held in 16 bits.
+server.max-keep-alive-requests = {keep_alive_requests}
+# "Maximum number of seconds until a idling keep-alive connection is dropped"; default 5.
+server.max-keep-alive-idle = 600
+# "Its main resource limit is the number of file descriptors"; connections are a part of them.
+server.max-fds = 16384
+server.max-connections = 4096
+# "You can stat() it once and monitor the directory the file is in for modifications".
+server.stat-cache-engine = "inotify"
+mimetype.assign = ( "" => "application/octet-stream" )
+{more}"""
+
+
+def lighttpd(
+    folder: pathlib.Path,
+    files: pathlib.Path,
+    path: str,
+    *,
+    keep_alive_requests: int = 65535,
+    more: str = "",
+) -> Server:
+    """One process ("server.max-worker: number of worker processes to spawn; default 0"), no mod_accesslog."""
+
     def command(port: int) -> list[str]:
         config = folder / "lighttpd.conf"
         config.write_text(
-            f'server.document-root = "{files}"\nserver.bind = "127.0.0.1"\n'
-            # lighttpd's manual: "maximum number of requests within a keep-alive session"; 0 switches
-            # keep-alive off, and the value is held in 16 bits.
-            f"server.port = {port}\nserver.max-keep-alive-requests = 65535\n"
-            "server.max-keep-alive-idle = 600\nserver.max-connections = 4096\n"
-            'server.max-fds = 8192\nserver.stat-cache-engine = "inotify"\n'
-            'mimetype.assign = ( "" => "application/octet-stream" )\n'
+            LIGHTTPD.format(
+                port=port, files=files, keep_alive_requests=keep_alive_requests, more=more
+            )
         )
         return ["lighttpd", "-D", "-f", str(config)]
 
-    return Server("lighttpd", command, path, version=["lighttpd", "-v"])
+    return Server(
+        "lighttpd",
+        command,
+        path,
+        wanted=_file(files, path),
+        # -tt: "test the configuration file for syntax errors, load and initialize modules, and exit": with 0 also
+        # where it warns of an "unknown config-key (ignored)".
+        check=lambda command: ["lighttpd", "-tt", *command[2:]],
+        version=["lighttpd", "-v"],
+    )
 
 
-def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
-    """One thread for its goroutines; no admin endpoint, no log, nothing else in the way."""
+CADDYFILE = """\
+{{
+\t# "If set to off, then the admin endpoint will be disabled": nothing else listens.
+\tadmin off
+\t# "off: disable certificate automation and HTTP-to-HTTPS redirects".
+\tauto_https off
+\t# "off": the configuration is not "persisted to disk".
+\tpersist_config off
+\t# Access logs are off without the directive `log` in a site; this is the process's own log.
+\tlog default {{
+\t\tlevel ERROR
+\t}}
+\tservers {{
+\t\ttimeouts {{
+\t\t\t# "How long to wait for the next request when keep-alives are enabled"; default 5m.
+\t\t\tidle 10m
+\t\t}}
+\t}}
+}}
+
+http://127.0.0.1:{port} {{
+\troot * {files}
+\tfile_server
+}}
+"""
+
+
+@cache
+def _caddy() -> str:
     tool = subprocess.run(
         [ROOT / "dev.d" / "gotools", "caddy"], check=True, capture_output=True, text=True
     )
+    return tool.stdout.strip()
+
+
+def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
+    """One thread for its goroutines, as GOMAXPROCS says: "can be executing user-level Go code simultaneously"."""
 
     def command(port: int) -> list[str]:
         config = folder / "Caddyfile"
-        config.write_text(
-            "{\n admin off\n auto_https off\n persist_config off\n log default {\n  level ERROR\n }\n}\n"
-            f"http://127.0.0.1:{port} {{\n root * {files}\n file_server\n}}\n"
-        )
-        return [tool.stdout.strip(), "run", "--config", str(config), "--adapter", "caddyfile"]
+        config.write_text(CADDYFILE.format(port=port, files=files))
+        return [_caddy(), "run", "--config", str(config), "--adapter", "caddyfile"]
 
     return Server(
         "caddy",
         command,
         path,
         {"GOMAXPROCS": "1", "HOME": str(folder)},
-        version=[tool.stdout.strip(), "version"],
+        wanted=_file(files, path),
+        # It warns of what was asked of it, such as no HTTPS; what it does not know is an error.
+        check=lambda command: [command[0], "validate", *command[2:]],
+        complaint=r"(?i)unrecognized|unknown",
+        # Built from its module, it does not know its version by itself.
+        version=["echo", pathlib.Path(_caddy()).parent.name],
     )
 
 
@@ -135,8 +288,15 @@ def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
     def command(port: int) -> list[str]:
         return [
             sys.executable,
-            *("-m", "uvicorn", "hello:app", "--port", str(port), "--no-access-log"),
-            *("--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
+            *("-m", "uvicorn", "hello:app", "--host", "127.0.0.1", "--port", str(port)),
+            # "Number of worker processes. Defaults to $WEB_CONCURRENCY if available, or 1."
+            *("--workers", "1"),
+            # "Disable access log"; "[info]" is the default level of the other one.
+            *("--no-access-log", "--log-level", "warning"),
+            # The faster ones of "[auto|asyncio|uvloop]" and "[auto|h11|httptools]"; auto takes them if installed.
+            *("--loop", "uvloop", "--http", "httptools"),
+            # "Close Keep-Alive connections if no new data is received within this timeout (in seconds)"; default 5.
+            *("--timeout-keep-alive", "600"),
         ]
 
     return Server(
@@ -147,8 +307,9 @@ def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
         version=[
             sys.executable,
             "-c",
-            "import uvicorn, fastapi, sys; print('uvicorn', uvicorn.__version__, 'FastAPI',"
-            " fastapi.__version__, 'Python', sys.version.split()[0])",
+            "import uvicorn, uvloop, httptools, fastapi, sys; print('uvicorn', uvicorn.__version__, 'uvloop',"
+            " uvloop.__version__, 'httptools', httptools.__version__, 'FastAPI', fastapi.__version__,"
+            " 'Python', sys.version.split()[0])",
         ],
     )
 
@@ -159,9 +320,12 @@ def catzilla_app(
     folder: pathlib.Path,
     files: pathlib.Path | None = None,
     name: str = "catzilla (sidecar + worker)",
+    binaries: pathlib.Path = BINARIES,
 ) -> Server:
     """Sidecar and one worker together: the CPU of both counts. With `files`: below /files, too."""
-    config = folder / f"{path.strip('/').replace('/', '-')}.yaml"
+    folder = folder / f"{name}-{path}".replace(" ", "-").replace("/", "-")
+    folder.mkdir(exist_ok=True)
+    config = folder / "catzilla.yaml"
     mounts = "" if files is None else f"mounts: [{{name: files, prefix: /files, root: {files}}}]\n"
     config.write_text(f"telemetry: {{access_log: false}}\n{mounts}")
 
@@ -172,5 +336,16 @@ def catzilla_app(
             *("--ops-port", "0", "--workers", "1", "--config", str(config)),
         ]
 
-    environment = {"PYTHONPATH": str(app_folder), "CATZILLA_BIN_DIR": str(BINARIES / "bin")}
-    return Server(name, command, path, environment)
+    environment = {"PYTHONPATH": str(app_folder), "CATZILLA_BIN_DIR": str(binaries)}
+    return Server(
+        name,
+        command,
+        path,
+        environment,
+        version=["echo", f"catzilla {machine.commit(ROOT)}"],
+    )
+
+
+def asking(server: Server, headers: dict[str, str], wanted: fairness.Wanted) -> Server:
+    """The same contender, asked in another way."""
+    return dataclasses.replace(server, headers=headers, wanted=wanted)

@@ -9,16 +9,8 @@ import pathlib
 
 import chart
 import peers
+from fairness import Wanted
 from measure import Sample, Server, bytes_table, interleave, medians, table
-
-PIPELINE = """
-init = function(args)
-  local all = {}
-  for i = 1, 16 do all[i] = wrk.format("GET") end
-  many = table.concat(all)
-end
-request = function() return many end
-"""
 
 Sections = list[tuple[str, str]]
 
@@ -40,13 +32,8 @@ class Bench:
         (self.files / name).write_bytes(content)
         return f"/{name}"
 
-    def script(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
     def run(
-        self, contenders: list[Server], connections: int, script: str | None = None
+        self, contenders: list[Server], connections: int, pipeline: int = 1
     ) -> dict[str, list[Sample]]:
         samples: dict[str, list[Sample]] = interleave(
             contenders,
@@ -54,7 +41,7 @@ class Bench:
             seconds=self.options.seconds,
             connections=connections,
             log=self.folder / "servers.log",
-            script=script,
+            pipeline=pipeline,
         )
         return samples
 
@@ -67,7 +54,7 @@ def pipelined(bench: Bench, drawing: pathlib.Path) -> Sections:
         peers.nginx(bench.folder, bench.files, path),
         peers.h2o(bench.folder, bench.files, path),
     ]
-    samples = bench.run(contenders, 32, bench.script("pipeline.lua", PIPELINE))
+    samples = bench.run(contenders, 32, pipeline=16)
     title = "16 pipelined requests for 1 KiB, 32 connections"
     per_core = {name: 1e6 / us for name, us in medians(samples, "cpu_us").items()}
     chart.write(drawing, title, "requests per CPU second", {"": per_core})
@@ -79,19 +66,19 @@ def kinds(bench: Bench, drawing: pathlib.Path) -> Sections:
     hot = bench.file("1k.bin", os.urandom(1024))
     text = "".join(f"{n * 2654435761 % 2**32:08x}\n" for n in range(230)).encode()
     coded = bench.file("coded.txt", text)
-    contenders = [
-        peers.catzilla(bench.folder, bench.files, hot, name="200 of 1 KiB"),
-        peers.catzilla(bench.folder, bench.files, hot, name="304 (If-None-Match)"),
-        peers.catzilla(bench.folder, bench.files, hot, name="206 (100 bytes)"),
-        peers.catzilla(
-            bench.folder, bench.files, coded, name="200 gzip, negotiated", mount=", gzip_level: 6"
-        ),
-    ]
-    contenders[1].script = bench.script("validate.lua", 'wrk.headers["If-None-Match"] = "*"\n')
-    contenders[2].script = bench.script("range.lua", 'wrk.headers["Range"] = "bytes=100-199"\n')
-    contenders[3].script = bench.script(
-        "gzip.lua", 'wrk.headers["Accept-Encoding"] = "gzip, deflate, br"\n'
+    gzip = peers.catzilla(
+        bench.folder, bench.files, coded, name="200 gzip, negotiated", mount=", gzip_level: 6"
     )
+
+    def another(name: str) -> Server:
+        return peers.catzilla(bench.folder, bench.files, hot, name=name)
+
+    contenders = [
+        another("200 of 1 KiB"),
+        peers.asking(another("304 (If-None-Match)"), {"If-None-Match": "*"}, Wanted(304, 0)),
+        peers.asking(another("206 (100 bytes)"), {"Range": "bytes=100-199"}, Wanted(206, 100)),
+        peers.asking(gzip, {"Accept-Encoding": "gzip, deflate, br"}, Wanted(coding="gzip")),
+    ]
     samples = bench.run(contenders, 32)
     title = "What an answer costs beside the plain 200"
     chart.write(drawing, title, "CPU µs per request", {"": medians(samples, "cpu_us")})
@@ -131,16 +118,13 @@ def mounts(bench: Bench, drawing: pathlib.Path) -> Sections:
     bench.file("1k.bin", b"x" * 1024)
     contenders = []
     for count in (1, 10, 100, 1000):
-        more = "telemetry: {access_log: false}\n"
         others = "".join(
             f"\n  - {{name: m{n}, prefix: /mount/{n}, root: {bench.files}}}"
             for n in range(count - 1)
         )
         name = f"{count} mounts"
         contenders.append(
-            peers.catzilla(
-                bench.folder, bench.files, "/1k.bin", name=name, more=more, others=others
-            )
+            peers.catzilla(bench.folder, bench.files, "/1k.bin", name=name, others=others)
         )
     samples = bench.run(contenders, 32)
     title = "A hot file among many mounts"
@@ -151,12 +135,11 @@ def mounts(bench: Bench, drawing: pathlib.Path) -> Sections:
 def logged(bench: Bench, drawing: pathlib.Path) -> Sections:
     """The same hot file with the access log on for all."""
     path = bench.file("1k.bin", b"x" * 1024)
-    log = "telemetry: {access_log: true}\n"
     contenders = [
         peers.floor(1024),
-        peers.catzilla(bench.folder, bench.files, path, more=log),
-        peers.nginx(bench.folder, bench.files, path, access_log="access.log"),
-        peers.h2o(bench.folder, bench.files, path, access_log="h2o-access.log"),
+        peers.catzilla(bench.folder, bench.files, path, logs=True),
+        peers.nginx(bench.folder, bench.files, path, logs=True),
+        peers.h2o(bench.folder, bench.files, path, logs=True),
     ]
     samples = bench.run(contenders, 32)
     title = "A hot 1 KiB file with access logs on"

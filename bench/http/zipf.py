@@ -133,7 +133,7 @@ def hit_ratio(folder: pathlib.Path, drawing: pathlib.Path) -> list[tuple[str, st
     charged = [size + OVERHEAD for size in bytes_of]
     most = sum(bytes_of) // 10
     ops = free_port()
-    more = f"telemetry: {{access_log: false}}\nlimits: {{file_cache_memory: {most}B}}\n"
+    more = f"limits: {{file_cache_memory: {most}B}}\n"
     # Misses are opened by threads: one request at a time keeps the order that is simulated.
     server = peers.catzilla(
         folder, files, "/0", more=more, mount=", invalidation: ttl, revalidate: 1h", ops_port=ops
