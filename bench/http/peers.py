@@ -1,6 +1,6 @@
 """How each contender is started, at its best setting for the job: one worker, no log unless all of a scenario log.
 
-Beside each setting stands what the peer's manual says of it. A setting that is not here is at its default, because
+Beside each setting stands what the peer's manual says of it, in quotes where these are its words. A setting that is not here is at its default, because
 the default is the best for these scenarios. Each configuration is looked at by the peer itself before it starts, and
 a directive that it does not know ends the run.
 """
@@ -78,23 +78,23 @@ def catzilla(
 
 
 NGINX = """\
-# "Defines the number of worker processes": one core each.
+# The number of worker processes: one core each; its default.
 worker_processes 1;
 daemon off;
 pid nginx.pid;
 error_log stderr error;
 events {{
-  # "The maximum number of simultaneous connections that can be opened by a worker process"; default 512.
+  # How many connections a worker process may have open at a time; default 512.
   worker_connections 4096;
 }}
 http {{
-  # "The special value off cancels all access_log directives"; with buffer=, lines are written when "the next log
-  # line does not fit into the buffer" or are older than flush=.
+  # "The special value off cancels all access_log directives"; with buffer=, lines are written "if the next log line
+  # does not fit into the buffer", or "is older than specified by the flush parameter".
   access_log {access_log};
   # "Enables or disables the use of sendfile()": off, a small file's head and body leave in one write; on for large
   # ones, without tcp_nopush ("the beginning of a file in one packet"), which costs its process more CPU here.
   sendfile {sendfile};
-  # "Enabled when a connection is transitioned into the keep-alive state": its default.
+  # On for connections that are kept: its default.
   tcp_nodelay on;
   # "The maximum number of requests that can be served through one keep-alive connection"; default 1000, and
   # "after the maximum number of requests are made, the connection is closed".
@@ -134,7 +134,7 @@ def nginx(
         path,
         wanted=_file(files, path),
         logs=logs,
-        # -t: "checks the configuration for correct syntax"; -q: "suppress non-error messages".
+        # -t: "do not run, just test the configuration file"; -q: "suppress non-error messages".
         check=lambda command: [*command, "-t", "-q"],
         version=["nginx", "-v"],
     )
@@ -231,17 +231,17 @@ CADDYFILE = """\
 {{
 \t# "If set to off, then the admin endpoint will be disabled": nothing else listens.
 \tadmin off
-\t# "off: disable certificate automation and HTTP-to-HTTPS redirects".
+\t# off: "disables both certificate automation and HTTP-to-HTTPS redirects".
 \tauto_https off
-\t# "off": the configuration is not "persisted to disk".
+\t# "Controls whether the current JSON config should be persisted"; "by default, the config is persisted".
 \tpersist_config off
-\t# Access logs are off without the directive `log` in a site; this is the process's own log.
+\t# The directive `log` in a site "configures HTTP request logging"; there is none. This is the process's own.
 \tlog default {{
 \t\tlevel ERROR
 \t}}
 \tservers {{
 \t\ttimeouts {{
-\t\t\t# "How long to wait for the next request when keep-alives are enabled"; default 5m.
+\t\t\t# How long a kept connection may wait for its next request; default 5m.
 \t\t\tidle 10m
 \t\t}}
 \t}}
@@ -263,7 +263,7 @@ def _caddy() -> str:
 
 
 def caddy(folder: pathlib.Path, files: pathlib.Path, path: str) -> Server:
-    """One thread for its goroutines, as GOMAXPROCS says: "can be executing user-level Go code simultaneously"."""
+    """GOMAXPROCS: one thread at a time runs Go code."""
 
     def command(port: int) -> list[str]:
         config = folder / "Caddyfile"
@@ -289,11 +289,11 @@ def uvicorn(app_folder: pathlib.Path, path: str) -> Server:
         return [
             sys.executable,
             *("-m", "uvicorn", "hello:app", "--host", "127.0.0.1", "--port", str(port)),
-            # "Number of worker processes. Defaults to $WEB_CONCURRENCY if available, or 1."
+            # "Number of worker processes. Defaults to the $WEB_CONCURRENCY environment variable if available, or 1."
             *("--workers", "1"),
-            # "Disable access log"; "[info]" is the default level of the other one.
+            # "Enable/Disable access log"; the other one's level is info by default.
             *("--no-access-log", "--log-level", "warning"),
-            # The faster ones of "[auto|asyncio|uvloop]" and "[auto|h11|httptools]"; auto takes them if installed.
+            # Of "[auto|asyncio|uvloop|zuvloop]" and "[auto|h11|httptools|zttp]" what `uvicorn[standard]` brings.
             *("--loop", "uvloop", "--http", "httptools"),
             # "Close Keep-Alive connections if no new data is received within this timeout (in seconds)"; default 5.
             *("--timeout-keep-alive", "600"),
