@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sidecar/base/check.h"
 #include "sidecar/cache/cache_status.h"
 #include "sidecar/cache/validation.h"
 #include "sidecar/exchange/exchange.h"
@@ -67,6 +68,7 @@ Next Exchange::Lookup() {
   why_ = judgement.forward;
   switch (judgement.verdict) {
     case cache::Verdict::kServe: {
+      CATZILLA_CHECK(object != nullptr, "an answer is to be served that is not stored");
       const bool stale = judgement.ttl_s < 0;
       store.Count(loop, stale ? cache::CacheResult::kStale : cache::CacheResult::kHit);
       char lines[cache::kCacheLinesBytesMax];

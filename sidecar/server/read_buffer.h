@@ -11,14 +11,8 @@
 
 #include "sidecar/base/check.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) && __has_include(<sanitizer/asan_interface.h>)
 #define CATZILLA_POISONS_READS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CATZILLA_POISONS_READS 1
-#endif
-#endif
-#ifdef CATZILLA_POISONS_READS
 #include <sanitizer/asan_interface.h>
 #endif
 
