@@ -1,10 +1,8 @@
 #include "sidecar/base/utf8.h"
 
 namespace catzilla::base {
-namespace {
 
-// Bytes of the character at the front; 0: there is no well-formed one.
-size_t CharacterBytes(std::string_view text) {
+size_t Utf8CharacterBytes(std::string_view text) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = at(0);
   if (first < 0x80) return 1;
@@ -23,11 +21,9 @@ size_t CharacterBytes(std::string_view text) {
   return bytes;
 }
 
-}  // namespace
-
 size_t FindInvalidUtf8(std::string_view bytes) {
   for (size_t i = 0; i < bytes.size();) {
-    const size_t step = CharacterBytes(bytes.substr(i));
+    const size_t step = Utf8CharacterBytes(bytes.substr(i));
     if (step == 0) return i;
     i += step;
   }
@@ -40,7 +36,7 @@ std::string PercentSafe(std::string_view bytes) {
   out.reserve(bytes.size());
   for (size_t i = 0; i < bytes.size();) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
-    const size_t step = CharacterBytes(bytes.substr(i));
+    const size_t step = Utf8CharacterBytes(bytes.substr(i));
     if (step == 0 || byte < 0x20 || byte == 0x7f) {
       out += '%';
       out += kHex[byte >> 4];

@@ -9,8 +9,11 @@
 
 namespace catzilla::base {
 
-// Where the first byte stands that is not of well-formed UTF-8 (RFC 3629: no overlong forms, no
-// surrogates, nothing above U+10FFFF); npos: there is none.
+// Bytes of the character at the front, 1 to 4; 0: there is no well-formed one (RFC 3629: no overlong
+// forms, no surrogates, nothing above U+10FFFF). REQUIRES: `text` is not empty.
+size_t Utf8CharacterBytes(std::string_view text);
+
+// Where the first byte stands that is not of well-formed UTF-8; npos: there is none.
 size_t FindInvalidUtf8(std::string_view bytes);
 
 // The same text, with each byte that is not UTF-8 and each control character as "%E9". Text that

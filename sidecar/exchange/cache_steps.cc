@@ -402,12 +402,9 @@ void Exchange::InvalidateAfter(const worker::ResponseHead& response) {
   const RouteTarget* kept =
       verdict.kind == route::Verdict::Kind::kRoute ? plan.routes[verdict.route].get() : nullptr;
   for (const std::shared_ptr<const CacheTarget>& cache : plan.caches) {
-    const config::Cache& config = *cache->config;
     const bool own = kept != nullptr && kept->cache == cache;
-    const cache::KeyPolicy policy = own ? kept->key_policy
-                                        : cache::KeyPolicy{config.ignore_query, config.query_allow,
-                                                           config.query_deny, config.query_sort};
-    cache->store->Invalidate(view, {response.status, fields}, policy);
+    cache->store->Invalidate(view, {response.status, fields},
+                             own ? kept->key_policy : cache->key_policy());
   }
 }
 

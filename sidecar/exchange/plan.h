@@ -27,6 +27,11 @@ struct MountTarget {
 struct CacheTarget {
   std::shared_ptr<const config::Cache> config;
   std::shared_ptr<cache::ObjectStore> store;  // Outlives its configuration: only its name matters.
+
+  // Of requests of no route that says otherwise. Borrows from `config`.
+  cache::KeyPolicy key_policy() const {
+    return {config->ignore_query, config->query_allow, config->query_deny, config->query_sort};
+  }
 };
 
 struct RouteTarget {

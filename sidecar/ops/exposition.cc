@@ -4,32 +4,14 @@
 #include <cmath>
 #include <utility>
 
+#include "sidecar/base/utf8.h"
+
 namespace catzilla::ops {
 namespace {
 
-// The length of the UTF-8 sequence that `text` begins with, 0 if it is none (RFC 3629).
-size_t SequenceLength(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xf5   ? 0
-                        : first >= 0xf0 ? 4
-                        : first >= 0xe0 ? 3
-                        : first >= 0xc2 ? 2
-                                        : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
-  const bool surrogate = first == 0xed && byte(1) > 0x9f;
-  const bool beyond = first == 0xf4 && byte(1) > 0x8f;
-  return overlong || surrogate || beyond ? 0 : length;
-}
-
 void AppendEscaped(std::string& text, std::string_view value, bool quotes) {
   while (!value.empty()) {
-    const size_t length = SequenceLength(value);
+    const size_t length = base::Utf8CharacterBytes(value);
     if (length == 0) {
       text += "\xef\xbf\xbd";
       value.remove_prefix(1);

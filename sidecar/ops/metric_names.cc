@@ -45,7 +45,7 @@ scraper prefers it. Every series is there from the start, at zero. Gauges are co
 time of the scrape.
 
 Labels are names from your configuration and route templates, never what a client has sent: a path that no
-route matches is `route="<none>"`, an unknown method is `method="<other>"`. `telemetry.series_max` bounds how
+route matches is `route="<none>"`, an unknown method is `method="<other>"`. `telemetry.max_series` bounds how
 many series routes may have; the routes beyond it share `route="<other>"`, and
 `catzilla_telemetry_series_overflow_total` counts them. `catzilla_http_requests_total` has the class of a status
 (`2xx`) as its `code`; exact codes, without routes, are in `catzilla_http_responses_total`.

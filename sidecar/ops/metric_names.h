@@ -137,6 +137,8 @@ namespace catzilla::ops {
   METRIC(ConfigRejections, "catzilla_config_rejections", kCounter, "source",                     \
          "Changes of the configuration that were refused, by layer.")                            \
   METRIC(LoopTurns, "catzilla_loop_turns", kCounter, "loop", "Turns of an event loop.")          \
+  METRIC(LoopTurnsOverrun, "catzilla_loop_turns_overrun", kCounter, "loop",                      \
+         "Turns that left work to the next one: too much of it, or some that gets nowhere.")     \
   METRIC(LoopBusySeconds, "catzilla_loop_busy_seconds", kCounter, "loop",                        \
          "Time that an event loop has spent in its turns; its rate is the loop's load.")         \
   METRIC(LoopTurnAge, "catzilla_loop_turn_age_seconds", kGauge, "loop",                          \
@@ -148,7 +150,7 @@ namespace catzilla::ops {
   METRIC(LogLost, "catzilla_log_lost", kCounter, "",                                             \
          "Lines of the process's own log that standard error did not take.")                     \
   METRIC(SeriesOverflow, "catzilla_telemetry_series_overflow", kCounter, "",                     \
-         "Routes and mounts counted as route=\"<other>\" because of telemetry.series_max.")      \
+         "Routes and mounts counted as route=\"<other>\" because of telemetry.max_series.")      \
   METRIC(MemoryBytes, "catzilla_memory_bytes", kGauge, "arena, kind",                            \
          "Memory by purpose: allocated is what was asked for, resident what the kernel gave.")   \
   METRIC(HeapBytes, "catzilla_heap_bytes", kGauge, "kind",                                       \

@@ -9,10 +9,6 @@
 namespace catzilla::runtime {
 namespace {
 
-cache::KeyPolicy KeyPolicyOf(const config::Cache& cache) {
-  return {cache.ignore_query, cache.query_allow, cache.query_deny, cache.query_sort};
-}
-
 // "[::1]:8080" -> "[::1]": as the router knows hosts.
 std::string WithoutPort(const std::string& host) {
   const size_t colon = host.rfind(':');
@@ -33,7 +29,7 @@ std::vector<cache::KeyPolicy> PoliciesFor(const std::string& text, const exchang
     BuildKey(url.parts(), policy, {}, &key);
     if (keys.insert(key.text).second) policies.push_back(policy);
   };
-  add(KeyPolicyOf(*cache.config));
+  add(cache.key_policy());
   std::set<std::string> hosts = {WithoutPort(url.host)};
   if (url.host.empty()) {
     for (const auto& route : plan.routes) hosts.insert(route->config->host);
@@ -103,7 +99,7 @@ control::Answer RunningBackend::Purge(const control::v1::PurgeRequest& request,
     const bool by_url = kind == cache::PurgeKind::kUrl;
     for (const cache::KeyPolicy& policy :
          by_url ? PoliciesFor(value, *plan, *cache)
-                : std::vector<cache::KeyPolicy>{KeyPolicyOf(*cache->config)}) {
+                : std::vector<cache::KeyPolicy>{cache->key_policy()}) {
       const cache::Purged purged = request.dry_run() ? cache->store->Preview(kind, value, policy)
                                                      : cache->store->Purge(kind, value, policy);
       out->set_bytes(out->bytes() + purged.bytes);

@@ -344,6 +344,7 @@ void Metrics::CollectLoops(ops::Exposition& out, const std::vector<LoopView>& lo
     }
   };
   each(metric::kLoopTurns, [](const LoopView& view) { return view.loop->turns(); });
+  each(metric::kLoopTurnsOverrun, [](const LoopView& view) { return view.loop->turns_overrun(); });
   each(metric::kLoopBusySeconds,
        [](const LoopView& view) { return Seconds(view.loop->busy_us()); });
   each(metric::kLoopTurnAge,

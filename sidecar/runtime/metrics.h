@@ -6,7 +6,7 @@
 // any
 //          of it goes.
 // Limits:  labels are registered names and route templates; their number is bounded by
-//          telemetry.series_max and the configuration's own limits.
+//          telemetry.max_series and the configuration's own limits.
 // Fails:   never: what /proc does not tell is left out.
 #pragma once
 

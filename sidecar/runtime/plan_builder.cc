@@ -74,9 +74,8 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
     target->record_policy.storage = {cache.default_ttl_us, config->cache_ttl_us};
     target->record_policy.route_tags = config->cache_tags;
     target->record_policy.tags_max = cache.tags_per_object_max;
-    target->key_policy = {cache.ignore_query,
-                          config->cache_key.empty() ? cache.query_allow : config->cache_key,
-                          cache.query_deny, cache.query_sort};
+    target->key_policy = target->cache->key_policy();
+    if (!config->cache_key.empty()) target->key_policy.query_allow = config->cache_key;
   }
   target->stats =
       parts_.stats.Get(config->label.empty() ? config->path : config->label, config->methods);
