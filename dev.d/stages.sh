@@ -3,6 +3,8 @@
 # shellcheck shell=sh disable=SC2086
 
 STAGES="lint unit integration release browser packaging tsan fuzz bazel analyse"
+# Run by name only: their tests are in the stages above.
+PARTS="conformance"
 
 pytest_run() { "$VENV/bin/python" -m pytest -q -p no:cacheprovider "$@"; }
 
@@ -25,6 +27,16 @@ stage_unit() {
 # The real programs from outside, with the sanitizers watching.
 stage_integration() {
   dev_build asan catzilla-sidecar catzillactl && pytest_with asan tests/integration tests/conformance
+}
+
+# Whether what leaves is what HTTP, Starlette and nginx would have said: the engine's tables of states, and the
+# differentials. For who changes the engine; under five minutes.
+stage_conformance() {
+  dev_build asan catzilla-sidecar catzillactl catzilla_http_test catzilla_route_test catzilla_cache_test \
+    catzilla_exchange_test catzilla_server_test &&
+    ctest --preset asan -j "$(jobs_count)" --no-tests=error -R '^unit\.(http|route|cache|exchange|server)$' &&
+    pytest_with asan tests/conformance tests/integration/test_wire_rules.py tests/integration/test_answers_leave.py \
+      tests/integration/test_hostile_clients.py tests/integration/test_random_clients.py
 }
 
 # What only an optimised build without sanitizers can show: allocations, memory, jemalloc, the wire.
@@ -83,7 +95,7 @@ stage_bazel() {
 dev_test() {
   [ $# -gt 0 ] || set -- $STAGES
   for stage in "$@"; do
-    case " $STAGES " in *" $stage "*) ;; *) fail "there is no stage $stage" "stages: $STAGES" ;; esac
+    case " $STAGES $PARTS " in *" $stage "*) ;; *) fail "there is no stage $stage" "stages: $STAGES; parts of them: $PARTS" ;; esac
   done
   passed=0 failed=0 summary=""
   for stage in "$@"; do

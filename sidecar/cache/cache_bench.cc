@@ -15,7 +15,7 @@ namespace {
 
 class NoWaker final : public Waker {
  public:
-  void Wake(const Ticket&) override {}
+  void Wake(base::Ticket) override {}
 };
 
 config::Cache Policy() {

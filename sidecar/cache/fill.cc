@@ -18,7 +18,7 @@ Follower::~Follower() {
 }
 
 Fill::Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::Ref<Object> stale,
-           const Ticket& producer, int64_t started_us)
+           base::Ticket producer, int64_t started_us)
     : store_(store),
       key_(key),
       policy_(std::move(policy)),
@@ -30,7 +30,7 @@ Fill::~Fill() = default;
 
 // Followers...
 
-void Fill::Follow(Follower& follower, const Ticket& ticket) {
+void Fill::Follow(Follower& follower, base::Ticket ticket) {
   base::MutexLock lock(mutex_);
   CATZILLA_CHECK(follower.fill_ == nullptr, "a follower is in two fills");
   follower.fill_ = this;
@@ -242,7 +242,7 @@ base::Ref<Object> Producer::NotModified(const RequestView& request, const Respon
   return object;
 }
 
-void Producer::SetTicket(const Ticket& ticket) {
+void Producer::SetTicket(base::Ticket ticket) {
   base::MutexLock lock(fill_->mutex_);
   fill_->producer_ = ticket;
 }

@@ -33,6 +33,7 @@
 #include "sidecar/base/intrusive_list.h"
 #include "sidecar/base/mutex.h"
 #include "sidecar/base/ref.h"
+#include "sidecar/base/ticket.h"
 #include "sidecar/cache/key.h"
 #include "sidecar/cache/object.h"
 #include "sidecar/cache/record.h"
@@ -42,18 +43,11 @@ namespace catzilla::cache {
 class ObjectStore;
 class Fill;
 
-// Whom to wake, in terms of the exchange room: messages carry tickets, never pointers.
-struct Ticket {
-  uint32_t loop = 0;
-  uint32_t exchange = 0;
-  uint64_t epoch = 0;
-};
-
 // Posts a wake-up to another loop. Called under a fill's mutex from any thread: it must not block
 // for long and must not call into the cache.
 class Waker {
  public:
-  virtual void Wake(const Ticket& ticket) = 0;
+  virtual void Wake(base::Ticket ticket) = 0;
 
  protected:
   ~Waker() = default;
@@ -62,7 +56,8 @@ class Waker {
 // What a client is told when there will be no answer.
 struct FillFailure {
   uint16_t status = 502;
-  uint32_t retry_after_s = 0;  // For a 503.
+  uint32_t retry_after_s = 1;              // For a 503.
+  std::string_view cause = "fill_failed";  // For the log; a literal.
 };
 
 // An exchange's place in a fill; a member of it. Leave the fill before it dies.
@@ -78,7 +73,7 @@ class Follower : private base::ListNode<Fill> {
   friend class base::List;
   // Guarded by the fill's mutex.
   Fill* fill_ = nullptr;
-  Ticket ticket_;
+  base::Ticket ticket_;
   uint64_t position_ = 0;  // Bytes taken.
   uint64_t segment_ = 0;   // Number of the segment it is in, counted from the fill's first.
   size_t segment_offset_ = 0;
@@ -145,7 +140,7 @@ class Fill final : public base::Owner {
   };
 
   Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::Ref<Object> stale,
-       const Ticket& producer, int64_t started_us);
+       base::Ticket producer, int64_t started_us);
   ~Fill() override;
 
   enum class Tagged : uint8_t { kNo, kYes, kUnknown };
@@ -154,7 +149,7 @@ class Fill final : public base::Owner {
   // the same object, and is the newcomer's variant as far as is known.
   bool Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us);
   Tagged HasTag(std::string_view tag);
-  void Follow(Follower& follower, const Ticket& ticket);
+  void Follow(Follower& follower, base::Ticket ticket);
   void WakeFollowers() CATZILLA_REQUIRES(mutex_);
   void SetState(State state);
   bool WantedLocked() CATZILLA_REQUIRES(mutex_);
@@ -190,7 +185,7 @@ class Fill final : public base::Owner {
   bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;  // Will be stored if it ends well.
   bool overflowed_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
-  Ticket producer_ CATZILLA_GUARDED_BY(mutex_);
+  base::Ticket producer_ CATZILLA_GUARDED_BY(mutex_);
   base::Ref<Object> object_ CATZILLA_GUARDED_BY(mutex_);
   FillFailure failure_ CATZILLA_GUARDED_BY(mutex_);
 
@@ -224,7 +219,7 @@ class Producer {
 
   bool active() const { return static_cast<bool>(fill_); }
   // Whom to wake instead of the one that joined: whoever asks the app may outlive that client.
-  void SetTicket(const Ticket& ticket);
+  void SetTicket(base::Ticket ticket);
   // The stored object that the app may confirm, or null.
   const Object* stale() const { return fill_ ? fill_->stale_.get() : nullptr; }
 

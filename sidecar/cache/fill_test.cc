@@ -333,7 +333,7 @@ TEST(PurgeProperty, AgreesWithAModel) {
 TEST(Threads, FillsFollowersAndPurges) {
   class NoWaker final : public Waker {
    public:
-    void Wake(const Ticket&) override {}
+    void Wake(base::Ticket) override {}
   } waker;
   base::EpochDomain domain;
   ObjectStore store(domain, waker, {1, 2}, testing::SmallCache());

@@ -61,7 +61,7 @@ const Object* ObjectStore::Find(const CacheKey& key, const http::RequestHead& re
 }
 
 Joined ObjectStore::Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
-                         RecordPolicy policy, const Ticket& ticket, Follower& follower,
+                         RecordPolicy policy, base::Ticket ticket, Follower& follower,
                          int64_t now_us) {
   Joined joined;
   const int64_t timeout_us = fill_timeout_us_.load(std::memory_order_relaxed);

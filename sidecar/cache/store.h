@@ -103,7 +103,7 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   // After a kMiss or kRevalidate: leads a new fill, or follows the one in flight. `stale` is what
   // Judge() wanted validated, or null. `follower` is put into the fill.
   Joined Join(const CacheKey& key, const http::RequestHead& request, const Object* stale,
-              RecordPolicy policy, const Ticket& ticket, Follower& follower, int64_t now_us);
+              RecordPolicy policy, base::Ticket ticket, Follower& follower, int64_t now_us);
 
   // (purge.cc)
   Purged Purge(PurgeKind kind, std::string_view value, const KeyPolicy& key_policy);

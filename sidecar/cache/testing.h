@@ -47,7 +47,7 @@ inline ExchangeTimes At(int64_t now_us, int64_t wall_s = 1'000'000'000) {
 
 class RecordingWaker final : public Waker {
  public:
-  void Wake(const Ticket& ticket) override { ++woken[ticket.exchange]; }
+  void Wake(base::Ticket ticket) override { ++woken[ticket.slot]; }
   std::map<uint32_t, int> woken;
 };
 

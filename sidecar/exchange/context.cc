@@ -11,7 +11,9 @@ Context::Context(loop::Loop& on_loop, loop::Wheel& on_wheel, worker::Dispatcher&
       wheel(on_wheel),
       dispatcher(with_dispatcher),
       open_sink(with_sink),
-      stats(with_stats) {}
+      stats(with_stats),
+      exchanges(on_loop.index(), base::Ticket::Kind::kExchange),
+      fill_drivers(on_loop.index(), base::Ticket::Kind::kFillDriver) {}
 
 Context::~Context() = default;
 

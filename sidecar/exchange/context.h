@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sidecar/cache/key.h"
 #include "sidecar/exchange/plan.h"
 #include "sidecar/exchange/slot_table.h"
 #include "sidecar/files/answer.h"
@@ -54,6 +55,7 @@ struct Context {
   FillDriverTable fill_drivers;
   // For one answer, within one call.
   std::string scratch;
+  cache::CacheKey key;
   files::AnswerScratch file_scratch;
 
   // splitmix64: ids need to differ, not to be secret.

@@ -17,18 +17,22 @@ std::vector<cache::Field> FieldsOf(const worker::ResponseHead& response) {
   return fields;
 }
 
+cache::FillFailure FillFailureOf(const worker::CallFailure& failure) {
+  return {StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1),
+          worker::FailureName(failure.kind)};
+}
+
 }  // namespace
 
 FillDriver::~FillDriver() {
   CATZILLA_CHECK(call_ == nullptr, "a fill's driver died under its call");
 }
 
-void FillDriver::Begin(Context& context, const http::RequestHead& request, bool https,
-                       std::string host, std::shared_ptr<const RouteTarget> target,
-                       FillLeader* leader) {
+void FillDriver::Begin(Context& context, const http::RequestHead& request, RequestFacts& facts,
+                       std::shared_ptr<const RouteTarget> target, FillLeader* leader) {
   context_ = &context;
-  https_ = https;
-  host_ = std::move(host);
+  https_ = facts.origin().https;
+  host_ = facts.key_host();
   target_ = std::move(target);
   leader_ = leader;
   request_us_ = context.now().monotonic_us;
@@ -43,15 +47,14 @@ void FillDriver::Begin(Context& context, const http::RequestHead& request, bool 
 
 void FillDriver::SetProducer(cache::Producer producer) {
   producer_ = std::move(producer);
-  producer_.SetTicket(
-      {static_cast<uint32_t>(context_->index()), ticket_.slot | kTicketBit, ticket_.epoch});
+  producer_.SetTicket(ticket_);
 }
 
 bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* failure) {
   call_ = context_->dispatcher.Start(spec, target_->pool, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
-  producer_.Abort({StatusOf(failure->kind), std::max<uint32_t>(failure->retry_after_s, 1)});
+  producer_.Abort(FillFailureOf(*failure));
   Done();
   return false;
 }
@@ -78,13 +81,14 @@ void FillDriver::OnResponse(const worker::ResponseHead& response) {
     GiveUp();
     return;
   }
-  passing_ = &leader_->TakeOverCall(call_);
+  passing_ = &std::exchange(leader_, nullptr)->TakeOverCall(call_);
   passing_->OnResponse(response);
 }
 
 // Relayed to the client that asked, never kept: whoever else follows the fill gets the final answer
 // (RFC 9110 section 15.2).
 void FillDriver::OnInformational(const worker::ResponseHead& informational) {
+  if (passing_ != nullptr) passing_->OnInformational(informational);
   if (leader_ != nullptr) leader_->OnFillInformational(informational);
 }
 
@@ -123,7 +127,7 @@ void FillDriver::OnFailure(const worker::CallFailure& failure) {
   call_ = nullptr;
   FillLeader* leader = std::exchange(leader_, nullptr);
   worker::CallObserver* passing = std::exchange(passing_, nullptr);
-  producer_.Abort({StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1)});
+  producer_.Abort(FillFailureOf(failure));
   if (passing != nullptr) {
     passing->OnFailure(failure);
   } else if (leader != nullptr) {

@@ -1,15 +1,15 @@
-// Asks the app for an answer that may be kept, and feeds the fill that everyone who wants it
-// follows.
+// Asks the app for an answer that may be kept, and feeds the fill that all who want it follow.
 //
 //   kWaiting --head, kept--> kFeeding --end--> (given back)
-//       \--head, not kept--> kPassing: the leader's own client gets it, as it comes --end--> (given
+//       \--head, not kept--> kPassing: the leader's client gets it as it comes --end--> (given
 //       back)
 //
 // The exchange that caused the miss (the leader) is only its first follower: when its client
 // leaves, the driver goes on as long as the answer is worth keeping or somebody follows.
 //
-// Threads: the loop's. Owns: the producer's end of the fill, the call to the worker, a copy of the
-// request's head. Limits: as the fill: what the cache cannot hold waits for its slowest follower.
+// Threads: the loop's.
+// Owns:    the producer's end of the fill, the call to the worker, a copy of the request's head.
+// Limits:  as the fill: what the cache cannot hold waits for its slowest follower.
 // Fails:   by aborting the fill; the leader is told why.
 #pragma once
 
@@ -19,6 +19,7 @@
 
 #include "sidecar/cache/fill.h"
 #include "sidecar/exchange/context.h"
+#include "sidecar/exchange/request_facts.h"
 #include "sidecar/http/request_parser.h"
 #include "sidecar/worker/call.h"
 
@@ -27,7 +28,8 @@ namespace catzilla::exchange {
 // The exchange whose client caused the fill.
 class FillLeader {
  public:
-  // The answer is not to be shared: from now on `call` is the leader's, and it gets every event.
+  // The answer is not to be shared: from now on `call` is the leader's, and what is returned gets
+  // every event of it. The leader is not told anything more.
   virtual worker::CallObserver& TakeOverCall(worker::Call* call) = 0;
   // An interim answer (103), for the leader's client.
   virtual void OnFillInformational(const worker::ResponseHead& informational) = 0;
@@ -40,19 +42,16 @@ class FillLeader {
 
 class FillDriver final : private worker::CallObserver {
  public:
-  // Tickets of drivers carry this bit, so that a wake-up finds the right table.
-  static constexpr uint32_t kTicketBit = 0x80000000u;
-
   FillDriver() = default;
   ~FillDriver();
   FillDriver(const FillDriver&) = delete;
   FillDriver& operator=(const FillDriver&) = delete;
 
-  void set_ticket(Ticket ticket) { ticket_ = ticket; }
-  Ticket ticket() const { return ticket_; }
+  void set_ticket(base::Ticket ticket) { ticket_ = ticket; }
+  base::Ticket ticket() const { return ticket_; }
 
   // Copies what it needs of the request. Then Start().
-  void Begin(Context& context, const http::RequestHead& request, bool https, std::string host,
+  void Begin(Context& context, const http::RequestHead& request, RequestFacts& facts,
              std::shared_ptr<const RouteTarget> target, FillLeader* leader);
   void SetProducer(cache::Producer producer);
   // What is validated, or null.
@@ -78,14 +77,14 @@ class FillDriver final : private worker::CallObserver {
   cache::ExchangeTimes Times() const;
 
   Context* context_ = nullptr;
-  Ticket ticket_;
+  base::Ticket ticket_;
   std::unique_ptr<http::HeadBuffer> head_;
   std::string head_bytes_;
   std::string host_;
   bool https_ = false;
   std::shared_ptr<const RouteTarget> target_;
   FillLeader* leader_ = nullptr;
-  worker::CallObserver* passing_ = nullptr;  // kPassing: the leader's exchange.
+  worker::CallObserver* passing_ = nullptr;  // kPassing: whom the leader has named.
   cache::Producer producer_;
   worker::Call* call_ = nullptr;
   int64_t request_us_ = 0;

@@ -18,7 +18,7 @@
 
 namespace catzilla::exchange {
 
-struct MountTarget {
+struct MountTarget : std::enable_shared_from_this<MountTarget> {
   std::shared_ptr<const config::Mount> config;
   std::shared_ptr<files::Mount> files;
   std::shared_ptr<stats::RouteStats> stats;
@@ -34,7 +34,7 @@ struct CacheTarget {
   }
 };
 
-struct RouteTarget {
+struct RouteTarget : std::enable_shared_from_this<RouteTarget> {
   std::shared_ptr<const config::Route> config;
   std::vector<std::string> parameters;       // Names in the template's order, as captures come.
   std::shared_ptr<worker::Pool> pool;        // Null: no such pool; 503.
@@ -50,7 +50,7 @@ struct Plan {
 
   std::shared_ptr<const config::Snapshot> snapshot;
   route::Router router;
-  std::vector<MountTarget> mounts;                         // As snapshot->mounts.
+  std::vector<std::shared_ptr<const MountTarget>> mounts;  // As snapshot->mounts.
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
   std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
   std::shared_ptr<stats::RouteStats> unmatched;            // What nothing claims: 404, 400, …

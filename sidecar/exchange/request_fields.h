@@ -1,8 +1,9 @@
 // A request's fields and inputs as a REQUEST frame wants them: names in lower case, and the slot
 // table of its route.
 //
-// Threads: the loop's. Owns: the texts it had to make; views in the spec last as long as this
-// object. Limits:  as the parser's fields; a list of values has at most what the query holds.
+// Threads: the loop's.
+// Owns:    the texts it had to make; views in the spec last as long as this object.
+// Limits:  as the parser's fields; a list of values has at most what the query holds.
 #pragma once
 
 #include <span>

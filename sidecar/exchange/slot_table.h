@@ -11,23 +11,15 @@
 #include <vector>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/ticket.h"
 
 namespace catzilla::exchange {
-
-struct Ticket {
-  uint32_t slot = 0;
-  uint32_t epoch = 0;
-
-  uint64_t packed() const { return static_cast<uint64_t>(epoch) << 32 | slot; }
-  static Ticket FromPacked(uint64_t packed) {
-    return {static_cast<uint32_t>(packed), static_cast<uint32_t>(packed >> 32)};
-  }
-};
 
 template <typename T>
 class SlotTable {
  public:
-  SlotTable() = default;
+  // Of loop `loop`; its tickets are of `kind`.
+  SlotTable(int loop, base::Ticket::Kind kind) : loop_(static_cast<uint16_t>(loop)), kind_(kind) {}
   ~SlotTable() { CATZILLA_CHECK(in_use_ == 0, "a loop's slots were destroyed while in use"); }
   SlotTable(const SlotTable&) = delete;
   SlotTable& operator=(const SlotTable&) = delete;
@@ -41,7 +33,7 @@ class SlotTable {
     free_.pop_back();
     Slot& slot = slots_[index];
     slot.used = true;
-    slot.object->set_ticket({index, slot.epoch});
+    slot.object->set_ticket({index, slot.epoch, loop_, kind_});
     ++in_use_;
     return slot.object.get();
   }
@@ -55,8 +47,8 @@ class SlotTable {
     --in_use_;
   }
 
-  T* Find(Ticket ticket) {
-    if (ticket.slot >= slots_.size()) return nullptr;
+  T* Find(base::Ticket ticket) {
+    if (ticket.kind != kind_ || ticket.slot >= slots_.size()) return nullptr;
     Slot& slot = slots_[ticket.slot];
     return slot.used && slot.epoch == ticket.epoch ? slot.object.get() : nullptr;
   }
@@ -69,6 +61,8 @@ class SlotTable {
     uint32_t epoch = 1;
     bool used = false;
   };
+  const uint16_t loop_;
+  const base::Ticket::Kind kind_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
   size_t in_use_ = 0;

@@ -26,6 +26,7 @@
 #include "sidecar/base/executor.h"
 #include "sidecar/base/mutex.h"
 #include "sidecar/base/ref.h"
+#include "sidecar/base/ticket.h"
 #include "sidecar/config/snapshot.h"
 #include "sidecar/files/answer.h"
 #include "sidecar/files/entry.h"
@@ -40,7 +41,7 @@ namespace catzilla::files {
 class OpenSink {
  public:
   // From a thread of the files executor; must not block. Posts itself to its loop.
-  virtual void OnOpened(uint64_t ticket, OpenResult result) = 0;
+  virtual void OnOpened(base::Ticket ticket, OpenResult result) = 0;
 
  protected:
   ~OpenSink() = default;
@@ -48,7 +49,7 @@ class OpenSink {
 
 struct Waiter {
   OpenSink* sink = nullptr;
-  uint64_t ticket = 0;  // Whatever the sink needs to find its request again.
+  base::Ticket ticket;  // Of the request that waits.
 };
 
 class Mount final : public std::enable_shared_from_this<Mount> {

@@ -20,12 +20,12 @@ namespace catzilla::files {
 // Keeps what it is told, by ticket; Wait() blocks until it has been told.
 class WaitingSink final : public OpenSink {
  public:
-  void OnOpened(uint64_t ticket, OpenResult result) override {
+  void OnOpened(base::Ticket ticket, OpenResult result) override {
     base::MutexLock lock(mutex_);
-    results_.emplace(ticket, std::move(result));
+    results_.emplace(ticket.slot, std::move(result));
     told_.SignalAll();
   }
-  OpenResult Wait(uint64_t ticket) {
+  OpenResult Wait(uint32_t ticket) {
     base::MutexLock lock(mutex_);
     while (results_.find(ticket) == results_.end()) told_.Wait(mutex_);
     OpenResult result = std::move(results_.find(ticket)->second);
@@ -87,8 +87,8 @@ struct MountHarness {
       if (got.hot) got.entry = base::Ref<Entry>(lookup.entry);
     }
     if (!open) return got;
-    const uint64_t ticket = ++tickets;
-    if (mount->Open(path, now, {&sink, ticket}, 0) == Mount::Start::kOverloaded) {
+    const uint32_t ticket = ++tickets;
+    if (mount->Open(path, now, {&sink, {ticket}}, 0) == Mount::Start::kOverloaded) {
       got.status = 503;
       return got;
     }
@@ -120,7 +120,7 @@ struct MountHarness {
   std::shared_ptr<Mount> mount;
   // A day from now, so that no file is so young that it is read twice to be sure.
   base::Now now{1'000'000'000, base::ReadClockMicros(CLOCK_REALTIME) + 86'400'000'000};
-  uint64_t tickets = 0;
+  uint32_t tickets = 0;
 };
 
 }  // namespace catzilla::files

@@ -285,13 +285,13 @@ TEST(Mount, OpensAFileOnceForAllWhoWait) {
     released.wait();
   }));
   running.get_future().wait();
-  for (uint64_t ticket = 1; ticket <= 100; ++ticket) {
-    ASSERT_EQ(h.mount->Open("/static/a", h.now, {&h.sink, ticket}, 0), Mount::Start::kPending);
+  for (uint32_t ticket = 1; ticket <= 100; ++ticket) {
+    ASSERT_EQ(h.mount->Open("/static/a", h.now, {&h.sink, {ticket}}, 0), Mount::Start::kPending);
   }
   EXPECT_EQ(h.executor.state().queued, 1u);
   release.set_value();
   std::set<const Entry*> entries;
-  for (uint64_t ticket = 1; ticket <= 100; ++ticket) {
+  for (uint32_t ticket = 1; ticket <= 100; ++ticket) {
     entries.insert(h.sink.Wait(ticket).entry.get());
   }
   EXPECT_EQ(entries.size(), 1u);
@@ -441,7 +441,7 @@ TEST(Mount, IsReadByManyLoopsWhileFilesChange) {
     loops.emplace_back([&, loop] {
       base::EpochDomain::Reader reader(h.domain);
       WaitingSink sink;
-      for (uint64_t i = 0; i < 3000; ++i) {
+      for (uint32_t i = 0; i < 3000; ++i) {
         const base::Now now = base::ReadClock();
         const std::string path = "/static/f" + std::to_string((i * 7 + loop) % 8);
         reader.Enter();
@@ -449,7 +449,7 @@ TEST(Mount, IsReadByManyLoopsWhileFilesChange) {
         if (lookup.found == Mount::Found::kEntry) check(*lookup.entry);
         reader.Leave();
         if (lookup.found != Mount::Found::kOpen) continue;
-        if (h.mount->Open(path, now, {&sink, i}, loop) == Mount::Start::kOverloaded) continue;
+        if (h.mount->Open(path, now, {&sink, {i}}, loop) == Mount::Start::kOverloaded) continue;
         const OpenResult result = sink.Wait(i);
         if (result.entry) check(*result.entry);
       }

@@ -31,13 +31,13 @@ bool IpAddress::is_v4() const {
   return std::memcmp(bytes.data(), kV4Prefix, sizeof(kV4Prefix)) == 0;
 }
 
-std::string IpAddress::HostText() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (is_v4()) {
-    ::inet_ntop(AF_INET, bytes.data() + sizeof(kV4Prefix), text, sizeof(text));
-  } else {
-    ::inet_ntop(AF_INET6, bytes.data(), text, sizeof(text));
-  }
+AddressText IpAddress::Text() const {
+  static_assert(sizeof(AddressText::bytes) >= INET6_ADDRSTRLEN);
+  AddressText text;
+  const bool v4 = is_v4();
+  const uint8_t* from = bytes.data() + (v4 ? sizeof(kV4Prefix) : 0);
+  ::inet_ntop(v4 ? AF_INET : AF_INET6, from, text.bytes.data(), text.bytes.size());
+  text.size = static_cast<uint8_t>(std::strlen(text.bytes.data()));
   return text;
 }
 

@@ -10,12 +10,20 @@
 
 namespace catzilla::http {
 
+// An address without its port, as text: "10.0.0.7", "2001:db8::1".
+struct AddressText {
+  std::array<char, 46> bytes;  // The longest, and the NUL of who wrote it.
+  uint8_t size = 0;
+  std::string_view view() const { return {bytes.data(), size}; }
+};
+
 struct IpAddress {
   std::array<uint8_t, 16> bytes{};
   uint16_t port = 0;  // 0: none was given.
 
   bool is_v4() const;
-  std::string HostText() const;  // "10.0.0.7", "2001:db8::1"
+  AddressText Text() const;
+  std::string HostText() const { return std::string(Text().view()); }
   bool operator==(const IpAddress&) const = default;
 
   static IpAddress V4(const uint8_t* four_bytes, uint16_t port = 0);

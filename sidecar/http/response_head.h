@@ -51,7 +51,7 @@ class ResponseWriter {
       end_ = next_;  // Nothing after it either: half a head is worse than none.
       return;
     }
-    std::memcpy(next_, text.data(), text.size());
+    if (!text.empty()) std::memcpy(next_, text.data(), text.size());
     next_ += text.size();
   }
 

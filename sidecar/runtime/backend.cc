@@ -142,10 +142,10 @@ void RunningBackend::Stats(control::v1::Stats* out) {
   out->mutable_duration_us()->set_p90(Quantile(buckets, 0.9));
   out->mutable_duration_us()->set_p99(Quantile(buckets, 0.99));
   const auto plan = sidecar_.plan();
-  for (const exchange::MountTarget& mount : plan->mounts) {
-    const files::MountStats& counted = mount.files->stats();
+  for (const auto& mount : plan->mounts) {
+    const files::MountStats& counted = mount->files->stats();
     control::v1::MountStats& state = *out->add_mounts();
-    state.set_name(mount.config->name);
+    state.set_name(mount->config->name);
     state.set_hits(counted.Get(files::Counter::kHits));
     state.set_misses(counted.Get(files::Counter::kMisses));
     for (int i = 0; i <= static_cast<int>(files::Counter::kOverload); ++i) {
@@ -166,8 +166,8 @@ void RunningBackend::Stats(control::v1::Stats* out) {
     state.set_truncated(counted.Get(files::Counter::kTruncated));
     state.set_preloaded(counted.Get(files::Counter::kPreloaded));
     state.set_cold_reads(counted.Get(files::Counter::kColdReads));
-    state.set_watch(mount.files->watch_state());
-    state.set_resolve(mount.files->resolve_name());
+    state.set_watch(mount->files->watch_state());
+    state.set_resolve(mount->files->resolve_name());
   }
   control::v1::CacheServiceStatsResponse caches;
   CacheStats({}, &caches);

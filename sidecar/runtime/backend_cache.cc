@@ -214,7 +214,7 @@ control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& reque
   };
   switch (verdict.kind) {
     case route::Verdict::Kind::kMount: {
-      const config::Mount& mount = *plan->mounts[verdict.mount].config;
+      const config::Mount& mount = *plan->mounts[verdict.mount]->config;
       if (!http::IsFitForFiles(decoded.flags)) {
         reject(400, "the path has bytes that no file name may have");
         return {};

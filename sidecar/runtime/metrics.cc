@@ -193,28 +193,28 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
 void Metrics::CollectMounts(ops::Exposition& out) {
   using files::Counter;
   const std::shared_ptr<const exchange::Plan> plan = parts_.plan();
-  static const std::vector<exchange::MountTarget> kNone;
-  const std::vector<exchange::MountTarget>& mounts = plan == nullptr ? kNone : plan->mounts;
+  static const std::vector<std::shared_ptr<const exchange::MountTarget>> kNone;
+  const auto& mounts = plan == nullptr ? kNone : plan->mounts;
 
   out.Family(metric::kStaticRequests);
-  for (const exchange::MountTarget& mount : mounts) {
+  for (const auto& mount : mounts) {
     for (int i = static_cast<int>(Counter::kOk); i <= static_cast<int>(Counter::kOverload); ++i) {
       const auto result = static_cast<Counter>(i);
-      out.Sample({{"mount", mount.config->name}, {"result", files::CounterName(result)}},
-                 mount.files->stats().Get(result));
+      out.Sample({{"mount", mount->config->name}, {"result", files::CounterName(result)}},
+                 mount->files->stats().Get(result));
     }
   }
   out.Family(metric::kStaticLookups);
-  for (const exchange::MountTarget& mount : mounts) {
-    const files::MountStats& stats = mount.files->stats();
-    out.Sample({{"mount", mount.config->name}, {"result", "hit"}}, stats.Get(Counter::kHits));
-    out.Sample({{"mount", mount.config->name}, {"result", "miss"}}, stats.Get(Counter::kMisses));
+  for (const auto& mount : mounts) {
+    const files::MountStats& stats = mount->files->stats();
+    out.Sample({{"mount", mount->config->name}, {"result", "hit"}}, stats.Get(Counter::kHits));
+    out.Sample({{"mount", mount->config->name}, {"result", "miss"}}, stats.Get(Counter::kMisses));
   }
   const auto each = [&](const ops::MetricFamily& family, Counter counter) {
     Each(
         out, family, "mount", mounts,
-        [](const auto& mount) -> std::string_view { return mount.config->name; },
-        [&](const auto& mount) { return Level(mount.files->stats().Get(counter)); });
+        [](const auto& mount) -> std::string_view { return mount->config->name; },
+        [&](const auto& mount) { return Level(mount->files->stats().Get(counter)); });
   };
   each(metric::kStaticBodyBytes, Counter::kBytes);
   each(metric::kStaticEvictions, Counter::kEvictions);
@@ -228,9 +228,9 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticColdReads, Counter::kColdReads);
   each(metric::kStaticPreloaded, Counter::kPreloaded);
   out.Family(metric::kStaticWatchActive);
-  for (const exchange::MountTarget& mount : mounts) {
-    out.Sample({{"mount", mount.config->name}},
-               uint64_t{mount.files->watch_state() == "active" ? 1u : 0u});
+  for (const auto& mount : mounts) {
+    out.Sample({{"mount", mount->config->name}},
+               uint64_t{mount->files->watch_state() == "active" ? 1u : 0u});
   }
   each(metric::kStaticEntries, Counter::kEntries);
   each(metric::kStaticHeldBytes, Counter::kBytesHeld);

@@ -56,11 +56,11 @@ class MetricsTest : public ::testing::Test {
     auto snapshot = std::make_shared<config::Snapshot>();
     snapshot->mounts = {mount};
     auto plan = std::make_shared<exchange::Plan>(snapshot);
-    exchange::MountTarget target;
-    target.config = mount;
-    target.files = std::make_shared<files::Mount>(
+    auto target = std::make_shared<exchange::MountTarget>();
+    target->config = mount;
+    target->files = std::make_shared<files::Mount>(
         mount, files::Mount::Environment{file_store_, executor_, "", files::DetectResolveMethod()});
-    target.stats = routes_.Get("/assets", {"GET", "HEAD"});
+    target->stats = routes_.Get("/assets", {"GET", "HEAD"});
     plan->mounts.push_back(std::move(target));
     plan_ = plan;
     route_ = routes_.Get("/items/{id}", {"GET"});
@@ -88,7 +88,7 @@ class MetricsTest : public ::testing::Test {
     }
     return samples;
   }
-  const files::Mount& mount() { return *plan_->mounts[0].files; }
+  const files::Mount& mount() { return *plan_->mounts[0]->files; }
 
   base::EpochDomain epochs_;
   files::FileStore file_store_;

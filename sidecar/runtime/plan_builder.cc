@@ -19,23 +19,23 @@ std::vector<std::string> ParameterNames(const config::Route& route) {
 
 }  // namespace
 
-exchange::MountTarget PlanBuilder::BuildMount(const std::shared_ptr<const config::Mount>& config,
-                                              const config::Snapshot& snapshot) {
-  exchange::MountTarget target;
-  target.config = config;
-  target.stats = parts_.stats.Get(config->prefix, {"GET", "HEAD"});
+std::shared_ptr<const exchange::MountTarget> PlanBuilder::BuildMount(
+    const std::shared_ptr<const config::Mount>& config, const config::Snapshot& snapshot) {
+  auto target = std::make_shared<exchange::MountTarget>();
+  target->config = config;
+  target->stats = parts_.stats.Get(config->prefix, {"GET", "HEAD"});
   const bool same_server =
       previous_ != nullptr && previous_->snapshot->server_name == snapshot.server_name;
   if (same_server) {
-    for (const exchange::MountTarget& before : previous_->mounts) {
-      if (before.config == config) target.files = before.files;
+    for (const auto& before : previous_->mounts) {
+      if (before->config == config) target->files = before->files;
     }
   }
-  if (target.files == nullptr) {
-    target.files = std::make_shared<files::Mount>(
+  if (target->files == nullptr) {
+    target->files = std::make_shared<files::Mount>(
         config, files::Mount::Environment{parts_.file_store, parts_.files, snapshot.server_name,
                                           parts_.resolve, parts_.watcher});
-    target.files->Preload();
+    target->files->Preload();
   }
   return target;
 }

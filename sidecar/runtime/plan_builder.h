@@ -33,8 +33,8 @@ class PlanBuilder {
   std::shared_ptr<const exchange::Plan> Build(std::shared_ptr<const config::Snapshot> snapshot);
 
  private:
-  exchange::MountTarget BuildMount(const std::shared_ptr<const config::Mount>& config,
-                                   const config::Snapshot& snapshot);
+  std::shared_ptr<const exchange::MountTarget> BuildMount(
+      const std::shared_ptr<const config::Mount>& config, const config::Snapshot& snapshot);
   std::shared_ptr<const exchange::CacheTarget> BuildCache(
       const std::shared_ptr<const config::Cache>& config);
   std::shared_ptr<const exchange::RouteTarget> BuildRoute(

@@ -367,10 +367,10 @@ void Sidecar::OnLoopDrained() {
   ++loops_drained_;
 }
 
-void Sidecar::Wake(const cache::Ticket& ticket) {
+void Sidecar::Wake(base::Ticket ticket) {
   server::ServerMessage message;
   message.kind = server::ServerMessage::Kind::kFillMoved;
-  message.ticket = exchange::Ticket{ticket.exchange, static_cast<uint32_t>(ticket.epoch)}.packed();
+  message.ticket = ticket;
   // A loop that takes no more messages is closing, and its exchanges with it.
   (void)loops_[ticket.loop]->Post(std::move(message));
 }

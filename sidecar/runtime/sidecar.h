@@ -90,7 +90,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   ops::Health Ready() override;
   ops::Health Started() override;
   // cache::Waker
-  void Wake(const cache::Ticket& ticket) override;
+  void Wake(base::Ticket ticket) override;
   // worker::EventSink
   void OnWorkerEvent(const worker::WorkerEvent& event) override;
 

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
-#include "sidecar/http/error_page.h"
 #include "sidecar/http/proxy_protocol.h"
 #include "sidecar/loop/socket.h"
 
@@ -21,7 +20,6 @@ using stats::CloseReason;
 // After an answer that must close while the client still sends: how much and how long we listen on,
 // so that the answer is not lost to a reset (RFC 9112 section 9.6).
 constexpr int64_t kLingerUs = 2'000'000;
-constexpr size_t kRefusalBytesMax = 2048;
 
 }  // namespace
 
@@ -68,7 +66,7 @@ void Connection::CloseNow(CloseReason reason) {
   state_ = State::kClosing;
   context_.stats.closed[static_cast<size_t>(reason)].Add();
   if (exchange_ != nullptr) {
-    if (answer_leaving_) {
+    if (long_.leaving) {
       exchange_->BreakOff(output_ == nullptr ? 0 : output_->pending_bytes(),
                           reason == CloseReason::kTruncated);
     } else {
@@ -306,30 +304,18 @@ void Connection::Refuse(uint16_t status) {
   CloseAfterOutput(CloseReason::kBadRequest);
 }
 
-// An answer to what never became a request. It is counted and logged by its status alone.
+// An answer to what never became a request.
 void Connection::WriteRefusal(uint16_t status) {
-  std::string page;
-  http::AppendErrorPage(http::ErrorFormat::kJson, status, "", "", page);
-  char* room = output().Reserve(kRefusalBytesMax);
-  http::ResponseWriter head(room, kRefusalBytesMax);
-  head.Status(status);
-  head.Date(context_.date.Get(context_.now().wall_s()));
-  const std::string& server_name = context_.plan->snapshot->server_name;
-  if (!server_name.empty()) head.Field("Server", server_name);
-  head.Connection(false, 1);
-  head.Field("Content-Type", http::ContentTypeOf(http::ErrorFormat::kJson));
-  head.Field("Content-Length", uint64_t{page.size()});
-  head.Lines("\r\n");
-  if (!parser_.is_head_request()) head.Lines(page);
-  output().Commit(head.size());
-  context_.stats.responses[status].Add();
-  exchange::LogRefusal(context_, facts_, status);
+  char* room = output().Reserve(exchange::kBareRefusalBytes);
+  const std::span<char, exchange::kBareRefusalBytes> out(room, exchange::kBareRefusalBytes);
+  output().Commit(exchange::WriteBareRefusal(context_, status, !parser_.is_head_request(), out));
+  exchange::RecordRefusal(context_, facts_, status);
 }
 
 // Answering...
 
 void Connection::RunExchange() {
-  if (exchange_ == nullptr || answer_leaving_) return;
+  if (exchange_ == nullptr || long_.leaving) return;
   const exchange::Next next = exchange_->Run();
   // A refusal changes it: what nobody wants is skipped up to another limit.
   if (!exchange_->request_complete() && body_limit_ != exchange_->body_bytes_max()) {
@@ -339,10 +325,7 @@ void Connection::RunExchange() {
   if (next != exchange::Next::kDone) return;
   if (exchange_->is_long_answer()) {
     // It is over when it has left, so that what is counted and logged is what was sent.
-    answer_leaving_ = true;
-    leaving_since_us_ = context_.now().monotonic_us;
-    leaving_bytes_ = 0;
-    was_read_ = false;
+    long_ = {.leaving = true, .since_us = context_.now().monotonic_us};
     return;
   }
   FinishExchange();
@@ -350,8 +333,7 @@ void Connection::RunExchange() {
 
 // The answer is complete and in the output; a long one has left. REQUIRES: Run() returned kDone.
 void Connection::FinishExchange() {
-  answer_leaving_ = false;
-  paced_until_us_ = 0;
+  long_ = {};
   const exchange::Outcome outcome = exchange_->Finish();
   const bool request_complete = exchange_->request_complete();
   context_.exchanges.Give(std::exchange(exchange_, nullptr));
@@ -411,8 +393,8 @@ void Connection::ArmDeadline() {
   const int64_t blocked_us = blocked_since_us_;
   if (IsPaused()) {
     // Not the client's fault: its own time begins when there is something for it to take.
-    paced_until_us_ == 0 ? context_.wheel.Disarm(*this)
-                         : context_.wheel.Arm(*this, paced_until_us_);
+    long_.paced_until_us == 0 ? context_.wheel.Disarm(*this)
+                              : context_.wheel.Arm(*this, long_.paced_until_us);
     return;
   }
   // A head must be complete in time from its first byte, however it drips; the others count from
@@ -436,8 +418,7 @@ void Connection::ArmDeadline() {
       } else if (!exchange_->request_complete() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
       } else {
-        context_.wheel.Disarm(
-            *this);  // The pool's own deadlines hold now; opening a file has none.
+        context_.wheel.Disarm(*this);  // The pool's own deadlines hold now, or the files'.
         return;
       }
       break;
@@ -453,8 +434,8 @@ void Connection::ArmDeadline() {
 
 void Connection::OnDeadline() {
   const bool writing = output_ != nullptr && !output_->empty();
-  if (paced_until_us_ != 0) {
-    paced_until_us_ = 0;
+  if (long_.paced_until_us != 0) {
+    long_.paced_until_us = 0;
     Flush();
     return;
   }

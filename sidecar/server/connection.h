@@ -9,12 +9,11 @@
 // full. Only what an app has yet to answer is given up then, as under uvicorn.
 //
 // Threads: its loop's.
-// Owns:    the socket, the exchange while one is under way, what is to be written. An idle
-// connection
-//          holds neither buffer, exchange nor output queue.
+// Owns:    the socket, the exchange while one is under way, what is to be written. An idle one
+// holds
+//          neither buffer, exchange nor output queue.
 // Limits:  reads at most ReadBuffer::kBytes a turn and nothing while a request is under way; output
-// as
-//          kOutputMark; times and sizes as config::Limits.
+//          as kOutputMark; times and sizes as config::Limits.
 // Fails:   by closing, with the reason counted.
 #pragma once
 
@@ -36,6 +35,15 @@ namespace catzilla::server {
 
 class Connection;
 struct ConnectionTag;
+
+// An answer that leaves in turns of its own: the exchange is over when it has left.
+struct LongAnswer {
+  bool leaving = false;
+  bool was_read = false;  // Off the loop, from the disk: what is next.
+  int64_t since_us = 0;
+  uint64_t bytes = 0;          // That have left.
+  int64_t paced_until_us = 0;  // Its rate is used up until then; 0: it is not.
+};
 
 // What the connections of a loop share; implemented by LoopServer.
 class ConnectionHost {
@@ -148,18 +156,13 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool hangup_told_ = false;  // The kernel has told of it; what came before may still be unread.
   bool starved_ = false;      // What is held is less than one step takes: only new bytes help.
   bool flushing_ = false;
-  bool yielded_ = false;         // Held bytes wait for the next turn.
-  bool answer_leaving_ = false;  // The exchange is over when its long answer has left.
+  bool yielded_ = false;  // Held bytes wait for the next turn.
   uint32_t requests_ = 0;
   int64_t state_since_us_ = 0;
   uint64_t body_bytes_ = 0;
   uint64_t body_limit_ = 0;       // As the parser was told.
   int64_t blocked_since_us_ = 0;  // The kernel has taken nothing since then; 0: nothing waits.
-  // Of a long answer that is leaving...
-  int64_t leaving_since_us_ = 0;
-  uint64_t leaving_bytes_ = 0;
-  bool was_read_ = false;       // Off the loop, from the disk: what is next.
-  int64_t paced_until_us_ = 0;  // Its rate is used up until then; 0: it is not.
+  LongAnswer long_;
 };
 
 }  // namespace catzilla::server

@@ -47,7 +47,7 @@ void Connection::Flush() {
     const uint64_t before = context_.stats.bytes_sent.value();
     const bool goes_on = WriteOnce(left);
     const uint64_t written = context_.stats.bytes_sent.value() - before;
-    leaving_bytes_ += written;
+    long_.bytes += written;
     left -= std::min(left, written);
     if (!goes_on) break;
   }
@@ -55,7 +55,7 @@ void Connection::Flush() {
   if (state_ == State::kClosing) return;
   // A client that takes nothing has its deadline from the last byte that the kernel took, however
   // often something new is tried.
-  const bool waits = output_ != nullptr && !output_->empty() && paced_until_us_ == 0;
+  const bool waits = output_ != nullptr && !output_->empty() && long_.paced_until_us == 0;
   if (!waits) {
     blocked_since_us_ = 0;
   } else if (blocked_since_us_ == 0 || context_.stats.bytes_sent.value() != sent_before) {
@@ -65,22 +65,22 @@ void Connection::Flush() {
 }
 
 // An answer with a rate gets a second's worth at once and then what time brings; nothing is left of
-// it until `paced_until_us_` if this is 0.
+// it until `long_.paced_until_us` if this is 0.
 uint64_t Connection::BytesForThisTurn() {
-  const uint64_t rate = answer_leaving_ ? exchange_->rate_limit() : 0;
+  const uint64_t rate = long_.leaving ? exchange_->rate_limit() : 0;
   if (rate == 0) return kWriteBytesPerTurn;
-  const auto elapsed_us = static_cast<uint64_t>(context_.now().monotonic_us - leaving_since_us_);
+  const auto elapsed_us = static_cast<uint64_t>(context_.now().monotonic_us - long_.since_us);
   const uint64_t earned = rate + static_cast<uint64_t>(static_cast<double>(rate) *
                                                        static_cast<double>(elapsed_us) * 1e-6);
-  if (earned > leaving_bytes_) return std::min(earned - leaving_bytes_, kWriteBytesPerTurn);
+  if (earned > long_.bytes) return std::min(earned - long_.bytes, kWriteBytesPerTurn);
   const double due_us =
-      static_cast<double>(leaving_bytes_ - rate + 1) * 1e6 / static_cast<double>(rate);
-  paced_until_us_ = leaving_since_us_ + static_cast<int64_t>(due_us) + 1;
+      static_cast<double>(long_.bytes - rate + 1) * 1e6 / static_cast<double>(rate);
+  long_.paced_until_us = long_.since_us + static_cast<int64_t>(due_us) + 1;
   return 0;
 }
 
 bool Connection::IsPaused() const {
-  return paced_until_us_ != 0 || (answer_leaving_ && exchange_->is_reading());
+  return long_.paced_until_us != 0 || (long_.leaving && exchange_->is_reading());
 }
 
 bool Connection::WriteOnce(uint64_t bytes_max) {
@@ -92,7 +92,7 @@ bool Connection::WriteOnce(uint64_t bytes_max) {
   if (written < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
     if (errno == EINTR) return true;
-    if (is_file && answer_leaving_ && IsReadError(errno)) {
+    if (is_file && long_.leaving && IsReadError(errno)) {
       exchange_->OnReadError(errno);
       CloseNow(CloseReason::kTruncated);
     } else {
@@ -124,13 +124,12 @@ ssize_t Connection::SendPiece(uint64_t bytes_max, uint64_t* wanted) {
   }
   uint64_t bytes = std::min(piece.length, bytes_max);
   // What has just been read is sent whatever the kernel has done with it since, so that it ends.
-  if (!std::exchange(was_read_, false)) {
+  if (!std::exchange(long_.was_read, false)) {
     const uint64_t cached = file.Cached(piece.offset, bytes, now_us);
     if (cached > 0) {
       bytes = std::min(bytes, cached);
-    } else if (answer_leaving_ &&
-               exchange_->ReadAhead(output_->FrontOwner(), piece.offset, bytes)) {
-      was_read_ = true;
+    } else if (long_.leaving && exchange_->ReadAhead(output_->FrontOwner(), piece.offset, bytes)) {
+      long_.was_read = true;
       return 0;
     }
   }
@@ -156,7 +155,7 @@ ssize_t Connection::SendBytes(uint64_t bytes_max, uint64_t* wanted) {
 void Connection::AfterWrite() {
   const bool drained = output_ == nullptr || output_->empty();
   if (drained && output_ != nullptr) context_.outputs.Give(std::move(output_));
-  if (answer_leaving_) {
+  if (long_.leaving) {
     if (drained) {
       FinishExchange();
     } else {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
-#include "sidecar/exchange/origin.h"
+#include "sidecar/exchange/client_origin.h"
 
 namespace catzilla::server {
 
@@ -63,7 +63,7 @@ void LoopServer::OnTurnEnd(const base::Now&) {
   epochs_.Reclaim();
 }
 
-void LoopServer::OnOpened(uint64_t ticket, files::OpenResult result) {
+void LoopServer::OnOpened(base::Ticket ticket, files::OpenResult result) {
   ServerMessage message;
   message.kind = ServerMessage::Kind::kOpened;
   message.ticket = ticket;
@@ -80,8 +80,7 @@ void LoopServer::OnMessage(ServerMessage& message) {
       context_.access_log = message.access_log;
       return;
     case ServerMessage::Kind::kOpened: {
-      exchange::Exchange* waiting =
-          context_.exchanges.Find(exchange::Ticket::FromPacked(message.ticket));
+      exchange::Exchange* waiting = context_.exchanges.Find(message.ticket);
       if (waiting != nullptr) waiting->OnOpened(std::move(message.opened));
       return;
     }
@@ -97,11 +96,9 @@ void LoopServer::OnMessage(ServerMessage& message) {
   }
 }
 
-void LoopServer::WakeFill(uint64_t packed) {
-  exchange::Ticket ticket = exchange::Ticket::FromPacked(packed);
-  if ((ticket.slot & exchange::FillDriver::kTicketBit) != 0) {
-    ticket.slot &= ~exchange::FillDriver::kTicketBit;
-    if (auto* driver = context_.fill_drivers.Find(ticket)) driver->OnWake();
+void LoopServer::WakeFill(base::Ticket ticket) {
+  if (auto* driver = context_.fill_drivers.Find(ticket)) {
+    driver->OnWake();
   } else if (auto* follower = context_.exchanges.Find(ticket)) {
     follower->OnFillMoved();
   }
@@ -144,17 +141,9 @@ ClientPlace LoopServer::TakeClientPlace(const config::Listener& listener,
 
 // One too many: a short answer that fits any socket's buffer, and away.
 void LoopServer::RefuseConnection(int fd) {
-  char answer[1024];
-  http::ResponseWriter head(answer, sizeof(answer));
-  head.Status(503);
-  head.Date(context_.date.Get(context_.now().wall_s()));
-  const std::string& server_name = context_.plan->snapshot->server_name;
-  if (!server_name.empty()) head.Field("Server", server_name);
-  head.Connection(false, 1);
-  head.Field("Retry-After", uint64_t{1});
-  head.Field("Content-Length", uint64_t{0});
-  head.Lines("\r\n");
-  (void)!::send(fd, answer, head.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  char answer[exchange::kBareRefusalBytes];
+  const size_t bytes = exchange::WriteBareRefusal(context_, 503, true, answer);
+  (void)!::send(fd, answer, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
   ::shutdown(fd, SHUT_WR);
   ::close(fd);
   context_.stats.responses[503].Add();

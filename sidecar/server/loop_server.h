@@ -31,7 +31,7 @@ struct ServerMessage {
   Kind kind = Kind::kPlan;
   std::shared_ptr<const exchange::Plan> plan;
   stats::AccessLog* access_log = nullptr;  // Of kPlan: where its requests are logged; null: off.
-  uint64_t ticket = 0;
+  base::Ticket ticket;                     // Of kOpened and kFillMoved.
   files::OpenResult opened;
 };
 
@@ -89,14 +89,14 @@ class LoopServer final : public ConnectionHost,
   ClientPlace TakeClientPlace(const config::Listener& listener,
                               const loop::PeerAddress& client) override;
   // files::OpenSink, from the files executor's threads
-  void OnOpened(uint64_t ticket, files::OpenResult result) override;
+  void OnOpened(base::Ticket ticket, files::OpenResult result) override;
   // loop::TurnHooks
   void OnTurnBegin(const base::Now& now) override;
   void OnTurnEnd(const base::Now& now) override;
   // Mailbox
   void OnMessage(ServerMessage& message) override;
 
-  void WakeFill(uint64_t packed);
+  void WakeFill(base::Ticket ticket);
   void Accept(const std::shared_ptr<const config::Listener>& listener, int fd,
               const loop::PeerAddress& peer);
   void RefuseConnection(int fd);

@@ -40,7 +40,7 @@ def prefers_json(headers: Headers) -> bool:
 
 
 def is_navigation(headers: Headers, path: str) -> bool:
-    """A person who goes to a page, not the page that fetches its parts (sidecar/exchange/file_steps.cc).
+    """A person who goes to a page, not the page that fetches its parts (sidecar/exchange/file_way.cc).
 
     The browser says so, or Accept names HTML (what "*/*" takes too is everybody's), and the path does not look like
     a file.

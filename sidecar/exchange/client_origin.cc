@@ -1,4 +1,4 @@
-#include "sidecar/exchange/origin.h"
+#include "sidecar/exchange/client_origin.h"
 
 #include <algorithm>
 
@@ -27,18 +27,18 @@ bool IsTrusted(const config::Listener& listener, const loop::PeerAddress& peer) 
   return peer.is_ip && IsIn(listener.trusted_proxies, ToIpAddress(peer));
 }
 
-Origin FindOrigin(const http::RequestHead& request, const ClientFacts& facts) {
-  Origin origin;
+ClientOrigin FindOrigin(const http::RequestHead& request, const ClientFacts& facts) {
+  ClientOrigin origin;
   const auto& trusted = facts.listener->trusted_proxies;
   if (trusted.empty()) {
-    origin.client = facts.peer_text;
-    origin.client_port = facts.peer.port;
+    origin.peer = facts.peer_text;
+    origin.port = facts.peer.port;
     return origin;
   }
   const auto trusts = [&](const http::IpAddress& address) { return IsIn(trusted, address); };
   const http::ClientOrigin found = http::FindClientOrigin(request, ToIpAddress(facts.peer), trusts);
-  origin.client = found.client.HostText();
-  origin.client_port = found.client.port;
+  origin.text = found.client.Text();
+  origin.port = found.client.port;
   origin.https = http::EqualsLower(found.proto, "https");
   return origin;
 }

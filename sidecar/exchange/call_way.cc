@@ -1,0 +1,158 @@
+#include "sidecar/exchange/call_way.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/exchange/exchange.h"
+#include "sidecar/exchange/request_fields.h"
+
+namespace catzilla::exchange {
+namespace {
+
+// A body of known length up to this is collected first, so that a slow client does not hold a
+// worker, and goes along inline. Larger ones are streamed at once.
+constexpr uint64_t kInlineBodyMax = 16 * 1024;
+
+}  // namespace
+
+uint16_t StatusOf(worker::FailureKind kind) {
+  switch (kind) {
+    case worker::FailureKind::kQueueFull:
+    case worker::FailureKind::kQueueTimeout:
+    case worker::FailureKind::kNoWorkers:
+      return 503;
+    case worker::FailureKind::kTimeout:
+      return 504;
+    case worker::FailureKind::kWorkerLost:
+    case worker::FailureKind::kBadAnswer:
+      return 502;
+    case worker::FailureKind::kAppFailed:
+      return 500;
+    case worker::FailureKind::kTooLarge:
+      return 431;
+  }
+  return 502;
+}
+
+CallWay::~CallWay() { Cancel(worker::CancelCode::kUnwanted); }
+
+Next CallWay::Step() {
+  if (call_ == nullptr) return Start();
+  ReturnWindow();
+  return Next::kWait;
+}
+
+Next CallWay::Start() {
+  const http::RequestHead& request = exchange_.request();
+  const bool known = request.body_kind() == http::BodyKind::kLength;
+  const bool inlined =
+      known && request.content_length() <= kInlineBodyMax && !request.expect_continue();
+  if (inlined && !exchange_.request_complete()) return Next::kWait;
+  worker::RequestSpec spec;
+  RequestFields fields(request);
+  exchange_.Describe(&fields, &spec);
+  if (request.has_body()) {
+    spec.body_mode = inlined ? worker::BodyMode::kInline : worker::BodyMode::kStreaming;
+    spec.body_length = known ? request.content_length() : worker::kLengthUnknown;
+    if (request.expect_continue()) spec.flags |= worker::kExpectContinue;
+    if (inlined) spec.body = body_;
+  }
+  worker::CallFailure failure;
+  call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().pool, *this, &failure);
+  if (call_ == nullptr) return exchange_.RefuseFailed(failure);
+  if (inlined) std::string().swap(body_);
+  awaits_continue_ = request.expect_continue();
+  if (request.has_body() && !inlined) PassOnBody();
+  return Next::kWait;
+}
+
+// The request's body...
+
+void CallWay::RequestBody(std::string_view bytes) {
+  body_ += bytes;
+  if (call_ != nullptr) PassOnBody();
+}
+
+void CallWay::RequestEnd() {
+  if (call_ != nullptr) PassOnBody();
+}
+
+void CallWay::PassOnBody() {
+  if (call_->body_ended()) {
+    body_.clear();
+    return;
+  }
+  const size_t room = std::min(call_->body_window(), body_.size());
+  const bool last = exchange_.request_complete() && room == body_.size();
+  if (room > 0 || last) {
+    call_->SendBody(std::string_view(body_).substr(0, room), last);
+    body_.erase(0, room);
+  }
+  exchange_.client().SetBodyReading(body_.empty());
+}
+
+void CallWay::OnBodyRoom() {
+  // A client that has sent its body already did not wait to be asked, and needs no invitation.
+  if (std::exchange(awaits_continue_, false) && body_.empty() && !exchange_.request_complete()) {
+    exchange_.responder().Continue();
+  }
+  PassOnBody();
+  exchange_.client().WakeExchange();
+}
+
+// The answer...
+
+void CallWay::OnInformational(const worker::ResponseHead& informational) {
+  exchange_.responder().Inform(informational);
+  exchange_.client().WakeExchange();
+}
+
+void CallWay::OnResponse(const worker::ResponseHead& response) {
+  exchange_.client().WakeExchange();
+  if (!exchange_.SendAppHead(response)) {
+    Cancel(worker::CancelCode::kBadAnswer);
+    exchange_.Refuse({502, exchange_.record().cause});
+    return;
+  }
+  exchange_.responder().Body(response.body);
+}
+
+void CallWay::OnData(std::string_view bytes) {
+  exchange_.responder().Body(bytes);
+  unconsumed_ += bytes.size();
+  ReturnWindow();
+  exchange_.client().WakeExchange();
+}
+
+// What has not left for the client yet keeps the worker's window taken: a slow reader slows the
+// app.
+void CallWay::ReturnWindow() {
+  if (unconsumed_ == 0) {
+    exchange_.responder().ForgetRoom();
+  } else if (exchange_.responder().Room() && call_ != nullptr) {
+    call_->Consumed(std::exchange(unconsumed_, 0));
+  }
+}
+
+void CallWay::OnEnd() {
+  call_ = nullptr;
+  exchange_.client().WakeExchange();
+  exchange_.responder().EndBody();
+  exchange_.Answered();
+}
+
+void CallWay::OnFailure(const worker::CallFailure& failure) {
+  call_ = nullptr;
+  exchange_.client().WakeExchange();
+  exchange_.RefuseFailed(failure);
+}
+
+void CallWay::Cancel(worker::CancelCode code) {
+  if (call_ == nullptr) return;
+  std::exchange(call_, nullptr)->Cancel(code);
+  // A call that came from a fill is its driver's no more either.
+  FillDriver* driver = exchange_.context().fill_drivers.Find(driver_);
+  if (driver != nullptr) driver->LeaderLeft();
+}
+
+}  // namespace catzilla::exchange

@@ -1,0 +1,61 @@
+// The way to a worker: a credit or a place in the queue, the request as one frame, its body as it
+// comes, the answer as it comes.
+//
+//   collects a small body (waits) --> called (waits) --OnEnd()--> answered
+//
+// Threads: the loop's.
+// Owns:    the call, and what of the request's body the worker has not taken yet.
+// Limits:  bodies and answers as the call's windows; output as Responder::Room().
+// Fails:   as the call: with a status, or by breaking off the answer that has begun.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "sidecar/base/ticket.h"
+#include "sidecar/exchange/next.h"
+#include "sidecar/worker/call.h"
+
+namespace catzilla::exchange {
+
+class Exchange;
+
+class CallWay final : public worker::CallObserver {
+ public:
+  explicit CallWay(Exchange& exchange) : exchange_(exchange) {}
+  // A call that `driver` has made for a fill, and whose answer is our client's alone.
+  CallWay(Exchange& exchange, worker::Call* call, base::Ticket driver)
+      : exchange_(exchange), call_(call), driver_(driver) {}
+  ~CallWay();
+  CallWay(const CallWay&) = delete;
+  CallWay& operator=(const CallWay&) = delete;
+
+  Next Step();
+  // The request's body...
+  void RequestBody(std::string_view bytes);
+  void RequestEnd();
+  // The answer is not wanted any more. Idempotent.
+  void Cancel(worker::CancelCode code);
+
+ private:
+  Next Start();
+  void PassOnBody();
+  void ReturnWindow();
+  // worker::CallObserver
+  void OnResponse(const worker::ResponseHead& response) override;
+  void OnInformational(const worker::ResponseHead& informational) override;
+  void OnData(std::string_view bytes) override;
+  void OnBodyRoom() override;
+  void OnEnd() override;
+  void OnFailure(const worker::CallFailure& failure) override;
+
+  Exchange& exchange_;
+  worker::Call* call_ = nullptr;
+  base::Ticket driver_;
+  std::string body_;       // Read from the client, not yet taken by the worker.
+  size_t unconsumed_ = 0;  // Received from the worker, its window not yet given back.
+  bool awaits_continue_ = false;
+};
+
+}  // namespace catzilla::exchange
