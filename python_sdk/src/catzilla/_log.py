@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
 from typing import Final, TextIO
@@ -17,47 +18,74 @@ _LAST_WORDS: Final = 1.0  # Seconds that are waited for a reader when the proces
 
 
 class PatientHandler(logging.Handler):
-    """A StreamHandler whose stream may block. Its thread begins with the first line: it may be made before a fork."""
+    """A StreamHandler whose stream may block.
+
+    Its thread begins with the first line. A process that is forked later has a thread and a queue of its own: those
+    of its parent stay with the parent, and so do the lines that wait in them.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
-        self._idle = threading.Event()
-        self._idle.set()
-        self._lost = 0
-        self._thread: threading.Thread | None = None
+        self._writer: _Writer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except BaseException:  # Arguments that cannot be formatted; a log line is worth no failure.
+            writer = self._writer
+            if writer is None or writer.pid != os.getpid():
+                if writer is None:
+                    atexit.register(self.flush)
+                writer = self._writer = _Writer(self._stream)
+        except BaseException:  # Arguments that cannot be formatted, no thread; a log line is worth no failure.
             self.handleError(record)
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="catzilla-log", daemon=True)
-            self._thread.start()
-            atexit.register(self.flush)
-        self._idle.clear()
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            self._lost += 1
+        writer.put(line)
 
     def flush(self) -> None:
         """Waits until all is written, or nobody reads."""
-        self._idle.wait(_LAST_WORDS)
+        writer = self._writer
+        if writer is not None and writer.pid == os.getpid():
+            writer.wait(_LAST_WORDS)
+
+
+class _Writer:
+    """The thread that writes, and what waits for it. Any thread may call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.pid = os.getpid()
+        self._stream = stream
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
+        self._lock = threading.Lock()  # Guards _lost.
+        self._lost = 0
+        threading.Thread(target=self._write, name="catzilla-log", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._lose(1)
+
+    def wait(self, timeout: float) -> None:
+        """Until every line has been written that was put before, or time is up."""
+        lines = self._lines
+        with lines.all_tasks_done:
+            lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, timeout)
 
     def _write(self) -> None:
         while True:
             line = self._lines.get()
-            lost, self._lost = self._lost, 0
+            with self._lock:
+                lost, self._lost = self._lost, 0
             if lost:
                 line = f"catzilla: {lost} lines of this log were lost\n{line}"
             try:
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except (OSError, ValueError):  # A full disk, a reader that has gone, a closed stream.
-                self._lost += lost + 1
-            if self._lines.empty():
-                self._idle.set()
+                self._lose(lost + 1)
+            self._lines.task_done()
+
+    def _lose(self, lines: int) -> None:
+        with self._lock:
+            self._lost += lines
