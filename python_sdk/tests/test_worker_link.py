@@ -36,6 +36,32 @@ def test_drain_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> None:
     run(script())
 
 
+def test_drain_ends_with_the_last_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for nothing else: no clock is asked in between."""
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        entered.set()
+        await gate.wait()
+        await hello(scope, receive, send)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError("a pause while draining")
+
+    async def script() -> None:
+        async with serving(tmp_path, app) as pair:
+            exchange = await pair.open()
+            await entered.wait()
+            monkeypatch.setattr(asyncio, "sleep", never)
+            draining = asyncio.create_task(pair.worker.drain(0, "", 20))
+            gate.set()
+            assert (await exchange.answer()).body == b"hello"
+            assert await draining
+            monkeypatch.undo()
+
+    run(script())
+
+
 def test_an_answer_that_is_complete_when_the_lane_closes_still_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

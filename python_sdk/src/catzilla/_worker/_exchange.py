@@ -14,14 +14,11 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from catzilla._text import describe, log_exception, one_line
 from catzilla._worker import _frames as frames
-
-if TYPE_CHECKING:
-    from catzilla._worker._lane import Lane
-    from catzilla._worker._protocol import Stream
+from catzilla._worker._protocol import LaneProtocol, Stream
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -50,6 +47,28 @@ def _lower(name: bytes) -> bytes:
     return lowered
 
 
+class Host(Protocol):
+    """What an exchange knows of its worker."""
+
+    state: dict[str, Any]  # The lifespan's: each request gets a copy.
+    vary: dict[int, bytes]  # By route.
+
+    def failed(self, what: str, error: BaseException) -> None: ...
+
+
+class Carrier(Protocol):
+    """What an exchange knows of the lane by which its request has come and its answer leaves."""
+
+    protocol: LaneProtocol
+    blocked: list[Exchange]  # Wait in send() for a window.
+
+    @property
+    def worker(self) -> Host: ...
+    def schedule(self) -> None: ...
+    def head_waits(self, exchange: Exchange) -> None: ...
+    def settled(self, exchange: Exchange, code: int, sentence: str) -> None: ...
+
+
 class Exchange:
     """Scope, receive and send of one request, on one Task of its own."""
 
@@ -58,7 +77,7 @@ class Exchange:
         "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
     )  # fmt: skip
 
-    def __init__(self, lane: Lane, stream: Stream) -> None:
+    def __init__(self, lane: Carrier, stream: Stream) -> None:
         request = stream.request
         flags = request.flags
         stream.exchange = self

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from catzilla._exceptions import LinkError
 from catzilla._worker import _frames as frames
-from catzilla._worker._exchange import Exchange
+from catzilla._worker._exchange import ASGIApp, Exchange, Host
 from catzilla._worker._inherit import forget, keep_from_children
 from catzilla._worker._protocol import LaneProtocol, Phase
-
-if TYPE_CHECKING:
-    from catzilla._worker._serve import Worker
 
 # An eager first step saves a turn of the loop; 3.11 has none.
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
+class LaneHost(Host, Protocol):
+    """What a lane knows of its worker, and tells it."""
+
+    app: ASGIApp
+    loop: asyncio.AbstractEventLoop
+
+    def begun(self) -> None: ...
+    def settled(self) -> None: ...
+    def on_goaway(self, code: int, lane: Lane | None) -> None: ...
+    def lane_lost(self, lane: Lane, error: LinkError) -> None: ...
+
+
 class Lane(asyncio.Protocol):
     """Owns its connection. The worker owns the lane and hears of its end by lane_lost()."""
 
-    def __init__(self, worker: Worker, hello: frames.Hello) -> None:
+    def __init__(self, worker: LaneHost, hello: frames.Hello) -> None:
         self.worker = worker
         self.protocol = LaneProtocol(hello)
         self.attached: asyncio.Future[frames.HelloAck] = worker.loop.create_future()
@@ -112,16 +121,13 @@ class Lane(asyncio.Protocol):
         """The app has returned."""
         if exchange in self._exchanges:
             self._exchanges.discard(exchange)
-            worker = self.worker
-            worker.requests += 1
-            worker.active -= 1
             stream = exchange.stream
             if exchange.chunks and not stream.ended:
                 self.protocol.consumed(stream, sum(map(len, exchange.chunks)))
             stream.exchange = None
             self.protocol.settle(stream, code, sentence)
             self.schedule()
-            worker.count()
+            self.worker.settled()
 
     # From the worker...
 
@@ -145,16 +151,12 @@ class Lane(asyncio.Protocol):
             self._transport.close()
 
     @property
-    def busy(self) -> int:
-        return len(self._exchanges)
-
-    @property
     def detached(self) -> int:
         return sum(1 for exchange in tuple(self._exchanges) if exchange.stream.detached)  # Any thread asks.
 
     def _begin(self, exchange: Exchange) -> None:
         self._exchanges.add(exchange)
-        self.worker.active += 1
+        self.worker.begun()
         exchange.task = asyncio.Task(exchange.run(self.worker.app), loop=self._loop, **_EAGER)
 
     def _wake_blocked(self) -> None:
@@ -177,4 +179,4 @@ class Lane(asyncio.Protocol):
         self.worker.lane_lost(self, error)
 
     def __repr__(self) -> str:
-        return f"<Lane {self.protocol!r} busy={self.busy}>"
+        return f"<Lane {self.protocol!r} busy={len(self._exchanges)}>"

@@ -81,6 +81,8 @@ class Worker:
         self._control: ControlConnection | None = None
         self._goaway = 0
         self._ended = True
+        self._idle = asyncio.Event()  # No handler runs.
+        self._idle.set()
         self._recycling = False
         self._lag_us = 0
         self._gc_us = 0
@@ -120,13 +122,13 @@ class Worker:
             self._control.goaway(code, sentence)
         for lane in self._lanes:
             lane.goaway(code, sentence)
-        deadline = self.loop.time() + timeout
-        while any(lane.busy for lane in self._lanes) or self.active:
-            if self.loop.time() >= deadline:
-                self._close()
-                return False
-            await asyncio.sleep(0.02)
-        self._close()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._close()
         return True
 
     @property
@@ -177,7 +179,17 @@ class Worker:
                     other.protocol.phase = Phase.DRAINING
                     other.schedule()
 
-    def count(self) -> None:
+    def begun(self) -> None:
+        """A handler runs."""
+        self.active += 1
+        self._idle.clear()
+
+    def settled(self) -> None:
+        """A handler has returned."""
+        self.requests += 1
+        self.active -= 1
+        if not self.active:
+            self._idle.set()
         if self._requests_max and self.requests >= self._requests_max:
             self.want_recycle(f"max_requests: {self.requests} served")
 
