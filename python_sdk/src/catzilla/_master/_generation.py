@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from catzilla._master import _process
+from catzilla._master._changes import Changes
 from catzilla._master._messages import Channel, Message
 from catzilla._settings import Ticket, WorkerSettings
 
@@ -94,6 +95,7 @@ class Generation:
         self._zygote: Channel | None = None
         self._zygote_pid = 0
         self._zygote_failures = 0
+        self._exits = Changes()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Its life...
@@ -126,14 +128,11 @@ class Generation:
 
     async def stopped(self, timeout: float) -> None:
         """Waits until every worker has gone; kills what is left when time is up."""
-        deadline = time.monotonic() + timeout
-        while self.workers:
-            if time.monotonic() > deadline:
-                for worker in self.workers:
-                    log.warning("worker %d (pid %d) does not leave: killed", worker.index, worker.pid)
-                    self._reaper.signal(worker.pid, signal.SIGKILL)
-                deadline = time.monotonic() + _KILL_GRACE
-            await asyncio.sleep(0.02)
+        while not await self._exits.until(lambda: not self.workers, timeout):
+            for worker in self.workers:
+                log.warning("worker %d (pid %d) does not leave: killed", worker.index, worker.pid)
+                self._reaper.signal(worker.pid, signal.SIGKILL)
+            timeout = _KILL_GRACE
         for task in self._tasks:
             task.cancel()
 
@@ -313,6 +312,8 @@ class Generation:
     async def _on_worker_gone(self, worker: WorkerProc) -> None:
         code = await self._reaper.wait(worker.pid) if worker.pid else 1
         self.workers.remove(worker)
+        self._exits.tell()
+        self._events.on_changed(self)
         await worker.channel.drained(_LAST_WORDS)  # What it said last may be why.
         worker.channel.close()
         place = self.places[worker.index]

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from catzilla._exceptions import SidecarError
 from catzilla._master import _lease, _process
+from catzilla._master._changes import Changes
 from catzilla._master._generation import Generation, GenerationEvents
 from catzilla._master._registration import registration_of
 from catzilla._master._reload import POLL_SECONDS, Watcher
@@ -64,7 +65,8 @@ class Master(GenerationEvents):
         self._numbers = 0
         self._waiting: list[Generation] = []  # Registered, in order, their answers pending.
         self._stop = asyncio.Event()
-        self._impatient = asyncio.Event()  # A second signal.
+        self._impatient = False  # A second signal has come.
+        self._changes = Changes()  # Of what the end waits for.
         self._drains_since: float | None = None  # The sidecar takes no new requests.
         self._exit_code = 0
         self._announced = False
@@ -109,6 +111,7 @@ class Master(GenerationEvents):
         self._register(generation)
 
     def on_changed(self, generation: Generation) -> None:
+        self._changes.tell()
         self._report()
         if generation.table is None and generation.crashes >= _CRASHES_MAX and self._ends_with_its_app:
             self._give_up(f"the app does not start: {generation.last_words}")
@@ -319,6 +322,7 @@ class Master(GenerationEvents):
 
     def _on_drain(self, event: pb.DrainRequested) -> None:
         self._drains_since = time.monotonic()
+        self._changes.tell()
         if not self._stop.is_set():
             log.info("the sidecar drains: %s", event.reason)
 
@@ -335,6 +339,7 @@ class Master(GenerationEvents):
             sidecar.start()
             code = await self._reaper.wait(sidecar.pid)
             sidecar.pid = 0
+            self._changes.tell()
             if self._stop.is_set():
                 return
             if code == 0:
@@ -368,7 +373,8 @@ class Master(GenerationEvents):
 
     def _on_signal(self) -> None:
         if self._stop.is_set():
-            self._impatient.set()
+            self._impatient = True
+            self._changes.tell()
         self._leave_now()
 
     def _leave_now(self) -> None:
@@ -398,7 +404,7 @@ class Master(GenerationEvents):
         self._leave_now()  # However the end began.
         for generation in self._generations:
             generation.retire("stopping", left)
-        grace = 0.5 if self._impatient.is_set() else left + 5
+        grace = 0.5 if self._impatient else left + 5
         await asyncio.gather(*(generation.stopped(grace) for generation in self._generations))
         self._lease.close()
         for task in self._tasks:
@@ -411,24 +417,21 @@ class Master(GenerationEvents):
 
     async def _until_detached(self, timeout: float) -> None:
         """Workers serve until the sidecar has said GOAWAY to all of them."""
+        sidecar = self._options.sidecar
         deadline = time.monotonic() + timeout
-        while any(generation.attached for generation in self._generations):
-            if time.monotonic() > deadline or self._impatient.is_set():
-                return
-            sidecar = self._options.sidecar
-            if sidecar is not None and not sidecar.pid:
-                return
-            if self._drains_since is not None and sidecar is not None:
-                deadline = min(deadline, self._drains_since + self._options.worker.drain_timeout)
-            await asyncio.sleep(0.02)
+
+        def over() -> bool:
+            gone = sidecar is not None and not sidecar.pid
+            return gone or self._impatient or not any(generation.attached for generation in self._generations)
+
+        if sidecar is not None and await self._changes.until(lambda: over() or self._drains_since is not None, timeout):
+            since = self._drains_since or time.monotonic()
+            deadline = min(deadline, since + self._options.worker.drain_timeout)
+        await self._changes.until(over, deadline - time.monotonic())
 
     async def _bury(self, sidecar: Sidecar) -> None:
-        deadline = time.monotonic() + _SIDECAR_GRACE
-        while sidecar.pid:
-            if time.monotonic() > deadline or self._impatient.is_set():
-                self._reaper.signal(sidecar.pid, signal.SIGKILL)
-                break
-            await asyncio.sleep(0.02)
+        await self._changes.until(lambda: not sidecar.pid or self._impatient, _SIDECAR_GRACE)
+        self._reaper.signal(sidecar.pid, signal.SIGKILL)
         sidecar.clean_up()
 
     # Reloading...
