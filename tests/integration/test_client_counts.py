@@ -102,17 +102,31 @@ async def who(request: Request):
         assert json.loads(answer.body) == ["192.0.2.9", "https", "test", "elsewhere.example"]
 
 
-def test_o12_a_hard_timeout_names_its_route(tmp_path: pathlib.Path) -> None:
-    source = """
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_o12_a_hard_timeout_names_its_route_and_where_the_worker_stands(
+    tmp_path: pathlib.Path, kind: str
+) -> None:
+    """Whether it holds up the loop, or a thread of the pool."""
+    source = f"""
 import time
 from catzilla import Catzilla
 app = Catzilla()
 
-@app.get("/slow/{name}")
-async def slow(name: str):
+@app.get("/slow/{{name}}")
+{kind} slow(name: str):
+    never_returns()
+
+def never_returns():
     time.sleep(3600)
 """
     config = "pools: [{name: app, request_timeout: 200ms, hard_timeout: 400ms}]\n"
     with AppProcess(tmp_path, source, config=config) as app, app.connect() as raw:
         assert raw.get("/slow/one").status == 504
         eventually(lambda: "a request of /slow/{name} still runs after" in app.log(), 30)
+        eventually(lambda: "killed by SIGKILL" in app.log(), 30)
+        lines = app.output.read_text().splitlines()
+        file = tmp_path / "app_under_test.py"
+        [stands] = [
+            line for line in lines if f"never_returns ({file}:11) < slow ({file}:8)" in line
+        ]
+        assert "the sidecar wants this process replaced; thread " in stands

@@ -137,10 +137,11 @@ class Generation:
             task.cancel()
 
     def kill(self, pid: int) -> None:
+        """In a moment: the sidecar has told the process too, whose control thread logs where it stands."""
         for worker in self.workers:
             if worker.pid == pid:
                 worker.error = "killed: it passed the hard deadline of a request"
-                self._reaper.signal(worker.pid, signal.SIGKILL)
+                asyncio.get_running_loop().call_later(_LAST_WORDS, self._reaper.signal, pid, signal.SIGKILL)
 
     @property
     def attached(self) -> int:

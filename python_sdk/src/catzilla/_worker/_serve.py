@@ -26,6 +26,7 @@ from catzilla._worker._control import ControlConnection
 from catzilla._worker._exchange import ASGIApp
 from catzilla._worker._lane import Lane
 from catzilla._worker._protocol import HEAD_BYTES_MAX, STREAM_WINDOW, Phase
+from catzilla._worker._stacks import log_stacks
 
 log = logging.getLogger("catzilla.worker")
 
@@ -207,6 +208,8 @@ class Worker:
 
     def control_goaway(self, code: int, sentence: str) -> None:
         self._on_loop(self.on_goaway, code, None)
+        if code == frames.GOAWAY_RECYCLE:  # A request is past its hard deadline: the master is about to kill us.
+            log_stacks(log, "the sidecar wants this process replaced", self.loop)
 
     def control_cancel(self, lane_id: int, stream_id: int) -> None:
         self._on_loop(self._cancel, lane_id, stream_id)

@@ -1,0 +1,83 @@
+"""Where every thread and every task of this process stands, one line each, innermost call first.
+
+Any thread may ask. It needs the GIL and no more, so it is answered while a handler holds up the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+from catzilla._text import one_line
+
+STACKS_BYTES_MAX: Final = 64 * 1024  # Of all lines together.
+_FRAMES_MAX: Final = 64  # Of one stack.
+_LINE_MAX: Final = 8 * 1024
+
+
+def log_stacks(logger: logging.Logger, why: str, loop: asyncio.AbstractEventLoop) -> None:
+    """Raises nothing, whatever the app has made of its logging; waits until the lines are out, if that is soon."""
+    try:
+        for line in stacks(loop):
+            logger.error("%s; %s", why, line)
+        for handler in logging.getLogger("catzilla").handlers:
+            handler.flush()
+    except BaseException:
+        return  # Nobody can be told.
+
+
+def stacks(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """Threads but the one that asks, then the tasks of `loop`. What is beyond the bound is counted."""
+    lines: list[str] = []
+    left, more = STACKS_BYTES_MAX, 0
+    for line in _lines(loop):
+        left -= len(line.encode())
+        if left >= 0:
+            lines.append(line)
+        else:
+            more += 1
+    return [*lines, f"{more} more threads and tasks"] if more else lines
+
+
+def _lines(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        if ident != threading.get_ident():
+            yield _line("thread", names.get(ident, ident), _callers(frame))
+    try:
+        tasks = asyncio.all_tasks(loop)
+    except RuntimeError:  # They come and go too fast to be listed.
+        return
+    for task in tasks:
+        yield _line("task", task.get_name(), reversed([*_awaited(task.get_coro())]))
+
+
+def _line(kind: str, name: Any, frames: Iterator[FrameType]) -> str:
+    calls = [
+        f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        for frame, _ in zip(frames, range(_FRAMES_MAX), strict=False)
+    ]
+    return one_line(f"{kind} {name}: {' < '.join(calls)}", _LINE_MAX)
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _awaited(coroutine: Any) -> Iterator[FrameType]:
+    """From a coroutine to what it waits for. Task.get_stack() tells only the outermost."""
+    while coroutine is not None:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(coroutine, f"{kind}_frame")), None)
+        if kind is None:
+            return  # A future, or an awaitable that is not made of Python.
+        frame = getattr(coroutine, f"{kind}_frame")
+        if frame is not None:
+            yield frame
+        coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
