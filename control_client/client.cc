@@ -18,6 +18,7 @@
 #include "catzilla/control/v1/route_service.grpc.pb.h"
 #include "catzilla/control/v1/sidecar_service.grpc.pb.h"
 #include "catzilla/control/v1/stats_service.grpc.pb.h"
+#include "control_client/text_fields.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -167,12 +168,21 @@ struct Client::Stubs {
     }
   }
 
+  // What has to be right before anything is sent.
+  static RpcResult<base::Unit> Check(const google::protobuf::Message& request) {
+    if (auto wrong = FindTextNotUtf8(request)) {
+      return base::Fail(RpcError{kUsage, *std::move(wrong), {}});
+    }
+    return base::Unit{};
+  }
+
   // One unary call: `method` is a member of the stub.
   template <typename Response, typename Stub, typename Request>
   RpcResult<Response> Call(const ClientOptions& options, Stub& stub,
                            grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                         Response*),
                            const Request& request) const {
+    if (auto checked = Check(request); !checked.ok()) return base::Fail(checked.error());
     grpc::ClientContext context;
     Prepare(context, options, true);
     Response response;
@@ -240,6 +250,7 @@ RpcResult<v1::StatsServiceGetResponse> Client::GetStats() {
 
 RpcResult<base::Unit> Client::WatchStats(const v1::StatsServiceWatchRequest& request,
                                          const std::function<bool(const v1::Stats&)>& see) {
+  if (auto checked = Stubs::Check(request); !checked.ok()) return checked;
   grpc::ClientContext context;
   stubs_->Prepare(context, options_, false);
   const auto reader = stubs_->stats->Watch(&context, request);

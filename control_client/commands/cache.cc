@@ -43,7 +43,7 @@ ExitCode RunPurge(const PurgeFlags& flags, Session& session, Client& client) {
   for (const auto& [what, request] : requests) {
     const auto result = client.Purge(request);
     if (!result.ok()) {
-      std::cerr << what << ": ";
+      std::cerr << base::PercentSafe(what) << ": ";
       worst = Report(result.error());
     } else if (!session.PrintStructured(*result)) {
       std::cout << what << ": " << (flags.dry_run ? "would purge " : "purged ")

@@ -6,6 +6,7 @@
 
 #include "control_client/commands/command.h"
 #include "control_client/commands/mount_options.h"
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 namespace {
@@ -18,7 +19,7 @@ struct AddFlags {
 ExitCode RunAdd(const AddFlags& flags, Session& session, Client& client) {
   v1::MountServiceCreateRequest request;
   if (const std::string wrong = SetMount(flags.mount, *request.mutable_mount()); !wrong.empty()) {
-    std::cerr << "catzillactl: " << wrong << "\n";
+    std::cerr << "catzillactl: " << base::PercentSafe(wrong) << "\n";
     return kUsage;
   }
   request.set_dry_run(flags.dry_run);
@@ -48,7 +49,7 @@ ExitCode RunRemove(const std::vector<std::string>& names, Client& client) {
       PrintDiagnostics(result->diagnostics());
       std::cout << "mount " << name << " removed, version " << result->version() << "\n";
     } else {
-      std::cerr << "mount " << name << ": ";
+      std::cerr << "mount " << base::PercentSafe(name) << ": ";
       worst = Report(result.error());
     }
   }

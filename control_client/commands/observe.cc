@@ -131,7 +131,8 @@ void AddExplain(Session& session) {
       for (const std::string& header : *headers) {
         const size_t colon = header.find(':');
         if (colon == std::string::npos) {
-          std::cerr << "catzillactl: '" << header << "' is no header (give \"name: value\")\n";
+          std::cerr << "catzillactl: '" << base::PercentSafe(header)
+                    << "' is no header (give \"name: value\")\n";
           return kUsage;
         }
         std::string name = header.substr(0, colon);

@@ -127,13 +127,51 @@ def test_o4_bytes_that_are_no_text_are_answered_in_words(
         assert "line 3: not UTF-8" in told.stderr, told.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["cache", "purge", "--tag", b"caf\xe9"], "tag"),
+        (["cache", "purge", "--host", b"caf\xe9"], "host"),
+        (["cache", "purge", "--all", "--cache", b"caf\xe9"], "cache"),
+        (["mount", "add", b"/caf\xe9", "/srv"], "mount.prefix"),
+        (["mount", "add", "/a", b"/caf\xe9"], "mount.root"),
+        (["mount", "add", "/a", "/srv", "--name", b"caf\xe9"], "mount.name"),
+        (["mount", "add", "/a", "/srv", "--index-files", b"a,caf\xe9"], "mount.index_files[1]"),
+        (["mount", "add", "/a", "/srv", "--header", b"X-A: caf\xe9"], "mount.headers.value"),
+        (
+            ["mount", "add", "/a", "/srv", "--header-for", b"*.js=X-A: caf\xe9"],
+            "mount.file_rules[0].headers.value",
+        ),
+        (["mount", "rm", b"caf\xe9"], "name"),
+        (["route", "ls", "--pool", b"caf\xe9"], "pool"),
+        (["worker", "ls", "--pool", b"caf\xe9"], "pool"),
+        (["explain", b"caf\xe9", "/"], "method"),
+        (["explain", "GET", "/", "-H", b"X-A: caf\xe9"], "headers.value"),
+        (["drain", "--reason", b"caf\xe9"], "reason"),
+    ],
+)
+def test_o4_an_argument_that_is_no_text_is_named_and_not_sent(
+    sidecar: Sidecar, arguments: list[str | bytes], field: str
+) -> None:
+    told = subprocess.run(
+        [str(program("catzillactl")), "--address", sidecar.control, *arguments],
+        capture_output=True,
+        timeout=60,
+    )
+    assert told.returncode == 2, told.stderr
+    assert f"catzillactl: {field} is not UTF-8: ".encode() in told.stderr, told.stderr
+    assert b"caf%E9" in told.stderr, told.stderr
+    assert b"\xe9" not in told.stderr
+    assert told.stderr.count(b"\n") == 1, told.stderr
+    assert told.stdout == b""
+
+
 def test_explain_keeps_the_host_of_an_ipv6_url(sidecar: Sidecar, tmp_path: pathlib.Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "routes: [{name: six, host: '[::1]', path: /six, pool: app}]\n"
     )
     applied = ctl(sidecar, "apply", "-f", "mine.yaml", cwd=tmp_path)
-    if applied.returncode != 0:
-        pytest.skip("hosts of routes are names: " + applied.stderr)
+    assert applied.returncode == 0, applied.stderr
     for url in ("http://[::1]/six", "http://[::1]:8080/six"):
         told = ctl(sidecar, "explain", "GET", url, cwd=tmp_path)
         assert "route six" in told.stdout, told.stdout
