@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from waiting import eventually
 from websockets.sync.client import ClientConnection, connect
 
 FLAGS = [
@@ -69,16 +70,14 @@ class Page:
         self.wait(until)
 
     def wait(self, expression: str) -> Any:
-        deadline = time.monotonic() + self._seconds
-        while True:
-            value = self.evaluate(expression)
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"not true within {self._seconds:g} s: {expression}; troubles: {self.troubles}"
-                )
-            time.sleep(0.05)
+        values: list[Any] = [None]
+
+        def is_true() -> bool:
+            values[0] = self.evaluate(expression)
+            return bool(values[0])
+
+        eventually(is_true, self._seconds, lambda: f"{expression}; troubles: {self.troubles}")
+        return values[0]
 
     def click(self, selector: str) -> None:
         """As soon as there is something to click on."""
@@ -151,16 +150,17 @@ class Browser:
 
     def _read_port(self) -> int:
         file = Path(self._profile.name) / "DevToolsActivePort"
-        deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline:
+        lines: list[str] = []
+
+        def is_open() -> bool:
             if self._process.poll() is not None:
                 raise RuntimeError(f"chromium ended with {self._process.returncode}")
             with suppress(FileNotFoundError):
-                lines = file.read_text().splitlines()
-                if len(lines) == 2:
-                    return int(lines[0])
-            time.sleep(0.05)
-        raise TimeoutError("chromium did not open its DevTools port")
+                lines[:] = file.read_text().splitlines()
+            return len(lines) == 2
+
+        eventually(is_open, self._seconds, lambda: "chromium did not open its DevTools port")
+        return int(lines[0])
 
     @contextmanager
     def page(self) -> Iterator[Page]:

@@ -6,12 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "python_sdk" / "examples" / "shop"
@@ -73,17 +74,20 @@ class ShopProcess:
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            try:
+        process = self._process
+
+        def told() -> str:
+            return f"the shop did not start; its log says:\n{self.log.read_text()[-4000:]}"
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(told())
+            with suppress(OSError):
                 urllib.request.urlopen(f"{self.url}/api/products?size=1", timeout=5).close()
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.05)
-            else:
-                return
-        raise RuntimeError(f"the shop did not start; its log says:\n{self.log.read_text()[-4000:]}")
+                return True
+            return False
+
+        eventually(answers, self._seconds, told)
 
     def close(self) -> None:
         if self._process is None:

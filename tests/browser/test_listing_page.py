@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from devtools import Browser
 from shop_process import bin_dir, free_port
 from test_shop_page import assert_sound, colours
+from waiting import eventually
 
 NAMES = "[...document.querySelectorAll('tbody tr:not(.up) span')].map((s) => s.textContent)"
 
@@ -46,12 +46,14 @@ def listing_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--ops-port", str(ops), "--runtime-dir", str(folder / "run")]
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command) as process:
-        for _ in range(200):
-            try:
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(url, timeout=5).close()
-                break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.05)
+                return True
+            return False
+
+        eventually(answers, 30)
         yield f"{url}/releases/2.0/"
         process.terminate()
 

@@ -8,8 +8,12 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import time
+import sys
 from types import TracebackType
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+
+from waiting import eventually
 
 READY_SECONDS = 10.0
 # What Debian's /etc/nginx/mime.types says of the tree's extensions, so that no other file is needed.
@@ -62,15 +66,23 @@ class Nginx:
         command = [program, "-p", str(self.folder), "-c", str(self.config)]
         with (self.folder / "stderr.log").open("wb") as log:
             self.process = subprocess.Popen([*command, "-e", "stderr"], stdout=log, stderr=log)
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        process = self.process
+
+        def told() -> str:
+            return (self.folder / "stderr.log").read_text(errors="replace")
+
+        def listens() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(told())
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection(("127.0.0.1", self.port), 1),
             ):
-                return self
-            time.sleep(0.02)
-        raise RuntimeError((self.folder / "stderr.log").read_text(errors="replace"))
+                return True
+            return False
+
+        eventually(listens, READY_SECONDS, told)
+        return self
 
     def __exit__(
         self,

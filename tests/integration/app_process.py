@@ -8,24 +8,17 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from raw_http import RawConnection
 from sidecar_process import free_port, program
+from waiting import eventually
+
+__all__ = ["AppProcess", "eventually"]
 
 READY_SECONDS = 60.0
-
-
-def eventually(what: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits for a state of another process."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 class AppProcess:
@@ -67,15 +60,17 @@ class AppProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.close()
-                raise RuntimeError(f"the app did not come up:\n{self.log()}")
-            time.sleep(0.05)
+        try:
+            eventually(self._ready, READY_SECONDS, self.log)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the app did not come up:\n{self.log()}")
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{self.ops_port}/readyz"
             with urllib.request.urlopen(url, timeout=2):

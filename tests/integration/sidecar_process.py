@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
 import signal
 import socket
 import subprocess
-import time
+import urllib.request
 from types import TracebackType
+from typing import Protocol
+
+from waiting import eventually
 
 READY_SECONDS = 30.0
 
@@ -30,6 +34,26 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class HasOps(Protocol):
+    """A sidecar of its own, or that of an app."""
+
+    ops_port: int
+
+
+def metrics(process: HasOps) -> dict[str, float]:
+    """Every series with its labels, as one scrape tells them."""
+    url = f"http://127.0.0.1:{process.ops_port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    samples = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+    return {series: float(value) for series, value in samples}
+
+
+def metric(process: HasOps, series: str) -> float:
+    """One of them; it must be there."""
+    return metrics(process)[series]
 
 
 class Sidecar:
@@ -102,21 +126,22 @@ class Sidecar:
                 stderr=err,
                 env={**os.environ, "ASAN_OPTIONS": sanitizer, **self.environment},
             )
-        deadline = time.monotonic() + READY_SECONDS
-        for port in (self.port, self.ops_port):
-            self._wait_for(port, deadline)
+        self.wait_until_it_listens()
         return self
 
-    def _wait_for(self, port: int, deadline: float) -> None:
+    def wait_until_it_listens(self) -> None:
+        """On both ports. A sidecar that ends before that is an error."""
+        for port in (self.port, self.ops_port):
+            eventually(functools.partial(self._listens, port), READY_SECONDS, self.log)
+
+    def _listens(self, port: int) -> bool:
         assert self.process is not None
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                ended = self.process.returncode
-                raise RuntimeError(f"the sidecar ended with {ended}: {self.log()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return
-            time.sleep(0.02)
-        raise RuntimeError(f"nothing listens on {port} after {READY_SECONDS} s: {self.log()}")
+        if self.process.poll() is not None:
+            ended = self.process.returncode
+            raise RuntimeError(f"the sidecar ended with {ended}: {self.log()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        return False
 
     def stop(self, seconds: float = 30.0) -> int:
         """SIGTERM, and the exit code; SIGKILL and a failure when it does not end."""

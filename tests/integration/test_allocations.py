@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from raw_http import RawConnection
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
 
 pytestmark = pytest.mark.skipif(
     "asan" in str(program("catzilla-sidecar")),
@@ -33,11 +31,8 @@ mounts: [{{name: files, prefix: /, root: {public}, revalidate: 60s}}]
         yield running
 
 
-def allocations(sidecar: Sidecar) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.ops_port}/metrics") as answer:
-        found = re.search(r"^catzilla_heap_allocations_total (\d+)$", answer.read().decode(), re.M)
-    assert found is not None
-    return int(found.group(1))
+def allocations(sidecar: Sidecar) -> float:
+    return metric(sidecar, "catzilla_heap_allocations_total")
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,14 @@ import os
 import pathlib
 import resource
 import socket
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from app_process import eventually
 from conftest import make_site
 from raw_http import RawConnection
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
+from waiting import pause
 
 HUGE_BYTES = 64 * 1024 * 1024  # More than any socket's buffers take.
 
@@ -39,14 +38,6 @@ mounts:
 """
     with Sidecar(tmp_path, config) as sidecar:
         yield sidecar
-
-
-def metric(sidecar: Sidecar, series: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.ops_port}/metrics") as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(series + " "):
-                return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"there is no series {series}")
 
 
 def logged(sidecar: Sidecar, target: str) -> dict[str, object]:
@@ -154,7 +145,7 @@ def test_a_whole_download_is_logged_when_it_has_left(running: Sidecar) -> None:
     with RawConnection(running.port) as raw:
         raw.send(b"GET /huge.bin?whole HTTP/1.1\r\nHost: t\r\n\r\n")
         got = raw.socket.recv(4096)
-        time.sleep(0.3)  # The reader's pause is part of the request's duration.
+        pause(0.3)  # The reader's pause is part of the request's duration.
         assert "/huge.bin?whole" not in running.stdout.read_text()
         left = got.index(b"\r\n\r\n") + 4 + HUGE_BYTES - len(got)
         while left > 0:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from conftest import make_site
 from raw_http import RawConnection
-from sidecar_process import Sidecar
+from sidecar_process import Sidecar, metric
+from waiting import eventually
 
 TABLE = pathlib.Path(__file__).resolve().parents[1] / "conformance" / "malformed.txt"
 
@@ -190,16 +191,21 @@ def test_nothing_leaks(sidecar: Sidecar) -> None:
                         b"GET /large.bin HTTP/1.1\r\nHost: t\r\nX-Padding: aaaaaaaa\r\n\r\n"[:cut]
                     )
 
+    def settled() -> bool:
+        states = ("active", "idle")
+        return all(
+            metric(sidecar, f'catzilla_http_connections{{state="{s}"}}') == 0 for s in states
+        )
+
     storm()
-    time.sleep(0.5)
+    eventually(settled)
     descriptors, memory = sidecar.open_descriptors(), sidecar.rss_kib()
     for _ in range(5):
         storm()
-    deadline = time.monotonic() + 10
-    few = (
-        8  # gRPC opens some of its own when it likes; a leak of ours would be one in each of 1,000.
+    # gRPC opens some of its own when it likes; a leak of ours would be one in each of 1,000.
+    few = 8
+    eventually(
+        lambda: sidecar.open_descriptors() <= descriptors + few,
+        told=lambda: str(sidecar.descriptor_names()),
     )
-    while sidecar.open_descriptors() > descriptors + few and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert sidecar.open_descriptors() <= descriptors + few, sidecar.descriptor_names()
     assert sidecar.rss_kib() < memory + 20_000

@@ -14,6 +14,7 @@ import pytest
 from conftest import make_site
 from raw_http import RawConnection
 from sidecar_process import Sidecar, free_port, program
+from waiting import eventually
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -152,15 +153,10 @@ def test_a_changed_file_is_served_a_wrong_one_is_not(tmp_path: pathlib.Path) -> 
             sidecar.config.write_text("mounts: [{name: s, prefix: /two, root: /nowhere}]\n")
             assert sidecar.process is not None
             sidecar.process.send_signal(signal.SIGHUP)
-            deadline = time.monotonic() + 10
-            while "refused" not in sidecar.log():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            eventually(lambda: "refused" in sidecar.log())
             assert raw.get("/one/a.txt").status == 200
             sidecar.config.write_text(f"mounts: [{{name: s, prefix: /two, root: {site}}}]\n")
-            while raw.get("/two/a.txt").status != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            eventually(lambda: raw.get("/two/a.txt").status == 200)
             assert raw.get("/one/a.txt").status == 404
 
 

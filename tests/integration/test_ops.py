@@ -37,13 +37,13 @@ def fresh(tmp_path: pathlib.Path) -> Iterator[Sidecar]:
 
 def wait_until_started(sidecar: Sidecar, seconds: float = 30.0) -> None:
     """The ops listener opens after the clients' one, which Sidecar waits for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def started() -> bool:
         with contextlib.suppress(ConnectionRefusedError):
-            if ask(sidecar, "/startupz").status == 200:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"not started after {seconds} s: {sidecar.log()}")
+            return ask(sidecar, "/startupz").status == 200
+        return False
+
+    eventually(started, seconds, sidecar.log)
 
 
 def ask(sidecar: Sidecar, path: str, *headers: str, method: str = "GET") -> Answer:
@@ -103,9 +103,8 @@ def test_readyz_says_that_it_drains_while_livez_stays(tmp_path: pathlib.Path) ->
         assert ask(sidecar, "/readyz").status == 200
         assert sidecar.process is not None
         sidecar.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 1.5
-        while (ready := ask(sidecar, "/readyz")).status == 200 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: ask(sidecar, "/readyz").status != 200, 1.5)
+        ready = ask(sidecar, "/readyz")
         assert (ready.status, ready.body) == (503, b"draining\n")
         assert ask(sidecar, "/livez").status == 200
         assert samples(sidecar)["catzilla_http_connections_accepted_total"] >= 1
@@ -171,26 +170,17 @@ def test_counts_what_was_answered(fresh: Sidecar) -> None:
     assert during["catzilla_http_keepalive_reuses_total"] == 8
     assert during["catzilla_http_sent_bytes_total"] > 9 * 100
     # The probe of the fixture and this client: gauges come back, they do not drift.
-    deadline = time.monotonic() + 5
-    while (after := samples(fresh))[
-        'catzilla_http_connections{state="idle"}'
-    ] and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert after['catzilla_http_connections{state="idle"}'] == 0
-    assert after['catzilla_http_connections_closed_total{reason="client"}'] == 2
+    eventually(lambda: samples(fresh)['catzilla_http_connections{state="idle"}'] == 0)
+    assert samples(fresh)['catzilla_http_connections_closed_total{reason="client"}'] == 2
 
 
 def test_a_refused_configuration_is_counted(fresh: Sidecar) -> None:
     fresh.config.write_text("mounts: [{name: site, prefix: 7}]\nnonsense: 1\n")
     assert fresh.process is not None
     fresh.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 10
     series = 'catzilla_config_rejections_total{source="file"}'
-    while samples(fresh)[series] == 0 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    after = samples(fresh)
-    assert after[series] >= 1
-    assert after['catzilla_config_info{version="1"}'] == 1
+    eventually(lambda: samples(fresh)[series] >= 1)
+    assert samples(fresh)['catzilla_config_info{version="1"}'] == 1
 
 
 def test_promtool_has_nothing_to_say(fresh: Sidecar) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import pathlib
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +15,7 @@ import pytest
 from conftest import make_site
 from raw_http import RawConnection
 from sidecar_process import Sidecar, free_port
+from waiting import eventually
 
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -53,16 +53,21 @@ class Prometheus:
 
     def wait_for(self, expression: str, good: Callable[[float], bool]) -> float:
         """The value of the one series of `expression`, as soon as it is good."""
-        last: object = None
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
+        values: list[float] = []
+
+        def is_good() -> bool:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                last = self.query(expression)
-                if len(last) == 1 and good(last[0][1]):
-                    return last[0][1]
-            time.sleep(0.2)
-        raise AssertionError(f"{expression}: {last}\n{self.log.read_text()[-2000:]}")
+                values[:] = [value for _, value in self.query(expression)]
+                return len(values) == 1 and good(values[0])
+            return False
+
+        eventually(
+            is_good,
+            READY_SECONDS,
+            lambda: f"{expression}: {values}\n{self.log.read_text()[-2000:]}",
+        )
+        return values[0]
 
     def stop(self) -> None:
         self.process.terminate()

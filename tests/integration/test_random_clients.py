@@ -16,11 +16,12 @@ import re
 import socket
 import threading
 import time
-import urllib.request
 
 import pytest
 from app_process import AppProcess, eventually
 from raw_http import RawConnection
+from sidecar_process import metrics
+from waiting import pause
 
 SECONDS = float(os.environ.get("CATZILLA_CHAOS_SECONDS", "15"))
 CLIENTS = 8
@@ -149,7 +150,7 @@ class Chaos:
             client.sendall(data[at : at + size])
             at += size
             if size < 100 and self.random.random() < 0.3:
-                time.sleep(0.001)
+                pause(0.001)
         if self.random.random() < 0.3:
             return  # Leaves without a word.
         if self.random.random() < 0.5:
@@ -162,15 +163,8 @@ class Chaos:
 
 
 def active(app: AppProcess) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{app.ops_port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(
-        float(line.rsplit(" ", 1)[1])
-        for line in lines
-        if line.startswith(
-            ('catzilla_http_connections{state="active"}', "catzilla_pool_in_flight{")
-        )
-    )
+    counted = ('catzilla_http_connections{state="active"}', "catzilla_pool_in_flight{")
+    return sum(value for series, value in metrics(app).items() if series.startswith(counted))
 
 
 def sidecar_of(app: AppProcess) -> int:

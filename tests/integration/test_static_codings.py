@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import pathlib
-import time
 from collections.abc import Iterator
 
 import pytest
 from raw_http import Answer, RawConnection
-from sidecar_process import Sidecar
+from sidecar_process import Sidecar, metric
+from waiting import eventually
 
 TEXT = b"".join(b"line %d of a text that is worth compressing\n" % n for n in range(200))
 
@@ -106,10 +106,7 @@ def test_gzip_is_made_once_and_is_right(running: Sidecar) -> None:
 
 
 def counted(sidecar: Sidecar, series: str) -> float:
-    with RawConnection(sidecar.ops_port) as ops:
-        text = ops.get("/metrics").body.decode()
-    start = f"catzilla_static_{series} "
-    return next(float(x.rpartition(" ")[2]) for x in text.splitlines() if x.startswith(start))
+    return metric(sidecar, f"catzilla_static_{series}")
 
 
 def compressed(sidecar: Sidecar, mount: str) -> tuple[float, float]:
@@ -199,10 +196,7 @@ def test_a_sibling_that_comes_goes_or_changes_is_seen(running: Sidecar, site: pa
     assert coded(running, "/beside/new.css", "br").header("content-encoding") is None
 
     def until(want: bytes) -> None:
-        deadline = time.monotonic() + 10
-        while (seen := coded(running, "/beside/new.css", "br").body) != want:
-            assert time.monotonic() < deadline, seen[:20]
-            time.sleep(0.02)
+        eventually(lambda: coded(running, "/beside/new.css", "br").body == want)
 
     (site / "new.css.br").write_bytes(b"first")
     until(b"first")
@@ -257,17 +251,12 @@ def test_an_error_page_that_is_missing_is_the_plain_error(
             assert ask(sidecar, "/x").status == 404
             assert ask(sidecar, "/no.html").status == 404
         (tmp_path / "site" / "no.html").write_text("now")
-        deadline = time.monotonic() + 10
-        while ask(sidecar, "/x").body != b"now":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: ask(sidecar, "/x").body == b"now")
 
 
 def test_preloaded_files_are_hits_at_once(running: Sidecar) -> None:
-    deadline = time.monotonic() + 10
-    while counted(running, 'preloaded_total{mount="ahead"}') < 4:  # And the directory itself.
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    # And the directory itself.
+    eventually(lambda: counted(running, 'preloaded_total{mount="ahead"}') >= 4)
     before = counted(running, 'lookups_total{mount="ahead",result="hit"}')
     for path in ("/ahead/b.css", "/ahead/dir/c.txt", "/ahead/dir/", "/ahead/dir/index.html"):
         assert ask(running, path).status == 200

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from app_process import eventually
 from raw_http import RawConnection
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
 
 pytestmark = pytest.mark.skipif(
     "asan" in str(program("catzilla-sidecar")), reason="AddressSanitizer must be the first library"
@@ -59,9 +59,7 @@ def test_a_file_that_cannot_be_read_is_500_and_said(running: Sidecar) -> None:
             assert b"never read" not in answer.body
         assert raw.get("/good.txt").body == b"good"
     assert logged(running, "/small.bad")["cause"] == "EIO"
-    with RawConnection(running.ops_port) as ops:
-        text = ops.get("/metrics").body.decode()
-    assert 'catzilla_static_open_errors_total{mount="site"} 2' in text
+    assert metric(running, 'catzilla_static_open_errors_total{mount="site"}') == 2
 
 
 def test_a_read_error_in_the_middle_closes_the_connection(running: Sidecar) -> None:
@@ -73,7 +71,5 @@ def test_a_read_error_in_the_middle_closes_the_connection(running: Sidecar) -> N
     assert 1 << 20 <= len(body) < 4 << 20
     line = logged(running, "/large.half")
     assert (line["status"], line["end"], line["cause"]) == (200, "broken", "EIO")
-    with RawConnection(running.ops_port) as ops:
-        text = ops.get("/metrics").body.decode()
-    assert 'catzilla_static_truncated_total{mount="site"} 1' in text
+    assert metric(running, 'catzilla_static_truncated_total{mount="site"}') == 1
     still_serves(running)

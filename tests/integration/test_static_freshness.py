@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from app_process import eventually
 from raw_http import RawConnection
-from sidecar_process import Sidecar
+from sidecar_process import Sidecar, metric
 
 WINDOW = 3.0
 
@@ -80,7 +79,5 @@ def test_the_other_ways_see_it_within_the_window(
 
 
 def test_the_state_is_a_metric(sidecar: Sidecar) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.ops_port}/metrics") as answer:
-        text = answer.read().decode()
-    assert 'catzilla_static_watch_active{mount="immediate"} 1' in text
-    assert 'catzilla_static_watch_active{mount="lazy"} 0' in text
+    assert metric(sidecar, 'catzilla_static_watch_active{mount="immediate"}') == 1
+    assert metric(sidecar, 'catzilla_static_watch_active{mount="lazy"}') == 0

@@ -10,7 +10,7 @@ import resource
 import pytest
 from app_process import eventually
 from raw_http import RawConnection
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
 
 BODIES = {f"hungry{n}.bin": f"hungry{n}.bin".encode() * 70_000 for n in range(40)}
 
@@ -20,14 +20,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def open_errors(sidecar: Sidecar) -> int:
-    with RawConnection(sidecar.ops_port) as ops:
-        text = ops.get("/metrics").body.decode()
-    found = re.search(
-        r'^catzilla_static_open_errors_total\{mount="site"\} (\d+)', text, re.MULTILINE
-    )
-    assert found is not None
-    return int(found[1])
+def open_errors(sidecar: Sidecar) -> float:
+    return metric(sidecar, 'catzilla_static_open_errors_total{mount="site"}')
 
 
 def address_space(pid: int) -> int:

@@ -13,7 +13,6 @@ import resource
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -21,7 +20,7 @@ import pytest
 from app_process import eventually
 from conftest import make_site
 from raw_http import RawConnection
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
 
 F_SETPIPE_SZ = 1031
 
@@ -34,9 +33,7 @@ class Deaf(Sidecar):
         fcntl.fcntl(writing, F_SETPIPE_SZ, 4096)
         self.process = subprocess.Popen(self.command(), stdout=writing, stderr=writing)
         os.close(writing)
-        deadline = time.monotonic() + 30
-        for port in (self.port, self.ops_port):
-            self._wait_for(port, deadline)
+        self.wait_until_it_listens()
         return self
 
     def read_all(self) -> bytes:
@@ -46,14 +43,6 @@ class Deaf(Sidecar):
             while piece := os.read(self.reading, 65536):
                 pieces.append(piece)
         return b"".join(pieces)
-
-
-def metrics(sidecar: Sidecar) -> dict[str, float]:
-    with urllib.request.urlopen(
-        f"http://127.0.0.1:{sidecar.ops_port}/metrics", timeout=10
-    ) as answer:
-        lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
 
 @pytest.fixture
@@ -81,7 +70,7 @@ def test_s12_a_log_that_nobody_reads_stops_nobody(deaf: Deaf) -> None:
         os.kill(deaf.pid, signal.SIGHUP)
     with RawConnection(deaf.port) as raw:
         assert raw.get("/a.txt").body == b"0123456789"
-    eventually(lambda: metrics(deaf)["catzilla_access_log_dropped_total"] > 0)
+    eventually(lambda: metric(deaf, "catzilla_access_log_dropped_total") > 0)
     deaf.read_all()  # Somebody reads again: it goes on, and says so.
     with RawConnection(deaf.port) as raw:
         assert raw.get("/found/again").status == 404
@@ -112,7 +101,7 @@ mounts: [{{name: s, prefix: /, root: {make_site(tmp_path)}}}]
     with Sidecar(tmp_path, config) as sidecar, RawConnection(sidecar.port) as raw:
         for _ in range(20):
             assert raw.get("/a.txt").status == 200
-        eventually(lambda: metrics(sidecar)["catzilla_access_log_dropped_total"] == 20)
+        eventually(lambda: metric(sidecar, "catzilla_access_log_dropped_total") == 20)
 
 
 def test_o6_signals_as_nginx_has_them(tmp_path: pathlib.Path) -> None:
@@ -134,8 +123,6 @@ mounts: [{{name: s, prefix: /, root: {make_site(tmp_path)}}}]
 
 
 def test_o12_a_line_of_the_log_is_one_line(tmp_path: pathlib.Path) -> None:
-    folder = tmp_path / "a\nforged \x1b[31m"
-    folder.mkdir()
     with Sidecar(tmp_path) as sidecar:
         sidecar.config.write_text(
             'mounts: [{name: s, prefix: /, root: "/none\\nforged: \\e[31m"}]\n'
@@ -162,8 +149,7 @@ def test_s16_clients_that_take_all_descriptors_hide_nothing(tmp_path: pathlib.Pa
         )
     idle: list[socket.socket] = []
     try:
-        for port in (sidecar.port, sidecar.ops_port):
-            sidecar._wait_for(port, time.monotonic() + 30)
+        sidecar.wait_until_it_listens()
         assert "connections at most" in sidecar.log()
         refused = 0
         for _ in range(wanted):

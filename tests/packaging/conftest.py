@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from go_tools import ROOT, go_tool
+
+sys.path.append(str(ROOT / "tests" / "integration"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 from containers import Containers, missing_packages
 from go_tools import ROOT
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -86,18 +86,21 @@ class Running:
         ).stdout.strip()  # fmt: skip
 
     def get(self, path: str, port: int | None = None) -> tuple[int, str]:
-        deadline = time.monotonic() + 20
-        while True:
+        url = f"http://127.0.0.1:{port or self.port}{path}"
+        answers: list[tuple[int, str]] = []
+
+        def answered() -> bool:
             try:
-                url = f"http://127.0.0.1:{port or self.port}{path}"
                 with urllib.request.urlopen(url, timeout=5) as answer:
-                    return answer.status, answer.read().decode()
+                    answers.append((answer.status, answer.read().decode()))
             except urllib.error.HTTPError as error:
-                return error.code, error.read().decode()
+                answers.append((error.code, error.read().decode()))
             except OSError:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"no answer; its log says:\n{self.log()}") from None
-                time.sleep(0.05)
+                return False
+            return True
+
+        eventually(answered, 20, lambda: f"no answer; its log says:\n{self.log()}")
+        return answers[0]
 
     def log(self) -> str:
         made = self._containers.podman("logs", self.name, check=False)
@@ -204,11 +207,11 @@ def test_an_app_outside_attaches_through_the_shared_folder(
                     cwd=SHOP, stdout=log, stderr=subprocess.STDOUT,
                     env={**os.environ, "SHOP_DATABASE": str(tmp_path / "shop.sqlite3")},
                 )  # fmt: skip
-            deadline = time.monotonic() + 30
-            while running.get("/readyz", running.ops_port)[0] != 200:
-                said = (tmp_path / "app.log").read_text()
-                assert time.monotonic() < deadline, said + running.log()
-                time.sleep(0.05)
+            eventually(
+                lambda: running.get("/readyz", running.ops_port)[0] == 200,
+                30,
+                lambda: (tmp_path / "app.log").read_text() + running.log(),
+            )
             assert running.get("/api/products/tuna-meteor")[0] == 200
             assert running.get("/shop.css")[0] == 200
             app.terminate()
