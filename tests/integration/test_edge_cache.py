@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from app_process import AppProcess, eventually
 from raw_http import Answer, RawConnection
+from sidecar_process import metric
 
 APP = """
 import asyncio, pathlib
@@ -199,7 +200,7 @@ def test_a_change_forgets_what_was_stored(
 
 def test_concurrent_misses_are_one_run(app: AppProcess) -> None:
     waiting = [asked(app, "/slow/many") for _ in range(50)]
-    eventually(lambda: runs(app, "slow-many") == 1)
+    eventually(lambda: metric(app, 'catzilla_http_connections{state="active"}') == len(waiting))
     open_gate(app, "many")
     answers = [raw.read() for raw in waiting]
     assert {answer.body for answer in answers} == {b"run 1"}

@@ -10,14 +10,13 @@ import json
 import pathlib
 import socket
 import struct
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 from app_process import AppProcess, eventually
 from conftest import make_site
 from raw_http import RawConnection
-from sidecar_process import Sidecar, free_port
+from sidecar_process import Sidecar, free_port, metric
 
 PROXY_V1 = b"PROXY TCP4 10.1.2.3 10.9.9.9 4242 80\r\n"
 PROXY_V2 = (
@@ -58,14 +57,6 @@ def lines_of(sidecar: Sidecar) -> list[dict[str, object]]:
         with contextlib.suppress(json.JSONDecodeError):  # The last one may be on its way.
             found.append(json.loads(line))
     return found
-
-
-def metric(sidecar: Sidecar, series: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.ops_port}/metrics") as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(series + " "):
-                return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"there is no series {series}")
 
 
 @pytest.mark.parametrize("header", [PROXY_V1, PROXY_V2], ids=["v1", "v2"])
@@ -116,7 +107,7 @@ def test_s2_a_late_body_leaves_the_log_its_own_bytes(
             other.send(b"GET /" + b"z" * 200 + b" HTTP/1.1\r\nHost: zzzzzzzzzzzz\r\n\r\n")
             assert other.read().status == 404
         first.send(b"b" * 40)
-        assert answer.status in (status, 404)
+        assert answer.status == status
         assert first.get("/a.txt").status == 200
     eventually(lambda: any(x.get("user_agent") == "the-first" for x in lines_of(running)))
     own = [x for x in lines_of(running) if x.get("user_agent") == "the-first"]
@@ -294,7 +285,7 @@ def test_s11_a_body_over_the_routes_limit_does_not_hang_the_connection(app: AppP
         if answer.header("connection") == "close":
             assert client.closed()
         else:
-            assert client.get("/plain/short", method="HEAD").status in (200, 405)
+            assert client.get("/plain/short", method="HEAD").status == 405
     with app.connect() as client:
         client.send(b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n" + b"x" * 500)
         client.send(b"GET /closes HTTP/1.1\r\nHost: t\r\n\r\n")
