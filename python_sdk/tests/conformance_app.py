@@ -215,7 +215,7 @@ async def file() -> FileResponse:
 @app.get("/background")
 async def background(tasks: BackgroundTasks) -> dict[str, str]:
     async def later() -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         EVENTS.append("task")
 
     tasks.add_task(later)

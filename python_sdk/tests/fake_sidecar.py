@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from fake_link import Exchange, FakeLink, Fields, StreamFailed
+from worker_harness import wait_for
 
 from catzilla._worker import _frames as frames
 
@@ -289,13 +290,12 @@ async def _main(options: argparse.Namespace) -> int:
     http = await asyncio.start_server(front.serve, options.host, options.port)
     await stop.wait()
     http.close()
-    deadline = loop.time() + 20
-    while front.active and loop.time() < deadline:
-        await asyncio.sleep(0.02)
+    with contextlib.suppress(TimeoutError):
+        await wait_for(lambda: not front.active, 20)
     for connection in list(link.connections):
         connection.write(frames.encode_frame(frames.GOAWAY, aux=frames.GOAWAY_DRAINING))
-    while link.connections and loop.time() < deadline:
-        await asyncio.sleep(0.02)
+    with contextlib.suppress(TimeoutError):
+        await wait_for(lambda: not link.connections, 20)
     grpc_server.stop(0.2)
     print("fake sidecar: left in order", file=sys.stderr)
     return 0

@@ -64,6 +64,7 @@ left = []
 
 @app.post("/once")
 async def once(seconds: float = 0.5):
+    print("once begins", flush=True)
     await asyncio.sleep(seconds)
     return {"pid": os.getpid()}
 
@@ -94,12 +95,14 @@ async def swallow(request: Request):
 
 @app.get("/wait")
 async def wait(request: Request):
+    print("wait begins", flush=True)
     while not await request.is_disconnected():
         await asyncio.sleep(0.01)
     left.append("wait")
 
 @app.get("/finish")
 async def finish():
+    print("finish begins", flush=True)
     await asyncio.sleep(0.8)
     left.append("finish")
 
@@ -107,7 +110,7 @@ async def finish():
 async def upload(request: Request):
     try:
         async for _ in request.stream():
-            pass
+            print("upload begins", flush=True)
     except ClientDisconnect:
         left.append("upload")
         raise
@@ -143,12 +146,17 @@ def until(condition: Any, what: str, timeout: float = PATIENCE) -> Any:
         time.sleep(0.02)
 
 
+def pause(seconds: float) -> None:
+    """Time is what the test gives: a reader who rests, a handler that blocks. Never to wait for something."""
+    time.sleep(seconds)
+
+
 class Run:
     """`catzilla run` as a child, with what it says."""
 
     def __init__(self, directory: Path, target: str, *arguments: str, sidecar: str | None = None, env: Any = None):
         self.directory = directory
-        self.port = free_port()
+        self.port, self.ops_port = free_port(), free_port()
         self.output = directory / f"output-{self.port}.txt"
         self.record = directory / f"registrations-{self.port}.jsonl"
         command = [sys.executable, "-m", "catzilla", "run", target, "--app-dir", str(directory)]
@@ -157,7 +165,7 @@ class Run:
             if sidecar is None:
                 Path(wrapper).write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
                 os.chmod(wrapper, 0o755)
-            command += ["--port", str(self.port), "--ops-port", str(free_port()), "--sidecar", wrapper]
+            command += ["--port", str(self.port), "--ops-port", str(self.ops_port), "--sidecar", wrapper]
         environment = {**os.environ, "FAKE_SIDECAR_RECORD": str(self.record), **(env or {})}
         environment.pop("CATZILLA_RUNTIME_DIR", None)
         with open(self.output, "w") as output:

@@ -121,7 +121,7 @@ async def receives(scope: Any, receive: Receive, send: Send) -> None:
 async def swallows_cancellation(scope: Any, receive: Receive, send: Send) -> None:
     asyncio.current_task().cancel()  # type: ignore[union-attr]
     try:
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         asyncio.current_task().uncancel()  # type: ignore[union-attr]
 
@@ -246,7 +246,7 @@ def test_o12_an_error_makes_one_line(tmp_path: Path) -> None:
 
 
 def test_utf8_is_cut_between_characters() -> None:
-    assert _text.utf8("aé" * 3, 5) == "aéa".encode() + b""
+    assert _text.utf8("aé" * 3, 5) == "aéa".encode()
     assert _text.utf8("\ud800", 100) == b"\\ud800"
 
 
@@ -291,10 +291,6 @@ def test_a1_an_answer_that_is_there_stays_one_frame(tmp_path: Path) -> None:
 
 def test_a16_a_large_body_is_not_copied_again_and_again(tmp_path: Path) -> None:
     size = 32 << 20
-
-    async def app(scope: Any, receive: Receive, send: Send) -> None:
-        await send(dict(START))
-        await send({"type": "http.response.body", "body": bytes(size)})
 
     class Counting(bytes):
         copied = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import APP, SITE, Run, alive, fetch, free_port, pids, real_sidecar, until
+from sdk_harness import APP, SITE, Run, alive, fetch, free_port, pause, pids, real_sidecar, until
 
 pytestmark = pytest.mark.sidecar
 
@@ -66,7 +66,8 @@ def test_ten_kills_cost_only_the_posts_in_flight_and_no_descriptor(real: Any) ->
     until(lambda: len(pids(run)) == 2, "two workers serve")
     for path in ("/cached", "/assets/a.txt"):
         assert run.get(path).status == 200
-    time.sleep(0.2)
+    idle = 'catzilla_http_connections{state="idle"} 0\n'
+    until(lambda: idle.encode() in fetch(run.ops_port, "/metrics").body, "no client is there")
     before = open_files()
     posters = 3
     load = Load(
@@ -81,7 +82,7 @@ def test_ten_kills_cost_only_the_posts_in_flight_and_no_descriptor(real: Any) ->
         victim = victims.pop()
         os.kill(victim, signal.SIGKILL)
         killed.add(victim)
-        time.sleep(0.3)
+        until(lambda: not alive(victim), "it is dead")  # noqa: B023
     until(lambda: len(pids(run)) == 2, "the pool is back to size")
     load.stop()
     seen = load.statuses
@@ -104,7 +105,7 @@ def test_a_client_that_leaves_in_its_upload_is_seen(real: Any) -> None:
     run = real().ready()
     with socket.create_connection(("127.0.0.1", run.port)) as client:
         client.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
-        time.sleep(0.3)
+        run.said("upload begins")
     until(lambda: "upload" in json.loads(run.get("/left").body), "the app's stream() raises ClientDisconnect")
     assert run.stop() == 0
 
@@ -113,7 +114,7 @@ def test_a_client_that_leaves_does_not_cancel_the_handler(real: Any) -> None:
     run = real().ready()
     with socket.create_connection(("127.0.0.1", run.port)) as client:
         client.sendall(b"GET /finish HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.3)
+        run.said("finish begins")
     until(lambda: "finish" in json.loads(run.get("/left").body), "the handler runs to its end, as under uvicorn")
     assert run.stop() == 0
 
@@ -187,7 +188,7 @@ def test_nothing_is_published_before_a_worker_is_there(real: Any) -> None:
             ready = fetch(ops, "/readyz").status
             seen.append((ready, fetch(run.port, "/").status))
             longest = max(longest, time.monotonic() - began)
-        time.sleep(0.005)
+        pause(0.005)  # One look after the other, from the first moment.
     assert seen[-1] == (200, 200), run.text
     assert seen[0][0] == 503
     assert all(status == 200 for ready, status in seen if ready == 200), seen
@@ -261,7 +262,7 @@ def test_a_folder_the_sidecar_does_not_see_is_told_once_until_it_is_there(
     run = launch(NOT_THERE, "--attach", "--runtime-dir", str(apart.directory))
     run.said("must be visible in its container too")
     assert f"{tmp_path}/media" in run.text
-    time.sleep(4)  # Two more tries.
+    pause(4)  # Time for two more tries, of which nobody hears anything.
     assert run.text.count("CZ1203") == 1, run.text
     assert fetch(apart.port, "/").status == 404
     (tmp_path / "media").mkdir()
@@ -307,10 +308,10 @@ def test_sigterm_with_a_stream_and_a_slow_post_in_flight(real: Any) -> None:
         stream.sendall(b"GET /ticks HTTP/1.1\r\nHost: x\r\n\r\n")
         assert stream.recv(1000).startswith(b"HTTP/1.1 200")
         post.start()
-        time.sleep(0.4)
+        run.said("once begins")
         began = time.monotonic()
         run.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        run.said("draining: ")
         with contextlib.suppress(OSError):  # A newcomer is refused or gets a whole answer, never half of one.
             assert run.get("/").status in (200, 503)
         assert b"tick" in stream.recv(65536)  # It goes on until its time is up.

@@ -10,12 +10,11 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import APP, SITE, Run, fetch, free_port, pids, real_sidecar, until
+from sdk_harness import APP, SITE, Run, alive, fetch, free_port, pause, pids, real_sidecar, until
 
 pytestmark = pytest.mark.sidecar
 
@@ -76,8 +75,9 @@ def test_a_dead_worker_takes_only_what_it_ran(real: Any) -> None:
         thread.start()
     for _ in range(3):
         victims = until(lambda: len(found := pids(run)) == 2 and found, "two workers serve")
-        os.kill(victims.pop(), signal.SIGKILL)
-        time.sleep(0.5)
+        victim = victims.pop()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: not alive(victim), "it is dead")  # noqa: B023
     stop.set()
     for thread in threads:
         thread.join()
@@ -93,7 +93,7 @@ def test_a_post_in_flight_on_a_killed_worker_fails_and_is_not_repeated(real: Any
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(run.get("/once?seconds=5", "POST", b"")))
     thread.start()
-    time.sleep(0.4)
+    run.said("once begins")
     os.kill(pid, signal.SIGKILL)
     thread.join()
     assert answers[0].status == 502
@@ -193,7 +193,7 @@ def test_a_client_that_leaves_is_seen(real: Any) -> None:
             if path == "/ticks":
                 client.recv(1000)
             else:
-                time.sleep(0.3)
+                run.said("wait begins")
         until(lambda: path[1:] in json.loads(run.get("/left").body), f"{path} sees the disconnect")  # noqa: B023
 
 
@@ -223,7 +223,7 @@ def test_a_slow_reader_holds_back_the_app(real: Any) -> None:
     before = rss()
     with socket.create_connection(("127.0.0.1", run.port)) as client:
         client.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")  # 256 MiB, and nobody reads.
-        time.sleep(1.5)
+        pause(1.5)
         assert rss() - before < 32 << 20
         assert run.get("/").status == 200
 

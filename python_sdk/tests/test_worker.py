@@ -101,9 +101,8 @@ def test_a_request_body_is_read_in_pieces_with_backpressure(tmp_path: Path) -> N
         async with serving(tmp_path, app) as pair:
             exchange = await pair.open("POST", streaming=True)
             sender = asyncio.create_task(exchange.send_body(b"x" * total, end=True))
-            await asyncio.sleep(0.1)
+            await wait_for(lambda: exchange.window == 0)
             assert not sender.done()  # The window is used up, and nobody reads.
-            assert exchange.window == 0
             gate.set()
             assert (await exchange.answer()).status == 200
             await sender
@@ -131,7 +130,7 @@ def test_a_slow_client_holds_the_app_and_not_the_lane(tmp_path: Path) -> None:
             exchange = await pair.open()
             exchange.auto_window = False
             await exchange.head()
-            await asyncio.sleep(0.1)
+            await wait_for(lambda: any(lane.blocked for lane in pair.worker._lanes))
             assert produced <= 5  # 256 KiB of window.
             assert (await pair.link.request(target="/quick")).body == b"hello"
             exchange.auto_window = True
@@ -164,25 +163,28 @@ def test_expect_100_is_asked_for_only_by_an_app_that_reads(tmp_path: Path) -> No
 
 
 def test_a_client_that_leaves_is_a_disconnect_and_the_handler_goes_on(tmp_path: Path) -> None:
-    done = asyncio.Event()
+    gate, done = asyncio.Event(), asyncio.Event()
     messages: list[str] = []
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         messages.append((await receive())["type"])
         messages.append((await receive())["type"])
-        await asyncio.sleep(0.05)
+        await gate.wait()
         await hello(scope, receive, send)  # Dropped.
         done.set()
 
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             exchange = await pair.open()
-            await asyncio.sleep(0.05)
+            await wait_for(lambda: messages)
             exchange.cancel()
+            await wait_for(lambda: len(messages) == 2)
+            assert not exchange.ended.is_set()  # END waits for the handler.
+            gate.set()
             with pytest.raises(StreamFailed) as caught:
                 await exchange.answer()
             assert caught.value.code == f.END_CANCELLED
-            assert done.is_set()  # END waited for the handler.
+            assert done.is_set()
             assert messages == ["http.request", "http.disconnect"]
 
     run(script())
@@ -216,9 +218,8 @@ def test_a_streaming_body_is_cancelled_as_starlette_does(tmp_path: Path) -> None
 
     async def endless() -> AsyncIterator[bytes]:
         try:
-            while True:
-                yield b"tick"
-                await asyncio.sleep(0.01)
+            yield b"tick"
+            await asyncio.Event().wait()
         finally:
             cleaned.set()
 
@@ -238,11 +239,12 @@ def test_a_streaming_body_is_cancelled_as_starlette_does(tmp_path: Path) -> None
 
 
 def test_a_route_may_opt_in_to_cancellation(tmp_path: Path) -> None:
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
+        begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -250,7 +252,7 @@ def test_a_route_may_opt_in_to_cancellation(tmp_path: Path) -> None:
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             exchange = await pair.open(flags=f.REQUEST_CANCEL_ON_DISCONNECT)
-            await asyncio.sleep(0.05)
+            await begun.wait()
             exchange.cancel()
             with pytest.raises(StreamFailed):
                 await exchange.answer()
@@ -260,14 +262,16 @@ def test_a_route_may_opt_in_to_cancellation(tmp_path: Path) -> None:
 
 
 def test_the_control_connection_cancels_too(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
-            pass
+            begun.set()
 
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             exchange = await pair.open()
-            await asyncio.sleep(0.05)
+            await begun.wait()
             lane_id = pair.worker._lanes[0].protocol.ack.lane_id  # type: ignore[union-attr]
             data = f.encode_frame(f.CANCEL, exchange.stream, lane_id.to_bytes(4, "little"), aux=1)
             pair.link.controls[0].write(data)

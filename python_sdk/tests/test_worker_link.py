@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sdk_harness import pause
 from worker_harness import Receive, Send, hello, run, serving, wait_for
 
 from catzilla._exceptions import LinkError
@@ -16,16 +18,17 @@ from catzilla._worker._lane import Lane
 
 
 def test_drain_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> None:
-    gate = asyncio.Event()
+    entered, gate = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
+        entered.set()
         await gate.wait()
         await hello(scope, receive, send)
 
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             exchange = await pair.open()
-            await asyncio.sleep(0.05)
+            await entered.wait()
             draining = asyncio.create_task(pair.worker.drain(f.GOAWAY_RECYCLE, "max_requests", 10))
             await wait_for(lambda: exchange.connection.goaway)
             assert exchange.connection.goaway == (f.GOAWAY_RECYCLE, "max_requests")
@@ -83,12 +86,12 @@ def test_an_answer_that_is_complete_when_the_lane_closes_still_leaves(
 
 def test_drain_gives_up_when_time_is_up(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             await pair.open()
-            await asyncio.sleep(0.05)
+            await wait_for(lambda: pair.worker.active)
             assert not await pair.worker.drain(0, "", 0.1)
 
     run(script())
@@ -134,19 +137,19 @@ def test_a_lost_connection_ends_the_link_and_it_can_be_attached_again(tmp_path: 
 
 
 def test_a_handler_survives_the_loss_of_its_lane(tmp_path: Path) -> None:
-    finished = asyncio.Event()
+    begun, finished = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
-            pass
-        await asyncio.sleep(0.02)
+            begun.set()
+        await asyncio.sleep(0)
         await hello(scope, receive, send)
         finished.set()
 
     async def script() -> None:
         async with serving(tmp_path, app) as pair:
             await pair.open()
-            await asyncio.sleep(0.05)
+            await begun.wait()
             pair.link.lanes[0].transport.abort()
             await asyncio.wait_for(finished.wait(), 5)
             await wait_for(lambda: pair.worker.active == 0)
@@ -194,13 +197,15 @@ class Silent:
 def test_ping_is_answered_while_the_loop_is_busy(tmp_path: Path) -> None:
     import time
 
+    blocks = threading.Event()
+
     async def app(scope: Any, receive: Receive, send: Send) -> None:
-        time.sleep(1.5)
+        blocks.set()
+        pause(1.5)
         await hello(scope, receive, send)
 
     async def script() -> None:
         import socket
-        import threading
 
         from catzilla._worker._control import ControlConnection
 
@@ -221,7 +226,7 @@ def test_ping_is_answered_while_the_loop_is_busy(tmp_path: Path) -> None:
                 lane_id=0, loop_index=0, sidecar="x",
             )  # fmt: skip
             peer.sendall(f.encode_frame(f.HELLO_ACK, payload=ack.encode()))
-            time.sleep(0.3)
+            assert blocks.wait(10)
             began = time.monotonic()
             peer.sendall(f.encode_frame(f.PING, payload=b"12345678"))
             while True:

@@ -63,8 +63,8 @@ async def serving(
         link.close()
 
 
-async def wait_for(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+async def wait_for(condition: Callable[[], Any], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
 

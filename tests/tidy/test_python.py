@@ -1,4 +1,4 @@
-"""The Python package reads from one end to the other: no module imports what imports it."""
+"""The Python package reads from one end to the other, and no test waits so and so long for what may take longer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tree import TOP, files_ending
+from tree import TOP, files_ending, shown
 
 SOURCE = TOP / "python_sdk" / "src"
 
@@ -92,3 +92,50 @@ def test_a_circle_is_found(lane: str, closed: bool) -> None:
         }
     )
     assert bool(circle(graph)) is closed
+
+
+# Functions that look again and again, with a deadline, and one that gives time as the test's input.
+WAITS = {
+    "tests/integration/waiting.py": {"eventually", "pause"},
+    "python_sdk/tests/sdk_harness.py": {"until", "pause"},
+    "python_sdk/tests/worker_harness.py": {"wait_for"},
+}
+
+
+def sleeps(tree: ast.AST, function: str = "") -> Iterator[tuple[int, str]]:
+    """Lines that sleep, with the function they stand in; sleep(0) only lets others run."""
+    for node in ast.iter_child_nodes(tree):
+        named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from sleeps(node, node.name if named else function)  # type: ignore[attr-defined]
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            called = node.func.id if isinstance(node.func, ast.Name) else called
+            nothing = [ast.dump(argument) for argument in node.args] == [ast.dump(ast.Constant(0))]
+            if called == "sleep" and not nothing:
+                yield node.lineno, function
+
+
+def test_tests_wait_for_what_they_wait_for() -> None:
+    wrong = [
+        f"{shown(path)}:{line}: wait for the state (eventually, until, wait_for), or pause()"
+        for path in files_ending(".py")
+        if path.is_relative_to(TOP / "tests") or path.is_relative_to(TOP / "python_sdk" / "tests")
+        for line, function in sleeps(ast.parse(path.read_text()))
+        if function not in WAITS.get(shown(path), set())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("def test():\n    time.sleep(1)", [(2, "test")]),
+        ("async def script():\n    await asyncio.sleep(0.1)", [(2, "script")]),
+        ("async def script():\n    await asyncio.sleep(0)", []),
+        ("from time import sleep\nsleep(2)", [(2, "")]),
+        ("def outer():\n    def eventually():\n        time.sleep(1)", [(3, "eventually")]),
+        ("APP = 'time.sleep(1)'", []),
+    ],
+)
+def test_a_sleep_is_found(line: str, found: list[tuple[int, str]]) -> None:
+    assert list(sleeps(ast.parse(line))) == found
