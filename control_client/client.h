@@ -2,8 +2,8 @@
 // takes very long to compile, so only client.cc does.
 //
 // Threads: one. Owns: the channel. Limits: every call ends after `timeout_ms`; a stream lasts until
-// the caller's function says stop or the sidecar ends it. Fails:   with an RpcError: a sentence
-// with its remedy, the exit code, and the configuration's
+//          the caller's function says stop or the sidecar ends it.
+// Fails:   with an RpcError: a sentence with its remedy, the exit code, and the configuration's
 //          diagnostics if that is what was refused.
 #pragma once
 

@@ -9,8 +9,8 @@
 
 namespace catzilla::base {
 
-// Bytes of the character at the front, 1 to 4; 0: there is no well-formed one (RFC 3629: no overlong
-// forms, no surrogates, nothing above U+10FFFF). REQUIRES: `text` is not empty.
+// Bytes of the character at the front, 1 to 4; 0: there is no well-formed one (RFC 3629: no
+// overlong forms, no surrogates, nothing above U+10FFFF). REQUIRES: `text` is not empty.
 size_t Utf8CharacterBytes(std::string_view text);
 
 // Where the first byte stands that is not of well-formed UTF-8; npos: there is none.

@@ -104,8 +104,7 @@ class Fill final : public base::Owner {
   State Look(Follower& follower);
 
   // Takes the next bytes, as references; returns how many pieces. 0: nothing now (woken later) or,
-  // when
-  // `*state` is kComplete, ever. REQUIRES: following.
+  // when `*state` is kComplete, ever. REQUIRES: following.
   size_t Read(Follower& follower, std::span<Piece> pieces, State* state);
 
   // Status line, fields, declared length and vary of the answer. REQUIRES: Look() or Read() said
@@ -201,8 +200,7 @@ class Producer {
  public:
   enum class Begun : uint8_t {
     kShared,  // Append() the body; your own client reads it as a follower, like all others.
-    kAlone,   // Not to be kept: send it to your own client; the fill is over, the others were
-              // released.
+    kAlone,   // Not to be kept: send it to your own client; the others have been released.
   };
 
   Producer() = default;

@@ -1,8 +1,9 @@
 // Who may do what: the role of a peer, from its uid and groups, or from TLS or a token over TCP.
 //
 // Threads: any. Owns: the credentials of every open connection of the control socket, by
-// descriptor. Limits:  kConnectionsMax connections; one more is closed. Fails:   closed: who is not
-// known has no role.
+//          descriptor.
+// Limits:  kConnectionsMax connections; one more is closed.
+// Fails:   closed: who is not known has no role.
 #pragma once
 
 #include <sys/types.h>

@@ -1,8 +1,7 @@
 // What the control plane asks of the rest of the sidecar.
 //
 // Threads: called on gRPC's and the registrar's threads, several at a time; may block briefly
-// (locks,
-//          a message to the loops and back), never for long.
+//          (locks, a message to the loops and back), never for long.
 // Shape:   the generated messages without their services are the plain structs here.
 #pragma once
 

@@ -11,7 +11,8 @@
 //          lingering orphans). mutex_ is taken before the store's locks; sessions are called under
 //          it and must not call back.
 // Owns:    the registrations. Limits: kAppsMax apps; kEventsMax queued events, the oldest are
-// dropped. Fails:   per message, with the status to end the stream with.
+//          dropped.
+// Fails:   per message, with the status to end the stream with.
 #pragma once
 
 #include <atomic>

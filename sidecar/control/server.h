@@ -3,12 +3,10 @@
 //   constructed --Start()--> serving --AnnounceDrain()--> (still serving) --Stop()--> stopped
 //
 // Threads: Start() and Stop() on one; the rest from any. REQUIRES: SIGTERM and SIGINT are blocked
-// in the
-//          calling thread before Start(), else gRPC's threads would take them.
+//          in the calling thread before Start(), else gRPC's threads would take them.
 // Owns:    the socket, the server, the registrar. No gRPC header is needed to include this.
 // Limits:  messages of 16 MiB; Access::kConnectionsMax connections; kStreamEventsMax unread events
-// of a
-//          stream, then it is ended.
+//          of a stream, then it is ended.
 // Fails:   Start() with a sentence and its remedy.
 #pragma once
 

@@ -7,8 +7,8 @@
 // Threads: Open() and Close() on one; accepting has a thread of its own, which calls `accepted`.
 // Owns:    the lock file, the socket and its path; accepted descriptors belong to `accepted`.
 // Limits:  kBacklog waiting. Descriptors are numbered round robin through the upper half of the
-// table, so
-//          the number of a connection that has just ended does not soon name another peer.
+//          table, so the number of a connection that has just ended does not soon name another
+//          peer.
 // Fails:   Open() with a sentence and its remedy; a second daemon on the same path is told so.
 #pragma once
 

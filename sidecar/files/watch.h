@@ -7,12 +7,10 @@
 // says when that is to be expected.
 //
 // Threads: changes() by any; Cover() by those of the files executor; the Watcher has one of its
-// own,
-//          which waits for the kernel.
+//          own, which waits for the kernel.
 // Owns:    the inotify descriptor; a Watch owns its directories' watches.
 // Limits:  kDirectoriesMax per Watch, and the kernel's fs.inotify.max_user_watches. A storm of
-// events
-//          counts as one change per kQuietUs.
+//          events counts as one change per kQuietUs.
 // Fails:   into degraded(), never into serving something else.
 #pragma once
 

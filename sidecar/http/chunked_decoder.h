@@ -6,8 +6,7 @@
 //
 // Threads: any, one at a time. Owns: nothing; data are views into the input.
 // Limits:  trailer_bytes_max for the trailer section, kExtensionBytesMax for the extensions of all
-//          chunks together. Fails: with kBadChunk, kBadTrailer or
-//          kTrailerTooLarge, for good.
+//          chunks together. Fails: with kBadChunk, kBadTrailer or kTrailerTooLarge, for good.
 #pragma once
 
 #include <cstddef>

@@ -5,8 +5,7 @@
 //
 // Threads: those of one loop; the pool belongs to the loop.
 // Owns:    its chunks (given back to the pool), a reference to each owner. Files' descriptors
-// belong
-//          to their owners.
+//          belong to their owners.
 // Limits:  none of its own: whoever appends asks pending_bytes() first and stops at its mark.
 // Fails:   never, but for the process running out of memory.
 #pragma once

@@ -1,8 +1,7 @@
 // Requests out of a connection's bytes, one event at a time, strictly.
 //
 //   kBetween --first byte--> kHead --empty line--> kBody / kChunks --last byte--> kEnd --> kBetween
-//                                 \--no body---------------------------------------------->
-//                                 kBetween
+//                                 \--no body-------------------------------------------> kBetween
 //   any --malformed--> kFailed, for good
 //
 // Feed it what was read; take one event; drop `consumed` bytes; ask again. A head without body is
@@ -17,8 +16,7 @@
 //
 // Threads: its loop's.
 // Owns:    nothing. The HeadBuffer is lent from Begin() until its request has been answered; while
-// it
-//          is between requests or in a body, the parser needs none.
+//          it is between requests or in a body, the parser needs none.
 // Limits:  HeadLimits; LimitBody().
 // Fails:   with a status and a reason; the connection must then be closed.
 #pragma once

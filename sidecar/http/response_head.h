@@ -4,8 +4,7 @@
 // Owns:    nothing: the caller's buffer.
 // Limits:  the buffer. What does not fit is not written and `ok()` becomes false.
 // Fails:   by leaving a field out that could split the response (CR, LF, NUL, other control bytes
-// in
-//          a value; a name that is no token): Field() returns false, the rest goes on.
+//          in a value; a name that is no token): Field() returns false, the rest goes on.
 #pragma once
 
 #include <cstddef>

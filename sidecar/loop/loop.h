@@ -9,8 +9,8 @@
 // never the timers, the sockets or the stop of the others.
 //
 // Threads: everything here belongs to the thread that calls Run(), but for Stop() of
-// Wakeup/Mailbox. Owns:    the uv_loop_t. Handles (Poll, Timer, Wakeup) are owned by whoever made
-// them, must be
+//          Wakeup/Mailbox.
+// Owns:    the uv_loop_t. Handles (Poll, Timer, Wakeup) are owned by whoever made them, must be
 //          closed before their owner goes, and before the loop is destroyed.
 // Fails:   a loop that cannot be made (no descriptors left) aborts at start.
 #pragma once

@@ -1,11 +1,9 @@
 // Waking a loop from another thread, and handing it messages.
 //
 // Threads: Wakeup::Signal() and Mailbox::Post() may be called by any thread while the mailbox is
-// open;
-//          everything else by the loop's.
+//          open; everything else by the loop's.
 // Limits:  `messages_max` given to the constructor; a full mailbox declines, and the caller must
-// say
-//          what it does then.
+//          say what it does then.
 // Life:    as Poll: Close(), then OnMailboxClosed() from the loop, then it may be destroyed. A
 //          mailbox outlives every thread that posts to it (main stops those first).
 #pragma once

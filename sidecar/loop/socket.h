@@ -1,7 +1,7 @@
 // Opening sockets: every error is a sentence with its remedy.
 //
 // Threads: any. Owns: nothing; the caller owns the descriptor it gets. Descriptors are non-blocking
-// and close-on-exec.
+//          and close-on-exec.
 #pragma once
 
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 // Writing metrics in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.
 //
 // Threads: none of its own. Owns: the text. A family's samples follow its heading; names are given
-// without the "_total" of counters, which both formats put on the sample.
+//          without the "_total" of counters, which both formats put on the sample.
 // Fails:   never: a label's bytes that are not UTF-8 become U+FFFD, for one of them would make
 //          Prometheus refuse all series.
 #pragma once

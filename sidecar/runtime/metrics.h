@@ -3,8 +3,7 @@
 // Threads: Collect() by the ops thread; it only reads, and what it reads is made for that (counters
 //          with one writer, tables and stores that guard themselves).
 // Owns:    nothing. REQUIRES: what Parts names outlives it, and the ops server is stopped before
-// any
-//          of it goes.
+//          any of it goes.
 // Limits:  labels are registered names and route templates; their number is bounded by
 //          telemetry.max_series and the configuration's own limits.
 // Fails:   never: what /proc does not tell is left out.

@@ -6,8 +6,7 @@
 //          waited for kPatienceUs, and after that not until it reads again.
 // Fails:   by losing lines, which are counted and, when writing works again, told.
 // Form:    one line an event: control characters, which may come from clients, apps and workers,
-// are
-//          escaped.
+//          are escaped.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,11 @@
 // The process: built from the configuration, run until a signal, drained, taken down in order.
 //
-//   constructed --Start()--> serving --SIGTERM, Drain()--> draining --all answered, or timeout-->
-//   stopped
+//   constructed --Start()--> serving --SIGTERM, Drain()--> draining --answered, or late--> stopped
 //
 // Threads: constructor, Start(), Run() and destructor on main's; Drain() and the sources' methods
-// on any. Owns:    every part. Order of birth: configuration, shared state, loops, ops, control; of
-// death: the
-//          other way round, so metrics and health are the last to answer.
+//          on any.
+// Owns:    every part. Order of birth: configuration, shared state, loops, ops, control; of death:
+//          the other way round, so metrics and health are the last to answer.
 // Fails:   Start() with a sentence and its remedy; nothing is left behind then.
 #pragma once
 

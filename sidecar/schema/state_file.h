@@ -1,8 +1,8 @@
 // The api layer on disk: what operators changed survives a restart and a kill -9.
 //
 // Threads: one caller at a time (the ConfigStore's change lock). Written whole: a temporary file,
-// fsync, rename, fsync of the directory; a reader sees the old or the new, never half. Fails: with
-// a sentence that names the path.
+//          fsync, rename, fsync of the directory; a reader sees the old or the new, never half.
+// Fails:   with a sentence that names the path.
 #pragma once
 
 #include <string>

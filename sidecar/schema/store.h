@@ -1,14 +1,13 @@
 // The configuration's versions: three layers in, one Snapshot out, every change checked whole.
 //
 // Threads: any thread may call. Changes are serialised by change_mutex_, under which observers are
-// told
-//          on the caller's thread, in order of versions; an observer may read, but not change,
+//          told on the caller's thread, in order of versions; an observer may read, but not change,
 //          subscribe or unsubscribe. Lock order: change_mutex_, observers_mutex_, mutex_ (which is
 //          held for pointer copies only, so reading never waits for a check).
 // Owns:    the layers and the versions; a Version lives as long as anyone holds it.
 // Limits:  kHistoryMax versions are remembered.
 // Fails:   a refused change leaves the version before it served, and is remembered as
-// last_rejected().
+//          last_rejected().
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // Durations and sizes as people write them, and back.
 //
 // Durations: "30s", "1m30s", "250ms", "10us", "2h", "1d"; whole numbers or one decimal point per
-// part
-// ("1.5s"). Sizes: "512B", "64KiB", "64MiB", "1GiB", "1GB" (1000), "25%" of the container's memory.
+//            part ("1.5s").
+// Sizes:     "512B", "64KiB", "64MiB", "1GiB", "1GB" (1000), "25%" of the container's memory.
 // A bare number has no unit and is refused, but 0 is 0 in any unit. Pure; any thread.
 #pragma once
 

@@ -3,8 +3,9 @@
 // Every finding is reported, with its path and line; protobuf's own JSON reader stops at the first.
 // Threads: pure; any thread. Owns: nothing.
 // Limits:  4 MiB of text, 100,000 visited nodes (aliases can make more of them than there are
-// bytes). Fails:   never throws; what is wrong is in `diagnostics`, and `config` has whatever was
-// right. A document or a section that says nothing is wrong: empty ones are written {} and [].
+//          bytes).
+// Fails:   never throws; what is wrong is in `diagnostics`, and `config` has whatever was right. A
+//          document or a section that says nothing is wrong: empty ones are written {} and [].
 #pragma once
 
 #include <cstdint>

@@ -4,8 +4,7 @@
 //          from all rings and writes to the descriptor. Writing to a slow disk or pipe never holds
 //          a loop: a full ring drops the line and the loop counts it.
 // Owns:    the rings and the thread; the descriptor is borrowed unless a path was given. Who opens
-// a
-//          file waits for it, the writer never does.
+//          a file waits for it, the writer never does.
 // Limits:  `ring_bytes` per loop; a line is at most kLineBytesMax, longer values are cut. While it
 //          ends, a reader that is stuck is waited for kFlushUs.
 // Fails:   by losing lines: those that the descriptor did not take (a full disk) are lost().

@@ -1,8 +1,7 @@
 // Counters and histograms with one writer.
 //
 // Threads: one thread adds (the loop that owns the block), any thread reads. Readers may see a
-// block
-//          between two additions, never a torn number.
+//          block between two additions, never a torn number.
 #pragma once
 
 #include <array>

@@ -4,8 +4,7 @@
 // Owns:    nothing; the descriptor is the caller's.
 // Limits:  kPieceBytes a system call: what a pipe that is ready takes without blocking (PIPE_BUF).
 // Fails:   by writing less, which the caller may keep or Drop(); and by losing what a full disk or
-// a
-//          reader that has gone does not take. What is lost is counted by its ends of lines, and
+//          a reader that has gone does not take. What is lost is counted by its ends of lines, and
 //          the next line that is written begins on a line of its own.
 #pragma once
 

@@ -2,11 +2,9 @@
 //
 // Threads: each loop counts in its own shard; any thread reads. RouteStatsTable guards itself.
 // Owns:    RouteStats are shared by the Snapshots that name the label; the series of a route that
-// is
-//          in no Snapshot any more are gone with the last of them.
+//          is in no Snapshot any more are gone with the last of them.
 // Limits:  `series_max` over all labels; what comes later is counted under "<other>" and the
-// overflow
-//          itself is counted.
+//          overflow itself is counted.
 #pragma once
 
 #include <cstdint>

@@ -7,9 +7,10 @@
 //
 // Threads: the loop's it was made on (loop 0), but for PostControlGoaway().
 // Owns:    the listening socket with its file, connections that have not said HELLO, control
-// connections. Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones
-// together. Fails:   Open() with a sentence that names the remedy. A worker's faults are its own:
-// GOAWAY and close.
+//          connections.
+// Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones together.
+// Fails:   Open() with a sentence that names the remedy. A worker's faults are its own: GOAWAY and
+//          close.
 #pragma once
 
 #include <sys/types.h>

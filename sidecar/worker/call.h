@@ -1,11 +1,10 @@
 // One request on its way to a worker and its answer, as the exchange sees it.
 //
 // Threads: the loop's that started it. No method calls the observer before it returns; the
-// observer's
-//          methods come from the loop and may call the Call's.
+//          observer's methods come from the loop and may call the Call's.
 // Owns:    nothing of the observer. The dispatcher owns the Call, lends it from Start() until the
-// last
-//          event (OnEnd or OnFailure has been called) or Cancel(); the pointer is dead after that.
+//          last event (OnEnd or OnFailure has been called) or Cancel(); the pointer is dead after
+//          that.
 // Limits:  the stream's windows: what the observer has not given back with Consumed() is at most
 //          stream_window; what it may send is body_window(). Inline bodies need none.
 // Fails:   once, with OnFailure, at any time, also after OnResponse.
@@ -35,8 +34,7 @@ enum class FailureKind : uint8_t {
   kNoWorkers,     // 503 with Retry-After: the pool is orphaned, or was never registered
   kTimeout,       // 504: the soft deadline passed before an answer began
   kWorkerLost,    // 502: the worker died or refused; trying again was not allowed or did not help
-  kAppFailed,     // 500, or a broken answer if it had begun: the app raised, or ended without
-                  // answering
+  kAppFailed,     // 500, or a broken answer if it had begun: the app raised, or never answered
   kBadAnswer,     // 502: the answer's head cannot be used
   kTooLarge,      // 431: the head does not fit the frames agreed with the workers
 };

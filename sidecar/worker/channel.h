@@ -5,13 +5,12 @@
 //
 // Threads: the loop's.
 // Owns:    its descriptor, buffers, and the table of its streams (the Calls belong to the
-// dispatcher). Limits:  what is buffered to be written is at most the worker's windows, the heads
-// of its credits, and
-//          small frames; what the worker may send is our windows, checked. The table has
-//          kStreamsMax places.
+//          dispatcher).
+// Limits:  what is buffered to be written is at most the worker's windows, the heads of its
+//          credits, and small frames; what the worker may send is our windows, checked. The table
+//          has kStreamsMax places.
 // Fails:   a peer that breaks the contract gets GOAWAY with a sentence, and the lane is lost: each
-// of its
-//          streams is sent again or failed by the dispatcher.
+//          of its streams is sent again or failed by the dispatcher.
 //
 // Everything queued within a turn leaves in one write at its end.
 #pragma once

@@ -4,8 +4,7 @@
 // Threads: the loop's, but for the Post…() methods, which any thread may call until Close().
 // Owns:    its Channels and its Calls. Pools, wheel and registry are borrowed and outlive it.
 // Limits:  a call per waiting or running request (bounded by the pools); lanes_max connections; a
-// mailbox
-//          of kMessagesMax.
+//          mailbox of kMessagesMax.
 // Fails:   Start() returns null and says why; later failures come through the observer.
 //
 // A request goes straight to the lane of the least busy worker with a free credit; if there is

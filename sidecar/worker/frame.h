@@ -5,9 +5,9 @@
 //
 // Threads: none of its own. Owns: FrameReader owns its buffer; a FrameView borrows from it.
 // Limits:  FrameLimits; a frame that passes them is refused by its header, before its payload is
-// read. Fails:   with a FrameError, a static sentence and the code for GOAWAY. Nothing here
-// allocates but the
-//          reader's buffer, which grows to the largest frame allowed and no further.
+//          read.
+// Fails:   with a FrameError, a static sentence and the code for GOAWAY. Nothing here allocates but
+//          the reader's buffer, which grows to the largest frame allowed and no further.
 #pragma once
 
 #include <cstddef>

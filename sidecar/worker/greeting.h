@@ -7,8 +7,7 @@
 //
 // Threads: the loop's. Owns: the descriptor until it is handed over.
 // Limits:  one HELLO of kHelloPayloadMax; small frames after; output of kOutputMax, past it the
-// worker does
-//          not read and is let go.
+//          worker does not read and is let go.
 #pragma once
 
 #include <cstdint>

@@ -3,8 +3,7 @@
 //
 // Threads: none of its own. Owns: nothing; views borrow from the payload they were decoded from.
 // Fails:   Decode…() returns why as a static sentence, null for success; the view is then complete
-// and
-//          every offset has been checked. Encoders append to `out` and cannot fail.
+//          and every offset has been checked. Encoders append to `out` and cannot fail.
 #pragma once
 
 #include <cstdint>

@@ -2,13 +2,12 @@
 // and the one queue of requests that wait.
 //
 // Threads: any, unless a line says otherwise. TryAcquire/Release and the numbers are atomics; the
-// queue,
-//          the generations and the list of workers are under one mutex that is never held while
-//          anything is called back.
+//          queue, the generations and the list of workers are under one mutex that is never held
+//          while anything is called back.
 // Owns:    Workers by reference; Calls in the queue belong to their dispatchers.
 // Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLoopsMax.
 // Order:   the oldest waiter of all loops gets the next free credit; a request never overtakes the
-// queue.
+//          queue.
 #pragma once
 
 #include <array>

@@ -2,8 +2,7 @@
 // connections.
 //
 // Threads: any. Dispatchers and the acceptor are made known before the loops run and stay until
-// they
-//          have stopped.
+//          they have stopped.
 // Owns:    the pools; they live as long as somebody holds them. A removed pool drains first.
 // Limits:  kPoolsMax pools.
 // Fails:   with a sentence, for the control plane to pass on.

@@ -2,9 +2,8 @@
 //
 // Threads: none of its own. Owns: nothing; spec and view borrow.
 // Limits:  the caller keeps head_bytes_max and data_bytes_max (RequestBytes()). Slots that do not
-// fit 16-bit
-//          offsets are all left out and the frame says SLOTS_OVERFLOW: the worker takes the slow
-//          lane.
+//          fit 16-bit offsets are all left out and the frame says SLOTS_OVERFLOW: the worker takes
+//          the slow lane.
 // Fails:   DecodeRequest() returns why, null for success.
 #pragma once
 
