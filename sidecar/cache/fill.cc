@@ -38,9 +38,15 @@ void Fill::Follow(Follower& follower, base::Ticket ticket) {
   follower.position_ = dropped_bytes_;
   follower.segment_ = first_slot_;
   follower.segment_offset_ = 0;
-  follower.armed_ = true;
-  followers_.PushBack(follower);
+  if (!slots_.empty()) ++slots_.front().followers;  // Else with the first one that is written.
+  armed_.PushBack(follower);
   ++follower_count_;
+}
+
+// Wants a wake-up at the next change, or not.
+void Fill::Arm(Follower& follower, bool armed) {
+  follower.Unlink();
+  (armed ? armed_ : busy_).PushBack(follower);
 }
 
 bool Fill::Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us) {
@@ -60,7 +66,7 @@ Fill::Tagged Fill::HasTag(std::string_view tag) {
 Fill::State Fill::Look(Follower& follower) {
   base::MutexLock lock(mutex_);
   CATZILLA_CHECK(follower.fill_ == this, "a follower looks at another fill");
-  follower.armed_ = true;
+  Arm(follower, true);
   return state_;
 }
 
@@ -69,14 +75,14 @@ size_t Fill::Read(Follower& follower, std::span<Piece> pieces, State* state) {
   CATZILLA_CHECK(follower.fill_ == this, "a follower reads another fill");
   *state = state_;
   if (state_ != State::kStreaming && state_ != State::kComplete) {
-    follower.armed_ = true;
+    Arm(follower, true);
     return 0;
   }
   size_t count = 0;
   while (count < pieces.size()) {
     const uint64_t index = follower.segment_ - first_slot_;
     if (index >= slots_.size()) break;
-    const Slot& slot = slots_[index];
+    Slot& slot = slots_[index];
     const size_t size = slot.size - follower.segment_offset_;
     if (size != 0) {
       pieces[count++] = {{slot.segment->data() + follower.segment_offset_, size}, slot.segment};
@@ -84,10 +90,12 @@ size_t Fill::Read(Follower& follower, std::span<Piece> pieces, State* state) {
       follower.segment_offset_ += size;
     }
     if (index + 1 == slots_.size()) break;  // The last one may still grow.
+    --slot.followers;
+    ++slots_[index + 1].followers;
     ++follower.segment_;
     follower.segment_offset_ = 0;
   }
-  follower.armed_ = state_ == State::kStreaming && follower.position_ == bytes_;
+  Arm(follower, state_ == State::kStreaming && follower.position_ == bytes_);
   if (count != 0 && overflowed_) {
     TrimLocked();
     if (producer_waits_ && RoomLocked() != 0) {
@@ -115,6 +123,7 @@ void Fill::Leave(Follower& follower) {
   follower.fill_ = nullptr;
   follower.Unlink();
   --follower_count_;
+  if (!slots_.empty()) --slots_[follower.segment_ - first_slot_].followers;
   if (state_ != State::kStreaming) return;
   if (overflowed_) TrimLocked();
   // The producer goes on with more room, or learns from Wanted() that it may stop.
@@ -129,12 +138,12 @@ size_t Fill::follower_count() const {
   return follower_count_;
 }
 
+// Each once, until it has looked: a burst of frames is one message.
 void Fill::WakeFollowers() {
-  followers_.ForEach([&](Follower& follower) {
-    if (!follower.armed_) return;
-    follower.armed_ = false;  // Once, until it has looked: a burst of frames is one message.
-    store_.waker_.Wake(follower.ticket_);
-  });
+  while (Follower* follower = armed_.PopFront()) {
+    busy_.PushBack(*follower);
+    store_.waker_.Wake(follower->ticket_);
+  }
 }
 
 void Fill::SetState(State state) {
@@ -147,17 +156,16 @@ bool Fill::WantedLocked() { return state_ == State::kPending || keep_ || followe
 
 size_t Fill::RoomLocked() {
   if (!overflowed_) return SIZE_MAX;
-  uint64_t slowest = bytes_;
-  followers_.ForEach([&](Follower& follower) { slowest = std::min(slowest, follower.position_); });
-  const uint64_t ahead = bytes_ - slowest;
-  return ahead >= kWindowBytes ? 0 : static_cast<size_t>(kWindowBytes - ahead);
+  TrimLocked();
+  const uint64_t held = bytes_ - dropped_bytes_;
+  return held >= kWindowBytes ? 0 : static_cast<size_t>(kWindowBytes - held);
 }
 
+// Asks the slots, not the followers: what many followers cost must not grow with each of their
+// reads.
 void Fill::TrimLocked() {
-  uint64_t slowest = UINT64_MAX;
-  followers_.ForEach([&](Follower& follower) { slowest = std::min(slowest, follower.segment_); });
   // The last one stays: the producer may still write to it.
-  while (slots_.size() > 1 && first_slot_ < slowest) {
+  while (slots_.size() > 1 && slots_.front().followers == 0) {
     dropped_bytes_ += slots_.front().size;
     const size_t charge = std::min(charge_, slots_.front().segment->charge());
     charge_ -= charge;
@@ -310,7 +318,7 @@ size_t Fill::Write(std::string_view bytes, uint64_t total) {
   tail_used_ += size;
   base::MutexLock lock(mutex_);
   if (fresh) {
-    slots_.push_back({tail_, 0});
+    slots_.push_back({tail_, 0, slots_.empty() ? follower_count_ : 0});
     charge_ += tail_->charge();
     store_.fill_bytes_.fetch_add(tail_->charge(), std::memory_order_relaxed);
   }

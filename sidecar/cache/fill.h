@@ -15,7 +15,7 @@
 //          its mutex, which is held to link segments and to move positions, never while bytes are
 //          copied.
 // Owns:    its segments. Followers and Producer are members of their exchanges.
-// Limits:  object_bytes_max, then kWindowBytes ahead of the slowest follower.
+// Limits:  object_bytes_max, then kWindowBytes from the segment on that the slowest follower reads.
 // Fails:   kFailed, when the producer aborts, goes away, or delivers another length than it
 //          declared: a follower that sent no byte may say 502, others cut their answer. Nothing is
 //          stored.
@@ -77,12 +77,12 @@ class Follower : private base::ListNode<Fill> {
   uint64_t position_ = 0;  // Bytes taken.
   uint64_t segment_ = 0;   // Number of the segment it is in, counted from the fill's first.
   size_t segment_offset_ = 0;
-  bool armed_ = false;  // Wants a wake-up at the next change; woken once, then disarmed.
 };
 
 class Fill final : public base::Owner {
  public:
   static constexpr size_t kWindowBytes = 256 * 1024;
+  static_assert(kWindowBytes > 2 * kSegmentBytesMax, "who has read everything still gets room");
 
   enum class State : uint8_t {
     kPending,    // No head yet. Wait.
@@ -135,7 +135,8 @@ class Fill final : public base::Owner {
 
   struct Slot {
     base::Ref<Segment> segment;
-    size_t size = 0;  // Published bytes.
+    size_t size = 0;       // Published bytes.
+    size_t followers = 0;  // That are in it: the first slot with any is the slowest one's.
   };
 
   Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::Ref<Object> stale,
@@ -149,6 +150,7 @@ class Fill final : public base::Owner {
   bool Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us);
   Tagged HasTag(std::string_view tag);
   void Follow(Follower& follower, base::Ticket ticket);
+  void Arm(Follower& follower, bool armed) CATZILLA_REQUIRES(mutex_);
   void WakeFollowers() CATZILLA_REQUIRES(mutex_);
   void SetState(State state);
   bool WantedLocked() CATZILLA_REQUIRES(mutex_);
@@ -174,7 +176,9 @@ class Fill final : public base::Owner {
 
   mutable base::Mutex mutex_;
   State state_ CATZILLA_GUARDED_BY(mutex_) = State::kPending;
-  base::List<Follower, Fill> followers_ CATZILLA_GUARDED_BY(mutex_);
+  // Every follower is in one of the two: wants a wake-up at the next change, or is about to look.
+  base::List<Follower, Fill> armed_ CATZILLA_GUARDED_BY(mutex_);
+  base::List<Follower, Fill> busy_ CATZILLA_GUARDED_BY(mutex_);
   size_t follower_count_ CATZILLA_GUARDED_BY(mutex_) = 0;
   std::deque<Slot> slots_ CATZILLA_GUARDED_BY(mutex_);
   uint64_t first_slot_ CATZILLA_GUARDED_BY(mutex_) = 0;  // Number of slots_.front().
