@@ -11,6 +11,8 @@
 #include "sidecar/base/random.h"
 #include "sidecar/base/ref.h"
 #include "sidecar/base/result.h"
+#include "sidecar/base/secret.h"
+#include "sidecar/base/sip_hash.h"
 
 namespace catzilla::base {
 namespace {
@@ -32,6 +34,30 @@ TEST(Random, FillsAllOfItAnewEachTime) {
   EXPECT_NE(first, second);
   EXPECT_NE(first.substr(48), std::string(16, '\0'));
   FillRandom(nullptr, 0);
+}
+
+// The published vectors: key 00 01 … 0f, input 00 01 … of the row's length.
+TEST(SipHash, IsThePublishedOne) {
+  const SipKey key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  std::string input;
+  for (int i = 0; i < 16; ++i) input.push_back(static_cast<char>(i));
+  const std::string_view all(input);
+  EXPECT_EQ((SipHash<2, 4>(all.substr(0, 0), key)), 0x726fdb47dd0e0e31u);
+  EXPECT_EQ((SipHash<2, 4>(all.substr(0, 1), key)), 0x74f839c593dc67fdu);
+  EXPECT_EQ((SipHash<2, 4>(all.substr(0, 15), key)), 0xa129ca6149be45e5u);
+  EXPECT_EQ((SipHash<1, 3>(all.substr(0, 0), key)), 0xabac0158050fc4dcu);
+  EXPECT_EQ((SipHash<1, 3>(all.substr(0, 1), key)), 0xc9f49bf37d57ca93u);
+  EXPECT_EQ((SipHash128<2, 4>(all.substr(0, 0), key)).low, 0xe6a825ba047f81a3u);
+}
+
+TEST(Secret, OnlyTheWholeOfItIsRight) {
+  EXPECT_TRUE(IsSecret("0123456789abcdef", "0123456789abcdef"));
+  for (const char* wrong : {"", "0", "0123456789abcdeg", "1123456789abcdef", "0123456789abcde",
+                            "0123456789abcdef0", "0123456789abcdef0123456789abcdef"}) {
+    EXPECT_FALSE(IsSecret(wrong, "0123456789abcdef")) << wrong;
+  }
+  EXPECT_FALSE(IsSecret("", ""));  // What was never set lets nobody in.
+  EXPECT_FALSE(IsSecret("x", ""));
 }
 
 struct Counted : RefCounted<Counted> {

@@ -2,29 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
 
+#include "sidecar/base/sip_hash.h"
 #include "sidecar/http/accept_encoding.h"
 
 namespace catzilla::cache {
 namespace {
-
-struct Sip {
-  uint64_t v0, v1, v2, v3;
-  void Round() {
-    v0 += v1;
-    v1 = std::rotl(v1, 13) ^ v0;
-    v0 = std::rotl(v0, 32);
-    v2 += v3;
-    v3 = std::rotl(v3, 16) ^ v2;
-    v0 += v3;
-    v3 = std::rotl(v3, 21) ^ v0;
-    v2 += v1;
-    v1 = std::rotl(v1, 17) ^ v2;
-    v2 = std::rotl(v2, 32);
-  }
-};
 
 std::string_view NameOf(std::string_view parameter) {
   return parameter.substr(0, parameter.find('='));
@@ -74,28 +57,7 @@ void AppendQuery(std::string_view query, const KeyPolicy& policy, std::string* t
 }  // namespace
 
 uint64_t HashKey(std::string_view text, const HashSeed& seed) {
-  Sip sip{seed.k0 ^ 0x736f6d6570736575ull, seed.k1 ^ 0x646f72616e646f6dull,
-          seed.k0 ^ 0x6c7967656e657261ull, seed.k1 ^ 0x7465646279746573ull};
-  const char* at = text.data();
-  size_t left = text.size();
-  for (; left >= 8; at += 8, left -= 8) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-    sip.v3 ^= word;
-    sip.Round();
-    sip.v0 ^= word;
-  }
-  uint64_t last = static_cast<uint64_t>(text.size()) << 56;
-  for (size_t i = 0; i < left; ++i)
-    last |= static_cast<uint64_t>(static_cast<uint8_t>(at[i])) << (8 * i);
-  sip.v3 ^= last;
-  sip.Round();
-  sip.v0 ^= last;
-  sip.v2 ^= 0xff;
-  sip.Round();
-  sip.Round();
-  sip.Round();
-  return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
+  return base::SipHash<1, 3>(text, seed);
 }
 
 void BuildKey(const KeyParts& parts, const KeyPolicy& policy, const HashSeed& seed, CacheKey* key) {

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "sidecar/base/sip_hash.h"
 #include "sidecar/cache/message.h"
 
 namespace catzilla::cache {
@@ -25,10 +26,7 @@ inline constexpr size_t kVaryNamesMax = 16;
 inline constexpr size_t kVaryValueBytesMax = 2048;
 
 // Random per process, so that nobody outside can make keys collide.
-struct HashSeed {
-  uint64_t k0 = 0;
-  uint64_t k1 = 0;
-};
+using HashSeed = base::SipKey;
 uint64_t HashKey(std::string_view text, const HashSeed& seed);  // SipHash-1-3.
 
 struct KeyPolicy {

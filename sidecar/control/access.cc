@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "sidecar/base/secret.h"
 #include "sidecar/schema/state_file.h"
 
 namespace catzilla::control {
@@ -17,15 +18,6 @@ uint64_t SocketInode(int fd) {
   struct stat status{};
   if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) return 0;
   return status.st_ino;
-}
-
-// Takes as long for a wrong token as for the right one.
-bool SameSecret(std::string_view a, std::string_view b) {
-  unsigned char difference = a.size() == b.size() ? 0 : 1;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference |= static_cast<unsigned char>(a[i] ^ b[b.empty() ? 0 : i % b.size()]);
-  }
-  return difference == 0 && !b.empty();
 }
 
 }  // namespace
@@ -98,7 +90,7 @@ Peer Access::Identify(const std::string& peer, std::string_view authorization) c
   if (!options_.tcp_token.empty()) {
     constexpr std::string_view kBearer = "Bearer ";
     if (!authorization.starts_with(kBearer)) return out;
-    if (!SameSecret(authorization.substr(kBearer.size()), options_.tcp_token)) return out;
+    if (!base::IsSecret(authorization.substr(kBearer.size()), options_.tcp_token)) return out;
   }
   out.role = options_.tcp_role;
   return out;

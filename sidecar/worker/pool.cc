@@ -3,18 +3,11 @@
 #include <algorithm>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/secret.h"
 
 namespace catzilla::worker {
 
 namespace {
-
-// Takes the same time wherever the bytes differ.
-bool EqualInConstantTime(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned char differs = 0;
-  for (size_t i = 0; i < a.size(); ++i) differs |= static_cast<unsigned char>(a[i] ^ b[i]);
-  return differs == 0;
-}
 
 bool IsSameProcess(const Worker& worker, const Hello& hello) {
   return worker.pid == hello.pid && worker.index == hello.worker_index &&
@@ -163,7 +156,7 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
         "pool " + name_ + " has no generation " + std::to_string(hello.generation) +
             " (the sidecar has restarted, or newer code has replaced it): register again");
   }
-  if (!EqualInConstantTime(hello.token, generation->token)) {
+  if (!base::IsSecret(hello.token, generation->token)) {
     return refuse(GoawayCode::kToken, "the attach token is not the one of this generation");
   }
   if (generation->phase == Phase::kRetiring) {
