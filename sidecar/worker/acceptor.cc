@@ -30,7 +30,7 @@ Acceptor::~Acceptor() {
 }
 
 base::Result<base::Unit, std::string> Acceptor::Open() {
-  const auto socket = loop::ListenUnix(options_.path, options_.mode, 128);
+  const auto socket = loop::ListenUnix(options_.path, options_.mode, kBacklog);
   if (!socket.ok()) return base::Fail(socket.error().message);
   if (!listener_.Open(*socket)) {
     return base::Fail("watch " + options_.path + ": no more descriptors (raise RLIMIT_NOFILE)");
@@ -54,18 +54,39 @@ bool Acceptor::PeerAllowed(int fd, std::string* who) const {
 void Acceptor::OnAccept(int fd, const sockaddr_storage&) { Adopt(fd); }
 
 void Acceptor::Adopt(int fd) {
+  std::string who;
+  const bool allowed = PeerAllowed(fd, &who);
   auto connection = std::make_unique<Greeting>(*this, loop_, registry_);
   if (!connection->Open(fd, loop_.now().monotonic_us + options_.hello_timeout_us)) return;
   Greeting& greeting = *connection;
   connections_.push_back(std::move(connection));
-  std::string who;
-  if (connections_.size() > kConnectionsMax) {
-    greeting.Refuse({GoawayCode::kTooMany, "too many connections on worker.sock"});
-  } else if (!PeerAllowed(fd, &who)) {
+  if (!allowed) {
     greeting.Refuse({GoawayCode::kToken, who +
                                              " may not attach workers (allowed: the sidecar's own "
                                              "uid, root, and those listed for the worker socket)"});
+    return;
   }
+  DropLongestSilent();
+  if (connections_.size() > kConnectionsMax) {
+    greeting.Refuse({GoawayCode::kTooMany, "too many connections on worker.sock"});
+  }
+}
+
+// A worker says HELLO as soon as it is connected. Whoever says nothing may be a probe, or mean
+// harm; many of them must not take the places and descriptors of those who do.
+void Acceptor::DropLongestSilent() {
+  size_t silent = 0;
+  Greeting* longest = nullptr;
+  for (const auto& connection : connections_) {
+    if (!connection->silent()) continue;
+    if (longest == nullptr) longest = connection.get();
+    ++silent;
+  }
+  if (silent <= kSilentMax) return;
+  // What it has sent may lie unread in its socket still.
+  if (longest->Speaks()) return;
+  longest->Drop();
+  ++silent_dropped_;
 }
 
 void Acceptor::PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
@@ -81,6 +102,13 @@ void Acceptor::OnMessage(ControlMessage& message) {
 
 void Acceptor::OnTimer() {
   for (size_t i = 0; i < connections_.size(); ++i) connections_[i]->Tick();
+  if (silent_dropped_ == silent_told_) return;
+  WorkerEvent event;
+  event.kind = WorkerEvent::Kind::kRefused;
+  event.detail = std::to_string(silent_dropped_ - silent_told_) +
+                 " connections on worker.sock said no HELLO and made room for others";
+  silent_told_ = silent_dropped_;
+  registry_.Emit({std::move(event)});
 }
 
 void Acceptor::OnConnectionClosed(Greeting& connection) {

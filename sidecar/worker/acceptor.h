@@ -8,7 +8,9 @@
 // Threads: the loop's it was made on (loop 0), but for PostControlGoaway().
 // Owns:    the listening socket with its file, connections that have not said HELLO, control
 //          connections.
-// Limits:  kConnectionsMax, before HELLO (for hello_timeout each) and control ones together.
+// Limits:  kConnectionsMax, before HELLO and control ones together; of those before HELLO
+//          kSilentMax, for hello_timeout each. Past it the one that has been silent for longest
+//          goes, so that whoever speaks is always heard.
 // Fails:   Open() with a sentence that names the remedy. A worker's faults are its own: GOAWAY and
 //          close.
 #pragma once
@@ -34,7 +36,7 @@ struct AcceptorOptions {
   std::string path;
   mode_t mode = 0660;
   std::vector<uid_t> uids;  // Besides our own and root; the token is asked for in any case.
-  int64_t hello_timeout_us = 5'000'000;
+  int64_t hello_timeout_us = 2'000'000;
 };
 
 struct ControlMessage {
@@ -71,6 +73,8 @@ class Acceptor final : public ControlLinks,
  private:
   friend class Greeting;
   static constexpr size_t kConnectionsMax = 1024;
+  static constexpr size_t kSilentMax = 64;
+  static constexpr int kBacklog = 1024;
   static constexpr size_t kMailboxMax = 4096;
   static constexpr int64_t kTickUs = 500'000;
 
@@ -78,6 +82,7 @@ class Acceptor final : public ControlLinks,
   void OnMessage(ControlMessage& message) override;
   void OnTimer() override;
   void OnConnectionClosed(Greeting& connection);
+  void DropLongestSilent();
   bool PeerAllowed(int fd, std::string* who) const;
 
   loop::Loop& loop_;
@@ -86,7 +91,9 @@ class Acceptor final : public ControlLinks,
   loop::Listener listener_;
   loop::Mailbox<ControlMessage> mailbox_;
   loop::Timer timer_;
-  std::vector<std::unique_ptr<Greeting>> connections_;
+  std::vector<std::unique_ptr<Greeting>> connections_;  // In the order in which they came.
+  uint64_t silent_dropped_ = 0;
+  uint64_t silent_told_ = 0;  // Of which an event has told.
   bool listening_ = false;
   bool closing_ = false;
 };

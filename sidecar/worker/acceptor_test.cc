@@ -102,6 +102,31 @@ TEST(AcceptorTest, ConnectionThatSaysNothingIsLetGo) {
   EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(GoawayCode::kHelloLate));
 }
 
+TEST(AcceptorTest, O15SilentConnectionsNeverKeepAWorkerOut) {
+  Rig rig;
+  std::vector<std::unique_ptr<FakeConnection>> silent;
+  for (int i = 0; i < 300; ++i) silent.push_back(rig.Connect(""));
+  EXPECT_LE(rig.acceptor.connections(), 65u)
+      << "and each of the others has given its descriptor back";
+  Rig::FakeWorker worker = rig.Attach(rig.Begin());
+  EXPECT_EQ(rig.pool->Status().workers.size(), 1u);
+  silent.front()->Receive();
+  EXPECT_TRUE(silent.front()->closed()) << "the longest silent one has gone";
+  silent.back()->Receive();
+  EXPECT_FALSE(silent.back()->closed());
+  ASSERT_TRUE(rig.Until([&] { return silent.back()->closed(); })) << "its time is over as well";
+}
+
+// Whose HELLO has come, but was not read yet, is not silent.
+TEST(AcceptorTest, O15WhoHasSpokenIsHeardAlthoughManyCameAfter) {
+  Rig rig;
+  auto control = rig.Connect(rig.Begin().Frame(Purpose::kControl, 0), false);
+  std::vector<std::unique_ptr<FakeConnection>> silent;
+  for (int i = 0; i < 80; ++i) silent.push_back(rig.Connect("", false));
+  Frame frame;
+  EXPECT_TRUE(control->Take(FrameType::kHelloAck, &frame));
+}
+
 TEST(AcceptorTest, AnotherUserIsNotTakenWhateverItsToken) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
   char folder[] = "/tmp/catzilla-acceptor-XXXXXX";

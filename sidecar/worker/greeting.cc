@@ -39,6 +39,13 @@ void Greeting::OnReady(unsigned ready) {
   if (state_ != State::kGone && (ready & loop::kWritable) != 0) Flush();
 }
 
+bool Greeting::Speaks() {
+  if (silent()) Read();
+  return !silent();
+}
+
+void Greeting::Drop() { Close(false); }
+
 void Greeting::Read() {
   size_t room = 0;
   char* space = reader_.Space(&room);

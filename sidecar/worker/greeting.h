@@ -28,6 +28,9 @@ class Greeting final : private loop::Poll::Handler {
   void Goaway(GoawayCode code);
   void Tick();  // The deadline of HELLO; PING.
   void Refuse(const Pool::Refusal& refusal);
+  bool silent() const { return state_ == State::kHello; }  // Has not said HELLO, all of it.
+  bool Speaks();  // Looks at what has come: whether it is silent no more.
+  void Drop();    // Without a word, for it was silent.
 
  private:
   enum class State : uint8_t { kHello, kControl, kGone };

@@ -249,13 +249,13 @@ class Rig {
     hello.ticket = *ticket;
     return hello;
   }
-  std::unique_ptr<FakeConnection> Connect(const std::string& hello) {
+  std::unique_ptr<FakeConnection> Connect(const std::string& hello, bool pump = true) {
     int fds[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     acceptor.Adopt(fds[0]);
     auto connection = std::make_unique<FakeConnection>(fds[1]);
     if (!hello.empty()) connection->SendRaw(hello);
-    Pump();
+    if (pump) Pump();
     return connection;
   }
 
