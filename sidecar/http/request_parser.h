@@ -38,7 +38,7 @@ struct HeadLimits {
   uint32_t fields_max = 100;                   // 431; at most RequestHead::kFieldsMax count.
 };
 
-// X(identifier, status, name for logs and metrics)
+// X(identifier, status, name for the access log and for developers)
 #define CATZILLA_PARSE_ERROR_LIST(X)                        \
   X(kNone, 0, "none")                                       \
   X(kSyntax, 400, "syntax")                                 \

@@ -4,8 +4,9 @@
 //          open; everything else by the loop's.
 // Limits:  `messages_max` given to the constructor; a full mailbox declines, and the caller must
 //          say what it does then.
-// Life:    as Poll: Close(), then OnMailboxClosed() from the loop, then it may be destroyed. A
-//          mailbox outlives every thread that posts to it (main stops those first).
+// Life:    Close() on the loop; destroyed when the loop has run since. After Close() Post()
+//          declines, so a thread may post late, but a mailbox outlives every thread that knows it
+//          (main stops those first).
 #pragma once
 
 #include <uv.h>
