@@ -80,11 +80,13 @@ class House {
                                        cache::Waker* waker) {
     auto plan = std::make_shared<Plan>(std::make_shared<const config::Snapshot>(from));
     for (const auto& mount : plan->snapshot->mounts) {
-      plan->mounts.push_back({mount,
-                              std::make_shared<files::Mount>(
-                                  mount, files::Mount::Environment{files, executor, "catzilla",
-                                                                   files::DetectResolveMethod()}),
-                              series.Get(mount->prefix, {"GET", "HEAD"})});
+      auto target = std::make_shared<MountTarget>();
+      target->config = mount;
+      target->files = std::make_shared<files::Mount>(
+          mount, files::Mount::Environment{files, executor, "catzilla",
+                                           files::DetectResolveMethod()});
+      target->stats = series.Get(mount->prefix, {"GET", "HEAD"});
+      plan->mounts.push_back(std::move(target));
     }
     for (const auto& cache : plan->snapshot->caches) {
       auto& store = caches[cache->name];
@@ -140,7 +142,7 @@ class HouseTurns final : public loop::TurnHooks {
 // What other threads tell a Desk.
 struct DeskMessage {
   bool is_file = false;
-  uint64_t ticket = 0;
+  base::Ticket ticket;
   files::OpenResult opened;
 };
 
@@ -157,21 +159,13 @@ class Desk final : public cache::Waker,
   Context context;
 
  private:
-  void OnOpened(uint64_t ticket, files::OpenResult result) override {
+  void OnOpened(base::Ticket ticket, files::OpenResult result) override {
     (void)mailbox_.Post({true, ticket, std::move(result)});
   }
-  void Wake(const cache::Ticket& ticket) override {
-    const Ticket to{ticket.exchange, static_cast<uint32_t>(ticket.epoch)};
-    (void)mailbox_.Post({false, to.packed(), {}});
-  }
+  void Wake(base::Ticket ticket) override { (void)mailbox_.Post({false, ticket, {}}); }
   void OnMessage(DeskMessage& message) override {
-    Ticket ticket = Ticket::FromPacked(message.ticket);
-    if (!message.is_file && (ticket.slot & FillDriver::kTicketBit) != 0) {
-      ticket.slot &= ~FillDriver::kTicketBit;
-      if (auto* driver = context.fill_drivers.Find(ticket)) driver->OnWake();
-      return;
-    }
-    Exchange* exchange = context.exchanges.Find(ticket);
+    if (auto* driver = context.fill_drivers.Find(message.ticket)) return driver->OnWake();
+    Exchange* exchange = context.exchanges.Find(message.ticket);
     if (exchange == nullptr) return;
     if (message.is_file) {
       exchange->OnOpened(std::move(message.opened));

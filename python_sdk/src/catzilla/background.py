@@ -1,0 +1,3 @@
+"""What `fastapi.background` has, under our name."""
+
+from fastapi.background import *

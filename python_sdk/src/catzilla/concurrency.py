@@ -1,0 +1,3 @@
+"""What `fastapi.concurrency` has, under our name."""
+
+from fastapi.concurrency import *

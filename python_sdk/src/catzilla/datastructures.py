@@ -1,0 +1,3 @@
+"""What `fastapi.datastructures` has, under our name."""
+
+from fastapi.datastructures import *

@@ -1,0 +1,3 @@
+"""What `fastapi.dependencies` has, under our name."""
+
+from fastapi.dependencies import *

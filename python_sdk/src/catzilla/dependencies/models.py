@@ -1,0 +1,3 @@
+"""What `fastapi.dependencies.models` has, under our name."""
+
+from fastapi.dependencies.models import *

@@ -1,0 +1,3 @@
+"""What `fastapi.dependencies.utils` has, under our name."""
+
+from fastapi.dependencies.utils import *

@@ -1,0 +1,3 @@
+"""What `fastapi.encoders` has, under our name."""
+
+from fastapi.encoders import *

@@ -1,0 +1,3 @@
+"""What `fastapi.exception_handlers` has, under our name."""
+
+from fastapi.exception_handlers import *

@@ -1,0 +1,3 @@
+"""What `fastapi.exceptions` has, under our name."""
+
+from fastapi.exceptions import *

@@ -1,0 +1,3 @@
+"""What `fastapi.logger` has, under our name."""
+
+from fastapi.logger import *

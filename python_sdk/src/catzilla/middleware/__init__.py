@@ -1,0 +1,3 @@
+"""What `fastapi.middleware` has, under our name."""
+
+from fastapi.middleware import *

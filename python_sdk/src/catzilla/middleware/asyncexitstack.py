@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.asyncexitstack` has, under our name."""
+
+from fastapi.middleware.asyncexitstack import *

@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.cors` has, under our name."""
+
+from fastapi.middleware.cors import *

@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.gzip` has, under our name."""
+
+from fastapi.middleware.gzip import *

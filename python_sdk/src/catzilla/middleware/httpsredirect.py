@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.httpsredirect` has, under our name."""
+
+from fastapi.middleware.httpsredirect import *

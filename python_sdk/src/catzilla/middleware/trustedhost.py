@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.trustedhost` has, under our name."""
+
+from fastapi.middleware.trustedhost import *

@@ -1,0 +1,3 @@
+"""What `fastapi.middleware.wsgi` has, under our name."""
+
+from fastapi.middleware.wsgi import *

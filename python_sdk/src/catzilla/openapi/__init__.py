@@ -1,0 +1,3 @@
+"""What `fastapi.openapi` has, under our name."""
+
+from fastapi.openapi import *

@@ -1,0 +1,3 @@
+"""What `fastapi.openapi.constants` has, under our name."""
+
+from fastapi.openapi.constants import *

@@ -1,0 +1,3 @@
+"""What `fastapi.openapi.docs` has, under our name."""
+
+from fastapi.openapi.docs import *

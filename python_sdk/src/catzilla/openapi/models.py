@@ -1,0 +1,3 @@
+"""What `fastapi.openapi.models` has, under our name."""
+
+from fastapi.openapi.models import *

@@ -1,0 +1,3 @@
+"""What `fastapi.openapi.utils` has, under our name."""
+
+from fastapi.openapi.utils import *

@@ -1,0 +1,3 @@
+"""What `fastapi.params` has, under our name."""
+
+from fastapi.params import *

@@ -1,0 +1,3 @@
+"""What `fastapi.requests` has, under our name."""
+
+from fastapi.requests import *

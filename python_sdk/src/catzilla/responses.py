@@ -1,0 +1,3 @@
+"""What `fastapi.responses` has, under our name."""
+
+from fastapi.responses import *

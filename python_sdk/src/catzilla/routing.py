@@ -1,0 +1,3 @@
+"""What `fastapi.routing` has, under our name."""
+
+from fastapi.routing import *

@@ -1,0 +1,3 @@
+"""What `fastapi.security` has, under our name."""
+
+from fastapi.security import *

@@ -1,0 +1,3 @@
+"""What `fastapi.security.base` has, under our name."""
+
+from fastapi.security.base import *

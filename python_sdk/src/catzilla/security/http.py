@@ -1,0 +1,3 @@
+"""What `fastapi.security.http` has, under our name."""
+
+from fastapi.security.http import *

@@ -1,0 +1,3 @@
+"""What `fastapi.security.utils` has, under our name."""
+
+from fastapi.security.utils import *

@@ -1,0 +1,3 @@
+"""What `fastapi.sse` has, under our name."""
+
+from fastapi.sse import *

@@ -1,0 +1,3 @@
+"""What `fastapi.staticfiles` has, under our name."""
+
+from fastapi.staticfiles import *

@@ -1,0 +1,3 @@
+"""What `fastapi.telemetry` has, under our name."""
+
+from fastapi.telemetry import *

@@ -1,0 +1,3 @@
+"""What `fastapi.templating` has, under our name."""
+
+from fastapi.templating import *

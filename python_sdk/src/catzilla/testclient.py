@@ -1,0 +1,3 @@
+"""What `fastapi.testclient` has, under our name."""
+
+from fastapi.testclient import *

@@ -1,0 +1,3 @@
+"""What `fastapi.types` has, under our name."""
+
+from fastapi.types import *

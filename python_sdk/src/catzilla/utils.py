@@ -1,0 +1,3 @@
+"""What `fastapi.utils` has, under our name."""
+
+from fastapi.utils import *

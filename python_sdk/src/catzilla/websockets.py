@@ -1,0 +1,3 @@
+"""What `fastapi.websockets` has, under our name."""
+
+from fastapi.websockets import *
