@@ -1,5 +1,7 @@
 #include "sidecar/files/loader.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -22,6 +24,13 @@ void AppendField(std::string_view name, std::string_view value, std::string& out
 
 // 404 and 403 may be remembered; our own shortages may not.
 bool IsMemorable(uint16_t status) { return status == 404 || status == 403; }
+
+// That a file is empty may be all that its file system can say of any: one byte tells. Of others
+// its identity tells.
+bool IsAsLong(int fd, uint64_t size) {
+  char byte = 0;
+  return size > 0 || pread(fd, &byte, 1, 0) == 0;
+}
 
 }  // namespace
 
@@ -142,7 +151,8 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
                         const base::Now& now, const base::Ref<Entry>& known) {
   FileIdentity identity = FileIdentity::Of(opened.status);
   if (known && known->kind() == EntryKind::kFile && !known->racy() &&
-      known->identity() == identity && SameSiblings(name, *known, now)) {
+      known->identity() == identity && IsAsLong(opened.fd.get(), identity.size) &&
+      SameSiblings(name, *known, now)) {
     known->SetValidated(now.monotonic_us);
     return {known};
   }
@@ -157,16 +167,10 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
     struct stat after;
     if (fstat(opened.fd.get(), &after) != 0) return {nullptr, HttpStatusOf(errno), errno};
     const FileIdentity identity_after = FileIdentity::Of(after);
-    if (error == 0 && identity_after == identity) {
-      EntryParts parts;
-      parts.path = key;
-      parts.identity = identity;
-      parts.racy = now.wall_us * 1000 - identity.changed_ns < kRacyNs;
-      parts.in_memory = true;
-      parts.body = body;
-      const std::string etag = config_->etags ? ContentTag(body) : "";
-      AddVariants(parts, name, now);
-      OpenResult result = Build(parts, name, etag, now);
+    if (identity_after == identity) {
+      if (error == EAGAIN) return Unsized(key, name, opened, now);
+      const bool racy = now.wall_us * 1000 - identity.changed_ns < kRacyNs;
+      OpenResult result = Small(key, name, identity, racy, body, now);
       if (result.entry) return result;
       return Large(key, name, std::move(opened), now);
     }
@@ -175,6 +179,32 @@ OpenResult Loader::File(std::string_view key, std::string_view name, Opened open
     identity = identity_after;
   }
   return {nullptr, 503, EAGAIN};
+}
+
+OpenResult Loader::Small(std::string_view key, std::string_view name, const FileIdentity& identity,
+                         bool racy, std::string_view body, const base::Now& now) {
+  EntryParts parts;
+  parts.path = key;
+  parts.identity = identity;
+  parts.racy = racy;
+  parts.in_memory = true;
+  parts.body = body;
+  const std::string etag = config_->etags ? ContentTag(body) : "";
+  AddVariants(parts, name, now);
+  return Build(parts, name, etag, now);
+}
+
+// Nobody writes to it, and yet it is not as long as its status says: procfs tells 0 and sysfs 4096
+// whatever there is. What a read gives is all that can be known of it, so it is read anew whenever
+// it is looked at.
+OpenResult Loader::Unsized(std::string_view key, std::string_view name, const Opened& opened,
+                           const base::Now& now) {
+  std::string body;
+  const int error = ReadToEnd(opened.fd.get(), kUnsizedBytesMax, &body);
+  if (error != 0) return {nullptr, HttpStatusOf(error), error};
+  FileIdentity identity = FileIdentity::Of(opened.status);
+  identity.size = body.size();
+  return Small(key, name, identity, true, body, now);
 }
 
 // Also for a small one while there is no memory for it, until it is looked at again. Its tag would

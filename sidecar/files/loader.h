@@ -2,7 +2,7 @@
 //
 // Threads: Load() from any thread that may block. Immutable but for the resolver's root.
 // Owns:    the resolver.
-// Limits:  kReadTriesMax readings of a file that is being rewritten meanwhile.
+// Limits:  kReadTriesMax readings of a file that is being rewritten meanwhile; kUnsizedBytesMax.
 // Fails:   as an OpenResult without an entry: 500 and 503. What is missing or forbidden is an entry
 //          of kind kNegative, so that it may be remembered.
 #pragma once
@@ -40,6 +40,8 @@ class Loader {
   // A file that changed this shortly before it was read may change again without its times moving.
   static constexpr int64_t kRacyNs = 100'000'000;
   static constexpr size_t kPreloadsMax = 10'000;
+  // Of a file whose size the file system does not tell; a longer one is 500 (EFBIG).
+  static constexpr uint64_t kUnsizedBytesMax = 1 << 20;
 
   // Entries carry `stats`, so that what is evicted is counted where it belongs.
   Loader(std::shared_ptr<const config::Mount> config, std::string server_name, uint64_t mount_id,
@@ -69,6 +71,10 @@ class Loader {
   OpenResult List(std::string_view key, const std::string& path, const base::Now& now,
                   const base::Ref<Entry>& known);
   bool Lists(const std::string& path, int directory, const base::Now& now, ListedFile* file);
+  OpenResult Unsized(std::string_view key, std::string_view name, const Opened& opened,
+                     const base::Now& now);
+  OpenResult Small(std::string_view key, std::string_view name, const FileIdentity& identity,
+                   bool racy, std::string_view body, const base::Now& now);
   OpenResult Large(std::string_view key, std::string_view name, Opened opened,
                    const base::Now& now);
   Heads MakeHeads(std::string_view name, const EntryParts& parts) const;

@@ -12,22 +12,40 @@
 
 namespace catzilla::files {
 
-int ReadWhole(int fd, uint64_t size, std::string* bytes) {
+namespace {
+
+// At most `bytes_max`; fewer: the file ends there.
+int ReadAtMost(int fd, uint64_t bytes_max, std::string* bytes) {
   try {
-    bytes->resize(size + 1);  // One more: a file that has grown shows it.
+    bytes->resize(bytes_max);
   } catch (const std::bad_alloc&) {
     return ENOMEM;
   }
   size_t got = 0;
   while (got < bytes->size()) {
-    const ssize_t n = pread(fd, bytes->data() + got, bytes->size() - got, got);
+    const ssize_t n = pread(fd, bytes->data() + got, bytes->size() - got, static_cast<off_t>(got));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno;
     if (n == 0) break;
-    got += n;
+    got += static_cast<size_t>(n);
   }
-  bytes->resize(std::min<size_t>(got, size));
-  return got == size ? 0 : EAGAIN;
+  bytes->resize(got);
+  return 0;
+}
+
+}  // namespace
+
+int ReadWhole(int fd, uint64_t size, std::string* bytes) {
+  // One more: a file that has grown shows it.
+  if (const int error = ReadAtMost(fd, size + 1, bytes); error != 0) return error;
+  if (bytes->size() == size) return 0;
+  bytes->resize(std::min<size_t>(bytes->size(), size));
+  return EAGAIN;
+}
+
+int ReadToEnd(int fd, uint64_t bytes_max, std::string* bytes) {
+  if (const int error = ReadAtMost(fd, bytes_max + 1, bytes); error != 0) return error;
+  return bytes->size() > bytes_max ? EFBIG : 0;
 }
 
 std::string ContentTag(std::string_view bytes, std::string_view suffix) {

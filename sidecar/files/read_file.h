@@ -15,6 +15,10 @@ namespace catzilla::files {
 // Reads `size` bytes and makes sure that the file ends there. Returns 0 or errno.
 int ReadWhole(int fd, uint64_t size, std::string* bytes);
 
+// Reads to the end of a file whose size the file system does not know (procfs, sysfs). Returns 0 or
+// errno, EFBIG when there are more than `bytes_max`.
+int ReadToEnd(int fd, uint64_t bytes_max, std::string* bytes);
+
 // Strong: equal bytes have it everywhere, whatever their times say. `suffix` tells the coding.
 std::string ContentTag(std::string_view bytes, std::string_view suffix = {});
 
