@@ -55,6 +55,7 @@ struct Limits {
   uint32_t requests_per_connection_max = 0;     // 0 = no cap; then Connection: close
   uint64_t file_cache_bytes_max = 64ull << 20;  // the files of all mounts together; evicts
   uint32_t response_header_bytes_max = 64 * 1024;  // 502, an app's answer
+  int64_t file_timeout_us = 5'000'000;             // 503, a file system that hangs
   bool operator==(const Limits&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #include "sidecar/files/entry.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -144,7 +145,9 @@ bool Entry::Intact(int64_t now_us) const {
   for (const base::Ref<Entry>& variant : variants_) {
     if (variant && !variant->Intact(now_us)) return false;
   }
-  if (fd_ < 0 || intact_us_.load(std::memory_order_relaxed) == now_us) return true;
+  if (fd_ < 0) return true;
+  if (lost()) return false;
+  if (intact_us_.load(std::memory_order_relaxed) == now_us) return true;
   if (!Unchanged()) return false;
   intact_us_.store(now_us, std::memory_order_relaxed);
   return true;
@@ -157,11 +160,19 @@ uint64_t Entry::Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const {
   return cached;
 }
 
+// What the kernel knows already: asked for the truth, the server of a network file system may take
+// for ever, and this is a loop. The re-checks of the mount ask for it.
 bool Entry::Unchanged() const {
+  struct statx known;
+  // Not ctime: unlinking the file or renaming over it moves it, and leaves these bytes alone.
+  if (statx(fd_, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE | STATX_MTIME, &known) == 0) {
+    return known.stx_size == identity_.size &&
+           int64_t{known.stx_mtime.tv_sec} * 1'000'000'000 + known.stx_mtime.tv_nsec ==
+               identity_.modified_ns;
+  }
   struct stat status;
   if (fstat(fd_, &status) != 0) return false;
   const FileIdentity now = FileIdentity::Of(status);
-  // Not ctime: unlinking the file or renaming over it moves it, and leaves these bytes alone.
   return now.size == identity_.size && now.modified_ns == identity_.modified_ns;
 }
 

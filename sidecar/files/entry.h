@@ -134,6 +134,9 @@ class Entry final : public http::SentFile, public base::CacheNode {
   // Still the bytes that were opened, also of the variants? Asks the kernel, once a turn; for
   // entries with a descriptor, whose file may be rewritten in place while it is being sent.
   bool Intact(int64_t now_us) const override;
+  // A read of it hangs: from now on it is not intact.
+  void GiveUp() const { lost_.store(true, std::memory_order_relaxed); }
+  bool lost() const { return lost_.load(std::memory_order_relaxed); }
   // A file that can be sent in one turn and was found in the page cache is not asked about again
   // for kCachedUs.
   uint64_t Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const override;
@@ -198,6 +201,7 @@ class Entry final : public http::SentFile, public base::CacheNode {
   bool has_variants_ = false;
   uint8_t descriptors_ = 0;
   mutable std::atomic<bool> revalidating_{false};
+  mutable std::atomic<bool> lost_{false};
 };
 
 }  // namespace catzilla::files

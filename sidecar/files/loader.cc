@@ -150,7 +150,7 @@ OpenResult Loader::Negative(std::string_view key, int error, const base::Now& no
 OpenResult Loader::File(std::string_view key, std::string_view name, Opened opened,
                         const base::Now& now, const base::Ref<Entry>& known) {
   FileIdentity identity = FileIdentity::Of(opened.status);
-  if (known && known->kind() == EntryKind::kFile && !known->racy() &&
+  if (known && known->kind() == EntryKind::kFile && !known->racy() && !known->lost() &&
       known->identity() == identity && IsAsLong(opened.fd.get(), identity.size) &&
       SameSiblings(name, *known, now)) {
     known->SetValidated(now.monotonic_us);

@@ -37,6 +37,7 @@ Mount::Mount(std::shared_ptr<const config::Mount> config, const Environment& env
                                                      config_->cache_entries_max)),
       store_(own_store_ == nullptr ? environment.store : *own_store_),
       executor_(environment.executor),
+      group_(base::Ref<base::Executor::Group>::Make()),
       stats_(base::Ref<MountStats>::Make()),
       id_(store_.NewMountId()),
       loader_(config_, environment.server_name, id_, stats_, environment.resolve),
@@ -129,9 +130,11 @@ Mount::Start Mount::Post(std::string_view key, const base::Now& now, const Waite
   const auto [place, is_new] = opening_.try_emplace(std::string(key));
   if (is_new) {
     // Under the lock, so that nobody joins an open that is about to be declined.
-    const bool posted = executor_.TryPost(
-        [self = shared_from_this(), key = place->first, now] { self->Run(key, now); });
-    if (!posted) {
+    const auto self = shared_from_this();
+    const base::Executor::Posted posted = executor_.TryPost(
+        group_, [self, key = place->first, now] { self->Run(key, now); },
+        [self, key = place->first] { self->TellLate(key); });
+    if (posted != base::Executor::Posted::kYes) {
       opening_.erase(place);
       return Start::kOverloaded;
     }
@@ -169,15 +172,28 @@ OpenResult Mount::Load(const std::string& key, const base::Now& now) {
 
 void Mount::Run(const std::string& key, const base::Now& now) {
   const OpenResult result = Load(key, now);
-  std::vector<Waiter> waiters;
-  {
-    // After publishing: whoever asks from now on finds the entry, or opens anew.
-    base::MutexLock lock(mutex_);
-    const auto place = opening_.find(key);
-    waiters = std::move(place->second);
-    opening_.erase(place);
+  // After publishing: whoever asks from now on finds the entry, or opens anew.
+  for (const Waiter& waiter : TakeWaiters(key)) waiter.sink->OnOpened(waiter.ticket, result);
+}
+
+// The work may still hang, or was never begun. Whoever asks from now on begins it anew, and is told
+// by whichever ends first.
+void Mount::TellLate(const std::string& key) {
+  stats_->AddShared(Counter::kLate);
+  stats_->AddShared(Counter::kOpenErrors);
+  if (const base::Ref<Entry> known = store_.FindRef(id_, key)) known->EndRevalidation();
+  for (const Waiter& waiter : TakeWaiters(key)) {
+    waiter.sink->OnOpened(waiter.ticket, {nullptr, 503, ETIMEDOUT});
   }
-  for (const Waiter& waiter : waiters) waiter.sink->OnOpened(waiter.ticket, result);
+}
+
+std::vector<Waiter> Mount::TakeWaiters(const std::string& key) {
+  base::MutexLock lock(mutex_);
+  const auto place = opening_.find(key);
+  if (place == opening_.end()) return {};
+  std::vector<Waiter> waiters = std::move(place->second);
+  opening_.erase(place);
+  return waiters;
 }
 
 void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
@@ -192,33 +208,48 @@ void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
 
 bool Mount::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes,
                       const Waiter& waiter, int loop) {
-  const bool posted = executor_.TryPost([entry, offset, bytes, waiter] {
-    const int fd = static_cast<const Entry&>(*entry).fd();
-    // The kernel goes on with what comes next while the first of it is being sent.
-    (void)posix_fadvise(fd, static_cast<off_t>(offset), kReadAheadBytes, POSIX_FADV_WILLNEED);
-    char buffer[16 * 1024];
-    for (uint64_t done = 0; done < bytes;) {
-      const ssize_t n = pread(fd, buffer, sizeof(buffer), static_cast<off_t>(offset + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;  // Whoever sends it will meet the same, and knows what to do.
-      done += static_cast<uint64_t>(n);
-    }
-    waiter.sink->OnOpened(waiter.ticket, {});
-  });
-  if (posted) stats_->Add(loop, Counter::kColdReads);
-  return posted;
+  const auto told = std::make_shared<std::atomic<bool>>(false);
+  const auto tell = [waiter, told] {
+    if (!told->exchange(true)) waiter.sink->OnOpened(waiter.ticket, {});
+  };
+  const auto give_up = [stats = stats_, entry, tell] {
+    stats->AddShared(Counter::kLate);
+    static_cast<const Entry&>(*entry).GiveUp();
+    tell();
+  };
+  const base::Executor::Posted posted = executor_.TryPost(
+      group_,
+      [entry, offset, bytes, tell] {
+        const int fd = static_cast<const Entry&>(*entry).fd();
+        // The kernel goes on with what comes next while the first of it is being sent.
+        (void)posix_fadvise(fd, static_cast<off_t>(offset), kReadAheadBytes, POSIX_FADV_WILLNEED);
+        char buffer[16 * 1024];
+        for (uint64_t done = 0; done < bytes;) {
+          const ssize_t n = pread(fd, buffer, sizeof(buffer), static_cast<off_t>(offset + done));
+          if (n < 0 && errno == EINTR) continue;
+          if (n <= 0) break;  // Whoever sends it will meet the same, and knows what to do.
+          done += static_cast<uint64_t>(n);
+        }
+        tell();
+      },
+      give_up);
+  stats_->Add(loop, Counter::kColdReads);
+  // To read it on the loop would hang all of the loop's clients.
+  if (posted == base::Executor::Posted::kSick) give_up();
+  return posted != base::Executor::Posted::kFull;
 }
 
 // Ahead of the requests...
 
 void Mount::Preload() {
   if (config_->preload.empty()) return;
-  (void)executor_.TryPost([self = shared_from_this()] {
+  const auto find = [self = shared_from_this()] {
     auto keys =
         std::make_shared<std::vector<std::string>>(self->loader_.FindPreloads(base::ReadClock()));
     std::reverse(keys->begin(), keys->end());
     self->PreloadSome(std::move(keys), 0);
-  });
+  };
+  (void)executor_.TryPost(group_, find, nullptr);
 }
 
 // A few files in a task of its own, so that requests wait for no more than that.
@@ -233,9 +264,10 @@ void Mount::PreloadSome(std::shared_ptr<std::vector<std::string>> keys, size_t b
     if (bytes > store_.bytes_max() / 10 * 9) return;
   }
   if (keys->empty()) return;
-  (void)executor_.TryPost([self = shared_from_this(), keys = std::move(keys), bytes] {
+  const auto next = [self = shared_from_this(), keys = std::move(keys), bytes] {
     self->PreloadSome(keys, bytes);
-  });
+  };
+  (void)executor_.TryPost(group_, next, nullptr);
 }
 
 }  // namespace catzilla::files

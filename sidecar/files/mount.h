@@ -8,7 +8,10 @@
 // Owns:    the root's directory descriptor and the table of opens under way. Entries live in the
 //          FileStore, shared by all mounts, or in one of its own if it is configured so.
 // Limits:  opens under way: one per path, at most the executor's queue and threads together; past
-//          that Open() declines and the caller answers 503.
+//          that Open() declines and the caller answers 503. All of a mount's work is one group of
+//          the executor, so a file system that hangs costs the other mounts nothing: who waits is
+//          told 503 (ETIMEDOUT) at the executor's deadline, and Open() declines while too many
+//          threads hang.
 // Fails:   as statuses (resolve.h). A root that is missing makes every path 404 until it is there.
 // Life:    made by std::make_shared; a task keeps its mount alive. Replaced as a whole when its
 //          config changes; requests that hold the old one finish on it.
@@ -92,7 +95,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                  const base::Now& now, AnswerScratch& scratch, int loop);
   // Has the next `bytes` of an entry's file read into the page cache off the loop, so that sending
-  // them does not wait for a disk; the waiter is told, with nothing. False: nobody can now.
+  // them does not wait for a disk; the waiter is told, with nothing. A read that hangs ends the
+  // entry: it is not Intact() any more. False: nobody can now.
   // REQUIRES: `entry` is an Entry of this mount with a descriptor.
   [[nodiscard]] bool ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes,
                                const Waiter& waiter, int loop);
@@ -122,6 +126,9 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   // Puts the work on the executor unless it is there already.
   Start Post(std::string_view key, const base::Now& now, const Waiter* waiter)
       CATZILLA_EXCLUDES(mutex_);
+  // The executor's deadline has passed.
+  void TellLate(const std::string& key) CATZILLA_EXCLUDES(mutex_);
+  std::vector<Waiter> TakeWaiters(const std::string& key) CATZILLA_EXCLUDES(mutex_);
   // On the executor.
   void Run(const std::string& key, const base::Now& now) CATZILLA_EXCLUDES(mutex_);
   OpenResult Load(const std::string& key, const base::Now& now);
@@ -133,6 +140,7 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   const std::shared_ptr<FileStore> own_store_;  // Null: the one that all share.
   FileStore& store_;
   base::Executor& executor_;
+  const base::Ref<base::Executor::Group> group_;  // Of everything that touches its files.
   const base::Ref<MountStats> stats_;
   const uint64_t id_;  // Part of the key: entries of a replaced mount are never found again.
   Loader loader_;

@@ -192,7 +192,8 @@ uint16_t HttpStatusOf(int error) {
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-    case EAGAIN:  // Renames never paused, or the file never held still.
+    case EAGAIN:     // Renames never paused, or the file never held still.
+    case ETIMEDOUT:  // A file system whose server does not answer.
       return 503;
     default:
       return 500;

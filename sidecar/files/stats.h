@@ -41,6 +41,7 @@ namespace catzilla::files {
   COUNTER(kCompressedOut, "compressed_out") \
   COUNTER(kPreloaded, "preloaded")          \
   COUNTER(kColdReads, "cold_reads")         \
+  COUNTER(kLate, "late")                    \
   COUNTER(kEntries, "entries")              \
   COUNTER(kBytesHeld, "bytes_held")
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "sidecar/base/check.h"
 #include "sidecar/base/clock.h"
@@ -82,11 +83,6 @@ std::unique_ptr<Watch> Watcher::Open(std::string root) {
   base::MutexLock lock(mutex_);
   watches_.push_back(watch.get());
   watch->degraded_ = failure_;
-  struct statfs status{};
-  if (failure_.empty() && ::statfs(watch->root_.c_str(), &status) == 0 && IsShared(status.f_type)) {
-    watch->degraded_ = "changes by other hosts on this file system are not told";
-  }
-  if (failure_.empty()) AddAboveRoot(*watch);
   return watch;
 }
 
@@ -94,8 +90,8 @@ std::unique_ptr<Watch> Watcher::Open(std::string root) {
 
 void Watcher::Cover(Watch& watch, std::string_view key) {
   if (!failure_.empty()) return;
+  LookAt(watch);
   const std::string path = CollapseSlashes(key);
-  base::MutexLock lock(mutex_);
   if (!Add(watch, "")) return;
   for (size_t slash = path.find('/'); slash != std::string::npos;
        slash = path.find('/', slash + 1)) {
@@ -103,38 +99,81 @@ void Watcher::Cover(Watch& watch, std::string_view key) {
   }
 }
 
-// False: it is not there, so nothing below it is; the directory above tells when it comes.
-bool Watcher::Add(Watch& watch, const std::string& directory) {
-  if (watch.directories_.contains(directory)) return true;
-  if (watch.directories_.size() >= kDirectoriesMax) {
-    watch.degraded_ = "files are served from more than 8192 directories";
-    return false;
+// Once, not by Open(): whoever configures must not wait for a file system.
+void Watcher::LookAt(Watch& watch) {
+  {
+    base::MutexLock lock(mutex_);
+    if (std::exchange(watch.looked_at_, true)) return;
   }
-  const std::string path = directory.empty() ? watch.root_ : watch.root_ + "/" + directory;
-  const int descriptor = AddPath(path, watch);
-  if (descriptor < 0) return false;
-  watch.directories_.emplace(directory, descriptor);
-  places_[descriptor].push_back({&watch, directory, ""});
-  return true;
-}
-
-// A root that is itself a symlink, or is replaced as a whole, changes its name's directory.
-void Watcher::AddAboveRoot(Watch& watch) {
+  struct statfs status{};
+  const bool shared = ::statfs(watch.root_.c_str(), &status) == 0 && IsShared(status.f_type);
+  if (shared) {
+    base::MutexLock lock(mutex_);
+    watch.degraded_ = "changes by other hosts on this file system are not told";
+  }
+  // A root that is itself a symlink, or is replaced as a whole, changes its name's directory.
   const size_t slash = watch.root_.find_last_of('/');
   if (slash == std::string::npos || watch.root_.size() < 2) return;
-  const int descriptor = AddPath(slash == 0 ? "/" : watch.root_.substr(0, slash), watch);
-  if (descriptor >= 0) places_[descriptor].push_back({&watch, "", watch.root_.substr(slash + 1)});
+  (void)AddPath(slash == 0 ? "/" : watch.root_.substr(0, slash),
+                {&watch, "", watch.root_.substr(slash + 1)});
 }
 
-int Watcher::AddPath(const std::string& path, Watch& watch) {
-  const int descriptor = ::inotify_add_watch(inotify_, path.c_str(), kEvents);
-  if (descriptor >= 0) return descriptor;
-  if (errno == ENOSPC) {
-    watch.degraded_ = "the kernel gives no more watches (raise fs.inotify.max_user_watches)";
-  } else if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG && errno != ELOOP) {
-    watch.degraded_ = "a directory cannot be watched: " + path + ": " + std::strerror(errno);
+// False: it is not there, so nothing below it is; the directory above tells when it comes.
+bool Watcher::Add(Watch& watch, const std::string& directory) {
+  {
+    base::MutexLock lock(mutex_);
+    if (watch.directories_.contains(directory)) return true;
+    if (watch.directories_.size() >= kDirectoriesMax) {
+      watch.degraded_ = "files are served from more than 8192 directories";
+      return false;
+    }
   }
-  return -1;
+  const std::string path = directory.empty() ? watch.root_ : watch.root_ + "/" + directory;
+  return AddPath(path, {&watch, directory, ""});
+}
+
+bool Watcher::AddPath(const std::string& path, Interest interest) {
+  // What is told between the two steps is lost, and may be: who covers looks afterwards. But if a
+  // descriptor has gone meanwhile, it may have been this one.
+  constexpr int kTriesMax = 8;
+  Watch& watch = *interest.watch;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    uint64_t before = 0;
+    {
+      base::MutexLock lock(mutex_);
+      before = removals_;
+    }
+    const int descriptor = ::inotify_add_watch(inotify_, path.c_str(), kEvents);
+    const int error = errno;
+    base::MutexLock lock(mutex_);
+    if (descriptor < 0) {
+      NoteFailure(watch, path, error);
+      return false;
+    }
+    if (removals_ != before && tries + 1 < kTriesMax) continue;
+    std::vector<Interest>& interests = places_[descriptor];
+    const bool known = std::any_of(interests.begin(), interests.end(), [&](const Interest& other) {
+      return other.watch == interest.watch && other.directory == interest.directory &&
+             other.only == interest.only;
+    });
+    if (interest.only.empty()) watch.directories_.insert_or_assign(interest.directory, descriptor);
+    if (!known) interests.push_back(std::move(interest));
+    return true;
+  }
+  return false;
+}
+
+void Watcher::NoteFailure(Watch& watch, const std::string& path, int error) {
+  if (error == ENOSPC) {
+    watch.degraded_ = "the kernel gives no more watches (raise fs.inotify.max_user_watches)";
+  } else if (error != ENOENT && error != ENOTDIR && error != ENAMETOOLONG && error != ELOOP) {
+    watch.degraded_ = "a directory cannot be watched: " + path + ": " + std::strerror(error);
+  }
+}
+
+void Watcher::Remove(int descriptor) {
+  ++removals_;
+  ::inotify_rm_watch(inotify_, descriptor);
 }
 
 void Watcher::Forget(Watch& watch) {
@@ -144,7 +183,7 @@ void Watcher::Forget(Watch& watch) {
     const int descriptor = place->first;
     std::erase_if(place->second, [&](const Interest& one) { return one.watch == &watch; });
     if (place->second.empty()) {
-      ::inotify_rm_watch(inotify_, descriptor);
+      Remove(descriptor);
       place = places_.erase(place);
     } else {
       ++place;
@@ -174,7 +213,7 @@ void Watcher::Release(int descriptor, const Watch& watch, std::string_view direc
     return one.watch == &watch && one.only.empty() && one.directory == directory;
   });
   if (!place->second.empty()) return;
-  ::inotify_rm_watch(inotify_, descriptor);
+  Remove(descriptor);
   places_.erase(place);
 }
 
@@ -209,6 +248,7 @@ void Watcher::OnEvent(int descriptor, uint32_t mask, std::string_view name) {
     for (Watch* watch : watches_) Count(*watch);
     return;
   }
+  if ((mask & IN_IGNORED) != 0) ++removals_;
   const auto place = places_.find(descriptor);
   if (place == places_.end()) return;
   const std::vector<Interest> interests = place->second;  // Drop() changes it.

@@ -11,7 +11,8 @@
 // Owns:    the inotify descriptor; a Watch owns its directories' watches.
 // Limits:  kDirectoriesMax per Watch, and the kernel's fs.inotify.max_user_watches. A storm of
 //          events counts as one change per kQuietUs.
-// Fails:   into degraded(), never into serving something else.
+// Fails:   into degraded(), never into serving something else. A file system that hangs holds who
+//          calls Cover() up, and nobody else: no lock is held while a path is walked.
 #pragma once
 
 #include <atomic>
@@ -58,6 +59,7 @@ class Watch {
   // The rest is guarded by the watcher's mutex.
   std::map<std::string, int, std::less<>> directories_;  // Below the root -> watch descriptor.
   std::string degraded_;
+  bool looked_at_ = false;  // What kind of file system it is, and what is above the root.
   int64_t counted_us_ = 0;  // When changes_ rose last.
   bool pending_ = false;    // It is to rise again when the storm's pause is over.
 };
@@ -85,9 +87,12 @@ class Watcher {
   };
 
   void Cover(Watch& watch, std::string_view key) CATZILLA_EXCLUDES(mutex_);
-  bool Add(Watch& watch, const std::string& directory) CATZILLA_REQUIRES(mutex_);
-  void AddAboveRoot(Watch& watch) CATZILLA_REQUIRES(mutex_);
-  int AddPath(const std::string& path, Watch& watch) CATZILLA_REQUIRES(mutex_);
+  void LookAt(Watch& watch) CATZILLA_EXCLUDES(mutex_);
+  bool Add(Watch& watch, const std::string& directory) CATZILLA_EXCLUDES(mutex_);
+  // Watches `path`, and has what happens there told to `interest`. False: it cannot be.
+  bool AddPath(const std::string& path, Interest interest) CATZILLA_EXCLUDES(mutex_);
+  void NoteFailure(Watch& watch, const std::string& path, int error) CATZILLA_REQUIRES(mutex_);
+  void Remove(int descriptor) CATZILLA_REQUIRES(mutex_);
   void Forget(Watch& watch) CATZILLA_EXCLUDES(mutex_);
   void Drop(Watch& watch, std::string_view directory) CATZILLA_REQUIRES(mutex_);
   void Release(int descriptor, const Watch& watch, std::string_view directory)
@@ -104,6 +109,7 @@ class Watcher {
   base::Mutex mutex_;
   std::unordered_map<int, std::vector<Interest>> places_ CATZILLA_GUARDED_BY(mutex_);
   std::vector<Watch*> watches_ CATZILLA_GUARDED_BY(mutex_);
+  uint64_t removals_ CATZILLA_GUARDED_BY(mutex_) = 0;  // Of descriptors, by us or by the kernel.
   std::atomic<bool> pending_{false};
   std::thread thread_;
 };

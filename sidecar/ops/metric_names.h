@@ -64,12 +64,18 @@ namespace catzilla::ops {
          "Files that were opened ahead of any request.")                                  \
   METRIC(StaticColdReads, "catzilla_static_cold_reads", kCounter, "mount",                \
          "Reads from disk, off the loop, of what the kernel did not have in memory.")     \
+  METRIC(StaticLate, "catzilla_static_late", kCounter, "mount",                           \
+         "Opens and reads that did not end within limits.file_timeout.")                  \
   METRIC(StaticWatchActive, "catzilla_static_watch_active", kGauge, "mount",              \
          "1: the kernel tells of changes on disk; 0: they are seen after revalidate.")    \
   METRIC(StaticEntries, "catzilla_static_entries", kGauge, "mount",                       \
          "Entries of the mount in the file cache now.")                                   \
   METRIC(StaticHeldBytes, "catzilla_static_held_bytes", kGauge, "mount",                  \
          "Memory that the mount's entries take in the file cache now.")                   \
+  METRIC(StaticThreadsStuck, "catzilla_static_threads_stuck", kGauge, "",                 \
+         "Threads that hang in a file system now; others took their places.")             \
+  METRIC(StaticThreadsWrittenOff, "catzilla_static_threads_written_off", kCounter, "",    \
+         "Threads that have hung in a file system for longer than limits.file_timeout.")  \
   METRIC(FileCacheEntries, "catzilla_file_cache_entries", kGauge, "",                     \
          "Entries of all mounts in the file cache now.")                                  \
   METRIC(FileCacheBytes, "catzilla_file_cache_bytes", kGauge, "",                         \

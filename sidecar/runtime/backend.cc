@@ -37,13 +37,12 @@ control::v1::WorkerState StateOf(worker::WorkerStatus::State state) {
   return control::v1::WORKER_STATE_UNSPECIFIED;
 }
 
-// The bucket's upper bound in which the quantile falls.
+// In microseconds, as if the durations of one bucket lay evenly between its bounds.
 uint64_t Quantile(const std::array<uint64_t, stats::DurationHistogram::kBuckets>& buckets,
                   double quantile) {
   uint64_t total = 0;
   for (const uint64_t count : buckets) total += count;
   if (total == 0) return 0;
-  // As if the durations of one bucket lay evenly between its bounds.
   const double wanted = quantile * static_cast<double>(total);
   double seen = 0;
   for (size_t i = 0; i < stats::kDurationBounds.size(); ++i) {
@@ -166,6 +165,7 @@ void RunningBackend::Stats(control::v1::Stats* out) {
     state.set_truncated(counted.Get(files::Counter::kTruncated));
     state.set_preloaded(counted.Get(files::Counter::kPreloaded));
     state.set_cold_reads(counted.Get(files::Counter::kColdReads));
+    state.set_late(counted.Get(files::Counter::kLate));
     state.set_watch(mount->files->watch_state());
     state.set_resolve(mount->files->resolve_name());
   }

@@ -226,6 +226,7 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   each(metric::kStaticCompressedIn, Counter::kCompressedIn);
   each(metric::kStaticCompressedOut, Counter::kCompressedOut);
   each(metric::kStaticColdReads, Counter::kColdReads);
+  each(metric::kStaticLate, Counter::kLate);
   each(metric::kStaticPreloaded, Counter::kPreloaded);
   out.Family(metric::kStaticWatchActive);
   for (const auto& mount : mounts) {
@@ -234,6 +235,12 @@ void Metrics::CollectMounts(ops::Exposition& out) {
   }
   each(metric::kStaticEntries, Counter::kEntries);
   each(metric::kStaticHeldBytes, Counter::kBytesHeld);
+  const base::Executor::State threads =
+      parts_.file_threads == nullptr ? base::Executor::State{} : parts_.file_threads();
+  out.Family(metric::kStaticThreadsStuck);
+  out.Sample({}, uint64_t{threads.stuck});
+  out.Family(metric::kStaticThreadsWrittenOff);
+  out.Sample({}, threads.written_off);
 }
 
 void Metrics::CollectFileStore(ops::Exposition& out) {

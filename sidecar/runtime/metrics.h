@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sidecar/base/cgroup.h"
+#include "sidecar/base/executor.h"
 #include "sidecar/cache/stats.h"
 #include "sidecar/exchange/plan.h"
 #include "sidecar/files/store.h"
@@ -52,6 +53,8 @@ class Metrics final : public ops::MetricsSource {
     std::function<uint64_t()> log_lines_lost;
     // What descriptors allow, beside limits.max_connections; null: anything.
     std::function<uint32_t()> connections_max;
+    // The threads that open files; null: there are none.
+    std::function<base::Executor::State()> file_threads;
   };
   explicit Metrics(Parts parts) : parts_(std::move(parts)) {}
 

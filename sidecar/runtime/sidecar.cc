@@ -144,6 +144,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     ports_.push_back(loop::LocalPort(sockets.back()[0]));
   }
   files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
+  files_->SetDeadline(snapshot->limits->file_timeout_us);
   file_store_ = std::make_unique<files::FileStore>(
       epochs_,
       files::FileStoreLimits{.bytes_max = snapshot->limits->file_cache_bytes_max,
@@ -203,18 +204,18 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
 base::Result<base::Unit, std::string> Sidecar::StartOps() {
   const config::v1::Telemetry& telemetry = config_.Current()->merged.config.telemetry();
   ops::HealthSource& health = *this;
-  metrics_ = std::make_unique<Metrics>(
-      Metrics::Parts{CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_,
-                     config_, [this] { return LoopViews(); }, [this] { return plan(); },
-                     [this] {
-                       std::vector<std::pair<std::string, cache::CacheStats>> caches;
-                       for (const auto& cache : plan()->caches) {
-                         caches.emplace_back(cache->config->name, cache->store->stats());
-                       }
-                       return caches;
-                     },
-                     [this] { return access_logs_->lost(); }, [] { return process_log::lost(); },
-                     [this] { return counts_.connections_max; }});
+  metrics_ = std::make_unique<Metrics>(Metrics::Parts{
+      CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_, config_,
+      [this] { return LoopViews(); }, [this] { return plan(); },
+      [this] {
+        std::vector<std::pair<std::string, cache::CacheStats>> caches;
+        for (const auto& cache : plan()->caches) {
+          caches.emplace_back(cache->config->name, cache->store->stats());
+        }
+        return caches;
+      },
+      [this] { return access_logs_->lost(); }, [] { return process_log::lost(); },
+      [this] { return counts_.connections_max; }, [this] { return files_->state(); }});
   ops_ = std::make_unique<ops::OpsServer>(health, std::vector<ops::MetricsSource*>{metrics_.get()});
   auto started =
       ops_->Start({telemetry.ops_address(), static_cast<uint16_t>(telemetry.ops_port())});
@@ -261,6 +262,7 @@ void Sidecar::OnConfig(const schema::ConfigStore::Event& event) {
   const config::Snapshot& snapshot = *event.version->snapshot;
   spdlog::set_level(spdlog::level::from_str(snapshot.telemetry.log_level));
   WarnOfBudget(snapshot.limits->connections_max);
+  files_->SetDeadline(snapshot.limits->file_timeout_us);
   route_stats_->SetSeriesMax(snapshot.telemetry.series_max);
   if (auto done = access_logs_->Apply(snapshot.telemetry); !done.ok()) {
     spdlog::error("{}; it stays as it was", done.error());

@@ -326,6 +326,7 @@ class Compiler {
     to.requests_per_connection_max = from.max_requests_per_connection();
     to.file_cache_bytes_max = Size(from.file_cache_memory());
     to.response_header_bytes_max = static_cast<uint32_t>(Size(from.max_response_header()));
+    to.file_timeout_us = Time(from.file_timeout());
     return to;
   }
 

@@ -213,6 +213,8 @@ constexpr Field kFields[] = {
      "Memory for the files of all mounts together."},
     {"limits.max_response_header", Kind::kSize, "64KiB", kLive, 1024, 1008 * kKiB,
      "The head of an app's answer: 502."},
+    {"limits.file_timeout", Kind::kDuration, "5s", kLive, 10 * kMs, kDay,
+     "How long a request waits for a file to be opened and read: 503."},
 
     {"drain", Kind::kBlock, "", kLive, 0, 0, "How the sidecar leaves."},
     {"drain.delay", Kind::kDuration, "0s", kLive, 0, kDay,
