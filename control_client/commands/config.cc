@@ -14,6 +14,7 @@ struct ApplyFlags {
   uint64_t if_version = 0;
   bool dry_run = false;
   bool merge = false;
+  bool strict = false;
 };
 
 // False: it is not UTF-8, which has been said; the API could not even carry it.
@@ -52,6 +53,7 @@ v1::ApplyRequest MakeApply(const ApplyFlags& flags, std::string text) {
   if (flags.if_version != 0) request.set_if_version(flags.if_version);
   request.set_dry_run(flags.dry_run);
   request.set_merge(flags.merge);
+  request.set_strict(flags.strict);
   return request;
 }
 
@@ -123,6 +125,8 @@ ExitCode RunGet(v1::Layer layer, Session& session, Client& client) {
 void AddApplyFlags(CLI::App* command, ApplyFlags& flags) {
   command->add_option("-f,--file", flags.file, "YAML or JSON, - for standard input")->required();
   command->add_flag("--merge", flags.merge, "add to the api layer instead of replacing it");
+  command->add_flag("--strict", flags.strict,
+                    "refuse what takes effect with a restart only, instead of a warning");
 }
 
 }  // namespace

@@ -40,6 +40,14 @@ ExitCode RunStatus(Session& session, Client& client) {
   if (!status.config_file().empty()) std::cout << ", file " << status.config_file();
   std::cout << "\nresources  " << Count(status.mounts(), "mount") << ", "
             << Count(status.routes(), "route") << "\n";
+  if (status.restart_pending() > 0) {
+    std::cout << "restart    is needed for " << Count(status.restart_pending(), "changed field")
+              << "\n";
+    for (const v1::Diagnostic& diagnostic : status.diagnostics()) {
+      if (diagnostic.code() == "CZ1401")
+        std::cout << "           " << DiagnosticLine(diagnostic) << "\n";
+    }
+  }
   for (const v1::ListenerState& listener : status.listeners()) {
     std::cout << "listener   " << listener.name() << " " << listener.address() << ":"
               << listener.port() << ", " << Count(listener.connections(), "connection") << "\n";

@@ -249,6 +249,7 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
     schema::ChangeOptions options;
     if (request.has_if_version()) options.if_version = request.if_version();
     options.dry_run = request.dry_run();
+    options.strict = request.strict();
     options.with_diff = true;
     options.origin = peer.name;
     schema::Outcome outcome = store_.ChangeApi(

@@ -185,6 +185,7 @@ class SidecarServiceImpl final : public v1::SidecarService::CallbackService {
       response->set_config_version(version->number);
       SetTime(version->time_us, response->mutable_config_applied_at());
       response->set_config_file(version->layers.file->file);
+      response->set_restart_pending(static_cast<uint32_t>(version->restart_pending()));
       response->set_mounts(static_cast<uint32_t>(version->snapshot->mounts.size()));
       response->set_routes(static_cast<uint32_t>(version->snapshot->routes.size()));
       for (const auto& one : version->diagnostics) {

@@ -142,6 +142,8 @@ namespace catzilla::ops {
          "When the served version of the configuration was accepted.")                           \
   METRIC(ConfigRejections, "catzilla_config_rejections", kCounter, "source",                     \
          "Changes of the configuration that were refused, by layer.")                            \
+  METRIC(ConfigRestartPending, "catzilla_config_restart_pending", kGauge, "",                    \
+         "Fields that were changed and keep their running value until a restart.")               \
   METRIC(LoopTurns, "catzilla_loop_turns", kCounter, "loop", "Turns of an event loop.")          \
   METRIC(LoopTurnsOverrun, "catzilla_loop_turns_overrun", kCounter, "loop",                      \
          "Turns that left work to the next one: too much of it, or some that gets nowhere.")     \

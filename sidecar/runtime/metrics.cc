@@ -337,6 +337,8 @@ void Metrics::CollectConfig(ops::Exposition& out) {
         std::pair{config::Layer::kApi, "api"}}) {
     out.Sample({{"source", name}}, parts_.config.RejectionsTotal(layer));
   }
+  out.Family(metric::kConfigRestartPending);
+  out.Sample({}, uint64_t{version == nullptr ? 0 : version->restart_pending()});
 }
 
 void Metrics::CollectLoops(ops::Exposition& out, const std::vector<LoopView>& loops) {

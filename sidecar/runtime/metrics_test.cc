@@ -287,6 +287,13 @@ TEST_F(MetricsTest, SaysWhichConfigurationIsServed) {
   EXPECT_EQ(samples["catzilla_config_info{version=\"1\"}"], "1");
   EXPECT_EQ(samples["catzilla_config_change_timestamp_seconds"], "1.7e+09");
   EXPECT_EQ(samples["catzilla_config_rejections_total{source=\"file\"}"], "1");
+  EXPECT_EQ(samples["catzilla_config_restart_pending"], "0");
+  layer.config.mutable_telemetry()->set_ops_port(1);
+  layer.config.mutable_telemetry()->set_max_series(200);
+  ASSERT_TRUE(config_.SetFile(layer, {}, "test").ok());
+  samples = Samples();
+  EXPECT_EQ(samples["catzilla_config_info{version=\"2\"}"], "1");
+  EXPECT_EQ(samples["catzilla_config_restart_pending"], "1");
 }
 
 TEST_F(MetricsTest, TellsTheProcess) {

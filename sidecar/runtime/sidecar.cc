@@ -43,6 +43,15 @@ void LogFindings(const schema::Diagnostics& findings) {
   }
 }
 
+// What of a new version waits for a restart.
+void LogPending(const schema::Version& version) {
+  schema::Diagnostics pending;
+  for (const schema::Diagnostic& finding : version.diagnostics) {
+    if (finding.code == schema::Code::kRestartRequired) pending.push_back(finding);
+  }
+  if (version.layer != config::Layer::kApp) LogFindings(pending);
+}
+
 // The route as people know it; its number is the app's own.
 std::string RouteLabel(const exchange::Plan& plan, const worker::WorkerEvent& event) {
   for (const auto& route : plan.snapshot->routes) {
@@ -269,6 +278,7 @@ void Sidecar::OnConfig(const schema::ConfigStore::Event& event) {
   }
   Publish(builder_->Build(event.version->snapshot));
   spdlog::info("configuration version {} from {}", event.version->number, event.version->origin);
+  LogPending(*event.version);
 }
 
 void Sidecar::Publish(std::shared_ptr<const exchange::Plan> plan) {

@@ -361,7 +361,10 @@ std::string ConfigurationReference() {
       "sizes (`64KiB`,\n"
       "`1GB`, `25%` of the container's memory limit) need a unit. An unknown field is an error. "
       "Fields marked\n"
-      "*restart* are refused by a running sidecar.\n\n"
+      "*restart* keep their running value until the sidecar is restarted; the rest of a change "
+      "goes "
+      "live, and `CZ1401`\n"
+      "says what waits.\n\n"
       "Printed by `catzilla-sidecar --print-config-reference`; do not edit.\n";
   std::string section;
   for (const Field& field : kFields) {

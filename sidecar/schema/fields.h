@@ -28,7 +28,7 @@ enum class Kind : uint8_t {
 
 enum class Change : uint8_t {
   kLive,
-  kRestart,  // Refused while the sidecar runs.
+  kRestart,  // Keeps its value while the sidecar runs.
 };
 
 struct Field {

@@ -68,7 +68,34 @@ void TolerateOldGaps(const Version& running, const Merged& wanted, Diagnostics* 
   }
 }
 
+// What is kept of the running listeners is theirs, not the file's of the next start.
+void KeepListenerSources(const Version& running, Merged* merged) {
+  const auto is_listener = [](const auto& source) {
+    return source.first.starts_with("listeners[");
+  };
+  std::erase_if(merged->sources, is_listener);
+  for (const auto& source : running.merged.sources) {
+    if (is_listener(source)) merged->sources.insert(source);
+  }
+}
+
+// What waits for a restart, to tell whether that has changed.
+std::string Pending(const Diagnostics& diagnostics) {
+  std::string text;
+  for (const Diagnostic& diagnostic : diagnostics) {
+    if (diagnostic.code != Code::kRestartRequired) continue;
+    text += diagnostic.path + diagnostic.message + "\n";
+  }
+  return text;
+}
+
 }  // namespace
+
+size_t Version::restart_pending() const {
+  return static_cast<size_t>(std::count_if(
+      diagnostics.begin(), diagnostics.end(),
+      [](const Diagnostic& diagnostic) { return diagnostic.code == Code::kRestartRequired; }));
+}
 
 ConfigStore::ConfigStore(StoreOptions options) : options_(std::move(options)) {
   CATZILLA_CHECK(options_.wall_clock_us != nullptr, "a ConfigStore needs a clock");
@@ -156,8 +183,8 @@ Outcome ConfigStore::ChangeApi(const Edit& edit, const ChangeOptions& options) {
   Diagnostics findings = edit(*current, &layer);
   Layers layers = current->layers;
   layers.api = std::make_shared<const ApiLayer>(std::move(layer));
-  return Commit(Build(std::move(layers), std::move(findings), current.get()), config::Layer::kApi,
-                options);
+  return Commit(Build(std::move(layers), std::move(findings), current.get(), options.strict),
+                config::Layer::kApi, options);
 }
 
 Outcome ConfigStore::SetApp(const std::string& name, std::shared_ptr<const AppLayer> layer,
@@ -199,7 +226,7 @@ Diagnostics ConfigStore::Check(config::v1::Config config, LineMap lines, Diagnos
 // The way of a candidate...
 
 ConfigStore::Candidate ConfigStore::Build(Layers layers, Diagnostics findings,
-                                          const Version* running) const {
+                                          const Version* running, bool strict) const {
   Candidate candidate;
   candidate.layers = std::move(layers);
   candidate.merged = Merge(candidate.layers);
@@ -209,12 +236,15 @@ ConfigStore::Candidate ConfigStore::Build(Layers layers, Diagnostics findings,
   context.memory_limit_bytes = options_.memory_limit_bytes;
   context.check_files = options_.check_files;
   Validate(candidate.layers, candidate.merged, context, &found);
-  if (running != nullptr) CheckLiveChange(running->merged.config, candidate.merged.config, &found);
+  if (running != nullptr) {
+    KeepRunning(running->merged.config, strict, &candidate.merged.config, &found);
+  }
   if (running != nullptr) TolerateOldGaps(*running, candidate.merged, &found);
   for (Diagnostic& diagnostic : found) {
     Locate(candidate.layers, candidate.merged, &diagnostic);
     candidate.diagnostics.push_back(std::move(diagnostic));
   }
+  if (running != nullptr) KeepListenerSources(*running, &candidate.merged);
   return candidate;
 }
 
@@ -236,7 +266,8 @@ Outcome ConfigStore::Commit(Candidate candidate, config::Layer layer,
   }
   const bool same = current != nullptr &&
                     Bytes(current->merged.config) == Bytes(candidate.merged.config) &&
-                    SameApps(current->layers, candidate.layers);
+                    SameApps(current->layers, candidate.layers) &&
+                    Pending(current->diagnostics) == Pending(candidate.diagnostics);
   outcome.applied = same ? Applied::kUnchanged : Applied::kChanged;
   if (options.dry_run) return outcome;
 

@@ -44,6 +44,10 @@ struct Version {
   std::shared_ptr<const config::Snapshot> snapshot;
   Diagnostics diagnostics;              // Warnings and infos about what is served.
   std::map<std::string, Stamp> stamps;  // "mounts[assets]"
+
+  // Fields that were changed and keep their running value until the sidecar is restarted; each has
+  // a warning among the diagnostics.
+  size_t restart_pending() const;
 };
 
 struct Rejection {
@@ -79,7 +83,8 @@ struct ChangeOptions {
   std::optional<uint64_t> if_version;
   bool dry_run = false;
   bool with_diff = false;
-  std::string origin;  // "uid 1000"
+  bool strict = false;  // Refuse what would take effect with a restart only.
+  std::string origin;   // "uid 1000"
 };
 
 struct StoreOptions {
@@ -134,7 +139,8 @@ class ConfigStore {
     Diagnostics diagnostics;
   };
 
-  Candidate Build(Layers layers, Diagnostics findings, const Version* running) const;
+  Candidate Build(Layers layers, Diagnostics findings, const Version* running,
+                  bool strict = false) const;
   Outcome Commit(Candidate candidate, config::Layer layer, const ChangeOptions& options)
       CATZILLA_REQUIRES(change_mutex_);
   std::shared_ptr<const Version> MakeVersion(Candidate candidate, config::Layer layer,

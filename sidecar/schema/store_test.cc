@@ -92,20 +92,85 @@ TEST(Store, ARefusedChangeIsRememberedUntilItsLayerIsRightAgain) {
   EXPECT_EQ(store.History().size(), 3u);
 }
 
-TEST(Store, RestartRequiredFieldsAreRefusedLive) {
+TEST(Store, O16RestartOnlyFieldsStayAndTheRestGoesLive) {
   ConfigStore store(Options());
   ASSERT_TRUE(SetFile(store, "{}").ok());
-  const Outcome outcome = SetFile(
-      store,
-      "listeners: [{name: http, port: 9090}]\ntelemetry:\n  ops_port: 1\n  max_series: 200\n");
-  EXPECT_EQ(outcome.applied, Applied::kRefused);
-  ASSERT_EQ(outcome.diagnostics.size(), 2u) << Codes(outcome.diagnostics);
-  EXPECT_EQ(outcome.diagnostics[0].path, "listeners");
-  EXPECT_EQ(outcome.diagnostics[0].code, Code::kRestartRequired);
-  EXPECT_EQ(outcome.diagnostics[1].path, "telemetry.ops_port");
-  EXPECT_EQ(outcome.diagnostics[1].line, 3u);
+  std::vector<uint64_t> told;
+  const int id = store.Subscribe([&](const ConfigStore::Event& event) {
+    told.push_back(event.version == nullptr ? 0 : event.version->number);
+  });
+  const std::string wanted =
+      "listeners: [{name: http, port: 9090}]\n"
+      "telemetry:\n  ops_port: 1\n  max_series: 200\n"
+      "server_name: new\n";
+  const Outcome outcome = SetFile(store, wanted);
+  EXPECT_EQ(outcome.applied, Applied::kChanged);
+  const auto running = store.Current();
+  EXPECT_EQ(running->snapshot->server_name, "new") << "the rest is live";
+  EXPECT_EQ(running->snapshot->listeners[0]->port, 8080);
+  EXPECT_EQ(running->merged.config.listeners(0).port(), 8080u);
+  EXPECT_EQ(running->merged.config.telemetry().ops_port(), 9901u);
+  EXPECT_EQ(running->merged.config.telemetry().max_series(), 200u);
+  EXPECT_EQ(running->restart_pending(), 2u);
+  ASSERT_EQ(running->diagnostics.size(), 2u) << Codes(running->diagnostics);
+  EXPECT_EQ(running->diagnostics[0].path, "listeners[http].port");
+  EXPECT_EQ(running->diagnostics[0].code, Code::kRestartRequired);
+  EXPECT_EQ(running->diagnostics[0].severity, Severity::kWarning);
+  EXPECT_NE(running->diagnostics[0].message.find("8080; 9090 is wanted"), std::string::npos)
+      << running->diagnostics[0].message;
+  EXPECT_EQ(running->diagnostics[1].path, "telemetry.ops_port");
+  EXPECT_EQ(running->diagnostics[1].line, 3u);
+
+  // Other layers' changes do not forget it; the same again is nothing new.
+  EXPECT_TRUE(Apply(store, "development: true\n").ok());
+  EXPECT_EQ(store.Current()->restart_pending(), 2u);
+  EXPECT_EQ(SetFile(store, wanted).applied, Applied::kUnchanged);
+  // Less to wait for is a version as well: who watches is told.
+  EXPECT_EQ(SetFile(store, "telemetry: {ops_port: 1, max_series: 200}\nserver_name: new\n").applied,
+            Applied::kChanged);
+  EXPECT_EQ(store.Current()->restart_pending(), 1u);
   EXPECT_TRUE(SetFile(store, "telemetry: {max_series: 200}\n").ok());
-  EXPECT_EQ(Apply(store, "control: {roles: [{uid: 1, role: admin}]}\n").applied, Applied::kRefused);
+  EXPECT_EQ(store.Current()->restart_pending(), 0u);
+  EXPECT_EQ(told, (std::vector<uint64_t>{2, 3, 4, 5}));
+  EXPECT_EQ(store.LastRejected(), nullptr);
+  store.Unsubscribe(id);
+}
+
+TEST(Store, O16WhatANewStartWouldRefuseIsRefusedLive) {
+  ConfigStore store(Options());
+  ASSERT_TRUE(SetFile(store, "{}").ok());
+  EXPECT_EQ(SetFile(store, "listeners: [{name: http, address: nowhere}]\n").applied,
+            Applied::kRefused);
+  EXPECT_EQ(store.Current()->restart_pending(), 0u);
+}
+
+TEST(Store, O16ListenersThatComeAndGoKeepThoseThatRun) {
+  ConfigStore store(Options());
+  ASSERT_TRUE(SetFile(store, "listeners: [{name: a, port: 1}, {name: b, port: 2}]\n").ok());
+  ASSERT_TRUE(SetFile(store, "listeners: [{name: b, port: 2}, {name: c, port: 3}]\n").ok());
+  const auto running = store.Current();
+  EXPECT_EQ(running->snapshot->listeners.size(), 2u);
+  EXPECT_TRUE(running->merged.sources.contains("listeners[a]"));
+  EXPECT_FALSE(running->merged.sources.contains("listeners[c]"));
+  ASSERT_EQ(running->restart_pending(), 2u);
+  EXPECT_EQ(running->diagnostics[0].path, "listeners[a]");
+  EXPECT_EQ(running->diagnostics[1].path, "listeners[c]");
+}
+
+TEST(Store, O16AStrictChangeIsRefused) {
+  ConfigStore store(Options());
+  ASSERT_TRUE(SetFile(store, "{}").ok());
+  const std::string wanted = "control: {roles: [{uid: 1, role: admin}]}\ndevelopment: true\n";
+  ChangeOptions strict;
+  strict.strict = true;
+  const Outcome refused = Apply(store, wanted, strict);
+  EXPECT_EQ(refused.applied, Applied::kRefused);
+  EXPECT_EQ(refused.diagnostics[0].path, "control.roles");
+  EXPECT_EQ(refused.diagnostics[0].code, Code::kRestartRequired);
+  const Outcome outcome = Apply(store, wanted);
+  EXPECT_EQ(outcome.applied, Applied::kChanged);
+  EXPECT_EQ(outcome.diagnostics[0].severity, Severity::kWarning);
+  EXPECT_TRUE(store.Current()->merged.config.control().roles().empty());
 }
 
 TEST(Store, CheckDoesNotNeedTheRunningConfiguration) {
@@ -119,7 +184,9 @@ TEST(Store, CheckDoesNotNeedTheRunningConfiguration) {
   EXPECT_TRUE(store.Check(document.config, document.lines, {}, config::Layer::kFile).empty());
   ASSERT_TRUE(SetFile(store, "{}").ok());
   EXPECT_TRUE(store.Check(document.config, document.lines, {}, config::Layer::kFile).empty());
-  EXPECT_FALSE(store.Check(document.config, document.lines, {}, config::Layer::kApi).empty());
+  const Diagnostics as_api = store.Check(document.config, document.lines, {}, config::Layer::kApi);
+  EXPECT_FALSE(as_api.empty()) << "it waits for a restart";
+  EXPECT_FALSE(HasErrors(as_api));
 }
 
 TEST(Store, TheApiLayerSurvivesOnDisk) {

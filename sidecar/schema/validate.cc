@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
 
 #include "sidecar/schema/fields.h"
 #include "sidecar/schema/reflect.h"
@@ -88,36 +90,110 @@ class Values {
   Diagnostics& diagnostics_;
 };
 
-// Compares what is marked restart-required, block by block.
-void CompareBlocks(const Message& running, const Message& wanted, const std::string& path,
-                   Diagnostics* out) {
-  for (int i = 0; i < running.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor* field = running.GetDescriptor()->field(i);
-    const std::string inner = path.empty() ? field->name() : path + "." + field->name();
-    const Field* known = FindField(inner);
-    if (known == nullptr) continue;
-    const bool block =
-        field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_repeated();
-    if (block && known->change == Change::kLive) {
-      CompareBlocks(running.GetReflection()->GetMessage(running, field),
-                    wanted.GetReflection()->GetMessage(wanted, field), inner, out);
-      continue;
+// Finds what differs among the fields that are marked restart-required, block by block.
+class LiveChange {
+ public:
+  LiveChange(bool refuse, Diagnostics* out) : refuse_(refuse), out_(*out) {}
+
+  // `wanted` gets the running values of these fields.
+  void Blocks(const Message& running, Message* wanted, const std::string& path) {
+    const Reflection* reflection = running.GetReflection();
+    for (int i = 0; i < running.GetDescriptor()->field_count(); ++i) {
+      const FieldDescriptor* field = running.GetDescriptor()->field(i);
+      const std::string inner = path.empty() ? field->name() : path + "." + field->name();
+      const Field* known = FindField(inner);
+      if (known == nullptr) continue;
+      const bool block =
+          field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field->is_repeated();
+      if (block && known->change == Change::kLive) {
+        Blocks(reflection->GetMessage(running, field), reflection->MutableMessage(wanted, field),
+               inner);
+        continue;
+      }
+      if (known->change == Change::kLive || Same(running, *wanted, field)) continue;
+      Tell(running, *wanted, field, inner);
+      Keep(running, field, wanted);
     }
-    if (known->change == Change::kLive) continue;
-    google::protobuf::util::MessageDifferencer differ;
-    std::vector<const FieldDescriptor*> only = {field};
-    if (differ.CompareWithFields(running, wanted, only, only)) continue;
-    if (block) {
-      const size_t before = out->size();
-      CompareBlocks(running.GetReflection()->GetMessage(running, field),
-                    wanted.GetReflection()->GetMessage(wanted, field), inner, out);
-      if (out->size() > before) continue;
-    }
-    out->push_back({Code::kRestartRequired, Severity::kError, inner, 0,
-                    "cannot change while the sidecar runs",
-                    "restart it with this configuration, or keep the old value", ""});
   }
-}
+
+ private:
+  static bool Same(const Message& a, const Message& b, const FieldDescriptor* field) {
+    google::protobuf::util::MessageDifferencer differ;
+    const std::vector<const FieldDescriptor*> only = {field};
+    return differ.CompareWithFields(a, b, only, only);
+  }
+
+  static void Keep(const Message& running, const FieldDescriptor* field, Message* wanted) {
+    const std::unique_ptr<Message> copy(running.New());
+    copy->CopyFrom(running);
+    wanted->GetReflection()->SwapFields(wanted, copy.get(), {field});
+  }
+
+  // As deep as the difference lies.
+  void Tell(const Message& running, const Message& wanted, const FieldDescriptor* field,
+            const std::string& path) {
+    const Reflection* reflection = running.GetReflection();
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      if (field->is_repeated()) return Add(path, "");
+      const std::string now = ScalarText(running, field);
+      const std::string then = ScalarText(wanted, field);
+      return Add(path, then.empty()
+                           ? ""
+                           : " (" + (now.empty() ? "unset" : now) + "; " + then + " is wanted)");
+    }
+    if (!field->is_repeated()) {
+      return TellInside(reflection->GetMessage(running, field),
+                        reflection->GetMessage(wanted, field), path);
+    }
+    const FieldDescriptor* name = field->message_type()->FindFieldByName("name");
+    if (name == nullptr) return Add(path, "");
+    const auto named = [&](const Message& whole) {
+      std::map<std::string, const Message*> found;
+      for (int i = 0; i < reflection->FieldSize(whole, field); ++i) {
+        const Message& element = reflection->GetRepeatedMessage(whole, field, i);
+        found[ScalarText(element, name)] = &element;
+      }
+      return found;
+    };
+    const auto before = named(running);
+    const auto after = named(wanted);
+    const size_t told = out_.size();
+    for (const auto& [key, element] : before) {
+      const auto other = after.find(key);
+      if (other == after.end()) {
+        Add(ResourcePath(path, key), " (it is to go)");
+      } else {
+        TellInside(*element, *other->second, ResourcePath(path, key));
+      }
+    }
+    for (const auto& [key, element] : after) {
+      if (!before.contains(key)) Add(ResourcePath(path, key), " (it is new)");
+    }
+    if (out_.size() == told) Add(path, " (their order)");
+  }
+
+  void TellInside(const Message& running, const Message& wanted, const std::string& path) {
+    for (int i = 0; i < running.GetDescriptor()->field_count(); ++i) {
+      const FieldDescriptor* field = running.GetDescriptor()->field(i);
+      if (!Same(running, wanted, field)) Tell(running, wanted, field, path + "." + field->name());
+    }
+  }
+
+  void Add(const std::string& path, const std::string& detail) {
+    if (refuse_) {
+      out_.push_back({Code::kRestartRequired, Severity::kError, path, 0,
+                      "cannot change while the sidecar runs" + detail,
+                      "restart it with this configuration, or keep the old value", ""});
+      return;
+    }
+    out_.push_back({Code::kRestartRequired, Severity::kWarning, path, 0,
+                    "stays as it is until the sidecar is restarted" + detail,
+                    "the rest of the configuration is served", ""});
+  }
+
+  const bool refuse_;
+  Diagnostics& out_;
+};
 
 }  // namespace
 
@@ -245,9 +321,9 @@ void Validate(const Layers& layers, const Merged& merged, const ValidateContext&
       {Code::kTooMany, Severity::kInfo, "", 0, std::to_string(more) + " more findings", "", ""});
 }
 
-void CheckLiveChange(const config::v1::Config& running, const config::v1::Config& wanted,
-                     Diagnostics* diagnostics) {
-  CompareBlocks(running, wanted, "", diagnostics);
+void KeepRunning(const config::v1::Config& running, bool refuse, config::v1::Config* wanted,
+                 Diagnostics* diagnostics) {
+  LiveChange(refuse, diagnostics).Blocks(running, wanted, "");
 }
 
 }  // namespace catzilla::schema

@@ -25,9 +25,10 @@ struct ValidateContext {
 void Validate(const Layers& layers, const Merged& merged, const ValidateContext& context,
               Diagnostics* diagnostics);
 
-// Fields marked restart-required that differ; both with defaults.
-void CheckLiveChange(const config::v1::Config& running, const config::v1::Config& wanted,
-                     Diagnostics* diagnostics);
+// Gives `wanted` the running values of the fields that are marked restart-required, with a finding
+// for each that differs: a warning, or, with `refuse`, an error. Both have their defaults.
+void KeepRunning(const config::v1::Config& running, bool refuse, config::v1::Config* wanted,
+                 Diagnostics* diagnostics);
 
 // ---- What the checks are made of.
 
