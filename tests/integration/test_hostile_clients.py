@@ -281,11 +281,8 @@ def test_s11_a_body_over_the_routes_limit_does_not_hang_the_connection(app: AppP
     with app.connect() as client:
         client.send(b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n" + b"x" * 500)
         answer = client.read()
-        assert answer.status == 413
-        if answer.header("connection") == "close":
-            assert client.closed()
-        else:
-            assert client.get("/plain/short", method="HEAD").status == 405
+        assert (answer.status, answer.header("connection")) == (413, None)
+        assert client.get("/plain/short", method="HEAD").status == 405
     with app.connect() as client:
         client.send(b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n" + b"x" * 500)
         client.send(b"GET /closes HTTP/1.1\r\nHost: t\r\n\r\n")
