@@ -57,6 +57,7 @@ class Visitor final : private Client, private loop::Deferred {
   }
   ~Visitor() {
     EXPECT_EQ(exchange_, nullptr) << "a test forgot its exchange";
+    Leave();
     Deferred::Unlink();
   }
 
@@ -64,7 +65,6 @@ class Visitor final : private Client, private loop::Deferred {
   void Say(std::string_view text) {
     context_.loop.EnterTurn();
     Take(std::string(text));
-    Send();
   }
   void Leave() {
     if (exchange_ == nullptr) return;
@@ -123,8 +123,7 @@ class Visitor final : private Client, private loop::Deferred {
   }
   void RunDeferred() override {
     Go();
-    if (body_wanted_) Take(std::string());
-    Send();
+    Take(std::string());
   }
 
   void Take(std::string&& bytes) {
@@ -133,6 +132,7 @@ class Visitor final : private Client, private loop::Deferred {
     while ((!input.empty() || parser_.at_end()) && MayParse() && Step(&input)) {
     }
     held_ = input;
+    Send();  // While the bytes are there: who must keep them is told now.
   }
   bool MayParse() const {
     return exchange_ == nullptr || (!exchange_->request_complete() && body_wanted_);
@@ -159,6 +159,7 @@ class Visitor final : private Client, private loop::Deferred {
         Go();
         return true;
       case http::RequestParser::Event::kError:
+        CATZILLA_CHECK(exchange_ != nullptr, "a test's request is malformed");
         exchange_->FailRequest(step.status);
         Go();
         return false;
@@ -170,13 +171,17 @@ class Visitor final : private Client, private loop::Deferred {
     exchange_ = context_.exchanges.Take();
     exchange_->Begin(context_, *this, head_->head(), last);
     body_wanted_ = true;
+    body_limit_ = UINT64_MAX;
     outcome.clear();
     Go();
   }
   void Go() {
     if (exchange_ == nullptr || leaving_) return;
     returns.push_back(exchange_->Run());
-    if (!exchange_->request_complete()) parser_.LimitBody(exchange_->body_bytes_max());
+    if (!exchange_->request_complete() && body_limit_ != exchange_->body_bytes_max()) {
+      body_limit_ = exchange_->body_bytes_max();
+      parser_.LimitBody(body_limit_);
+    }
     if (returns.back() != Next::kDone) return;
     leaving_ = exchange_->is_long_answer();
     if (!leaving_) End();
@@ -229,6 +234,7 @@ class Visitor final : private Client, private loop::Deferred {
   Exchange* exchange_ = nullptr;
   std::string held_;
   std::string wire_;
+  uint64_t body_limit_ = UINT64_MAX;
   bool reads_ = true;
   bool body_wanted_ = true;
   bool leaving_ = false;
@@ -255,10 +261,9 @@ inline std::string Gist(const std::string& line) {
 //   GET, POST /app    never stored
 //   GET /kept         stored for an hour
 struct Stage {
-  explicit Stage(config::Pool pool = {}) : rig(std::move(pool)) {
+  explicit Stage(config::Pool pool = {}, config::Cache cache = {}) : rig(std::move(pool)) {
     rig.loop.AddHooks(&turns);
     snapshot.mounts = {std::make_shared<config::Mount>(house.MountAt("/files"))};
-    config::Cache cache;
     cache.name = "edge";
     cache.object_bytes_max = 1u << 20;
     snapshot.caches = {std::make_shared<config::Cache>(cache)};
@@ -288,8 +293,9 @@ struct Stage {
     snapshot.routes.push_back(std::move(route));
   }
   void Apply() { desk.context.plan = house.MakePlan(snapshot, rig.pool, &desk); }
-  // Nothing of the plan before is left but what somebody holds.
+  // Nothing of the plan before is left but what somebody holds; its counts are kept to be read.
   void ReplacePlan() {
+    series_before = house.series.All();
     desk.context.plan = house.MakePlan(config::Snapshot(), rig.pool, &desk);
     house.caches.clear();
   }
@@ -390,6 +396,7 @@ struct Stage {
   Desk desk{rig.loop, rig.wheel, rig.dispatcher};
   config::Snapshot snapshot;
   worker::Rig::FakeWorker worker;
+  std::vector<std::shared_ptr<stats::RouteStats>> series_before;
   std::string log_path;
   std::unique_ptr<stats::AccessLog> log;
 };
