@@ -348,6 +348,20 @@ void Producer::Finish() {
   End(Fill::State::kComplete);
 }
 
+void Producer::Decline() {
+  Fill& fill = *fill_;
+  {
+    base::MutexLock lock(fill.mutex_);
+    CATZILLA_CHECK(fill.state_ == Fill::State::kStreaming, "a fill is declined before its head");
+    fill.keep_ = false;
+  }
+  fill.store_.StopSharing(fill);
+}
+
+void Producer::Release() {
+  if (active()) End(Fill::State::kReleased);
+}
+
 void Producer::Abort(const FillFailure& failure) {
   if (!active()) return;
   {

@@ -1,7 +1,7 @@
 // One answer on its way into the store, read by everyone who waits for it.
 //
 //   kPending --Begin(storable)--> kStreaming --Finish()--> kComplete
-//      |  \--Begin(not storable)--> kReleased      \--Abort()--> kFailed
+//      |  \--Begin(not storable), Release()--> kReleased  \--Abort()--> kFailed
 //      |--NotModified()--> kObject
 //      \--Abort()--> kFailed
 //
@@ -241,8 +241,13 @@ class Producer {
   [[nodiscard]] bool Append(std::string_view bytes);
   bool Wanted();
 
+  // Who follows gets it to its end, but it is not kept, and nobody follows any more.
+  // REQUIRES: Begin() said kShared.
+  void Decline();
   // The body is complete: stored, if it may still be.
   void Finish();
+  // There will be no answer that others may have: everyone goes to the app alone. Idempotent.
+  void Release();
   // The answer broke off, or will not come. Idempotent.
   void Abort(const FillFailure& failure = {});
 

@@ -39,6 +39,8 @@ struct RecordPolicy {
   StoragePolicy storage;
   std::vector<std::string> route_tags;  // config::Route::cache_tags
   uint32_t tags_max = 64;
+  // Of the code that is asked: nobody follows a fill of another's.
+  uint64_t lineage = 0;
 };
 
 Record MakeRecord(const RequestView& request, const ResponseView& response,

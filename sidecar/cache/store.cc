@@ -73,6 +73,7 @@ Joined ObjectStore::Join(const CacheKey& key, const http::RequestHead& request, 
     for (auto at = begin; at != end; ++at) {
       Fill& fill = *at->second;
       if (!fill.shared_ || !(fill.key_ == key)) continue;
+      if (fill.policy_.lineage != policy.lineage) continue;
       if (!fill.Admits(request, stale, now_us - timeout_us)) continue;
       fill.Follow(follower, ticket);
       joined.role = Role::kFollow;
