@@ -185,6 +185,7 @@ struct Pool {
   uint32_t retry_after_s = 1;
   Unmatched unmatched = Unmatched::kApp;
   bool redirect_slashes = true;
+  uint64_t generation = 0;  // Of the workers, whose table the routes are; 0: none yet, or no app's.
   bool operator==(const Pool&) const = default;
 };
 

@@ -60,6 +60,9 @@ class Backend {
   // The lease of a generation has ended, or goes on. False: there is no such generation any more.
   virtual bool Orphan(const std::string& pool, const GenerationId& generation) = 0;
   virtual bool Resume(const std::string& pool, const GenerationId& generation) = 0;
+  // Until every loop serves this version of the configuration, for a few seconds at most. False:
+  // one does not yet.
+  [[nodiscard]] virtual bool AwaitServed(uint64_t version) = 0;
 
  protected:
   ~Backend() = default;
@@ -70,7 +73,8 @@ struct PoolEvent {
   enum class Kind : uint8_t {
     kReady,     // One more worker of the generation takes requests; `ready` of them do.
     kLost,      // One less; `ready` are left.
-    kSwitched,  // All routes are answered by this generation now.
+    kPrepared,  // Enough workers of the generation are ready: its table may be served.
+    kSwitched,  // All routes are answered by this generation now, on every loop.
     kRecycle,   // Worker `pid` shall be replaced; `detail` says why.
     kRefused,   // A worker could not attach; `detail` is what it was told.
   };

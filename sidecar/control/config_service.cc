@@ -148,8 +148,8 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::ConfigServiceWatc
 
 class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
  public:
-  ConfigServiceImpl(const Guard& guard, schema::ConfigStore& store)
-      : guard_(guard), store_(store) {}
+  ConfigServiceImpl(const Guard& guard, schema::ConfigStore& store, Backend& backend)
+      : guard_(guard), store_(store), backend_(backend) {}
 
   grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
                                 const v1::ConfigServiceGetRequest* request,
@@ -267,6 +267,7 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
           return given.findings;
         },
         options);
+    if (!request.dry_run()) AwaitServed(backend_, &outcome);
     response->set_version(outcome.version);
     response->set_changed(outcome.applied == schema::Applied::kChanged);
     response->set_diff(outcome.diff);
@@ -293,12 +294,14 @@ class ConfigServiceImpl final : public v1::ConfigService::CallbackService {
 
   const Guard& guard_;
   schema::ConfigStore& store_;
+  Backend& backend_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeConfigService(const Guard& guard, schema::ConfigStore& store) {
-  return std::make_unique<ConfigServiceImpl>(guard, store);
+std::unique_ptr<grpc::Service> MakeConfigService(const Guard& guard, schema::ConfigStore& store,
+                                                 Backend& backend) {
+  return std::make_unique<ConfigServiceImpl>(guard, store, backend);
 }
 
 }  // namespace catzilla::control

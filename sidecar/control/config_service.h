@@ -7,7 +7,9 @@
 
 namespace catzilla::control {
 
-std::unique_ptr<grpc::Service> MakeConfigService(const Guard& guard, schema::ConfigStore& store);
-std::unique_ptr<grpc::Service> MakeMountService(const Guard& guard, schema::ConfigStore& store);
+std::unique_ptr<grpc::Service> MakeConfigService(const Guard& guard, schema::ConfigStore& store,
+                                                 Backend& backend);
+std::unique_ptr<grpc::Service> MakeMountService(const Guard& guard, schema::ConfigStore& store,
+                                                Backend& backend);
 
 }  // namespace catzilla::control

@@ -55,6 +55,41 @@ TEST_F(Control, GetApplyAndCompareAndSwap) {
   EXPECT_EQ(store_->Current()->snapshot->limits->idle_timeout_us, 5'000'000);
 }
 
+TEST_F(Control, ApplyAnswersWhenEveryLoopServesItOrSaysThatOneDoesNot) {
+  Start();
+  auto stub = v1::ConfigService::NewStub(channel_);
+  const auto apply = [&](const std::string& name, bool dry_run) {
+    v1::ApplyRequest request;
+    v1::ApplyResponse response;
+    request.mutable_config()->set_server_name(name);
+    request.set_dry_run(dry_run);
+    grpc::ClientContext context;
+    EXPECT_TRUE(stub->Apply(&context, request, &response).ok());
+    return response;
+  };
+  apply("dry", true);
+  EXPECT_FALSE(backend_.Logged("await 2"));
+  EXPECT_EQ(apply("one", false).diagnostics_size(), 0);
+  EXPECT_TRUE(backend_.Logged("await 2"));
+  apply("one", false);
+  EXPECT_FALSE(backend_.Logged("await 3")) << "nothing has changed";
+  backend_.loop_stands = true;
+  const v1::ApplyResponse response = apply("two", false);
+  ASSERT_EQ(response.diagnostics_size(), 1);
+  EXPECT_EQ(response.diagnostics(0).code(), "CZ1404");
+  EXPECT_EQ(response.diagnostics(0).severity(), v1::SEVERITY_WARNING);
+
+  auto mounts = v1::MountService::NewStub(channel_);
+  v1::MountServiceCreateRequest create;
+  create.mutable_mount()->set_prefix("/www");
+  create.mutable_mount()->set_root(dir_ + "/www");
+  grpc::ClientContext context;
+  v1::MountServiceCreateResponse created;
+  ASSERT_TRUE(mounts->Create(&context, create, &created).ok());
+  ASSERT_EQ(created.diagnostics_size(), 1);
+  EXPECT_EQ(created.diagnostics(0).code(), "CZ1404");
+}
+
 TEST_F(Control, ARefusalCarriesEveryFindingTyped) {
   Start();
   auto stub = v1::ConfigService::NewStub(channel_);

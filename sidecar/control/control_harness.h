@@ -76,6 +76,11 @@ class FakeBackend final : public Backend {
     std::lock_guard<std::mutex> lock(mutex);
     return live.contains(id.number);
   }
+  bool AwaitServed(uint64_t version) override {
+    std::lock_guard<std::mutex> lock(mutex);
+    log.push_back("await " + std::to_string(version));
+    return !loop_stands;
+  }
   bool Logged(const std::string& line) {
     std::lock_guard<std::mutex> lock(mutex);
     return std::find(log.begin(), log.end(), line) != log.end();
@@ -85,6 +90,7 @@ class FakeBackend final : public Backend {
   std::vector<std::string> log;
   std::set<uint64_t> live;
   uint64_t generation = 0;
+  bool loop_stands = false;
   std::string drained;
   std::atomic<uint64_t> stats{0};
 };
@@ -123,6 +129,10 @@ class Control : public testing::Test {
     options.settings = settings_;
     options.wall_clock_us = [] { return int64_t{1'700'000'000'000'000}; };
     options.monotonic_us = [this] { return now_us_.load(); };
+    options.complain = [this](const std::string& sentence) {
+      std::lock_guard<std::mutex> lock(backend_.mutex);
+      backend_.log.push_back(sentence);
+    };
     return std::make_unique<ControlServer>(options, *store_, backend_);
   }
 

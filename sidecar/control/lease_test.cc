@@ -32,6 +32,13 @@ v1::RegisterRequest RegistrationOf(const std::string& instance, const std::strin
   return request;
 }
 
+// What the pool and the loops tell of a generation that takes over.
+void TakeOver(ControlServer& server, uint64_t generation) {
+  for (const auto kind : {PoolEvent::Kind::kPrepared, PoolEvent::Kind::kSwitched}) {
+    server.OnPoolEvent({kind, "shop", {9, generation}, 0, 1, false, ""});
+  }
+}
+
 TEST_F(Control, TheStreamIsTheLease) {
   Start();
   auto stub = v1::RouteService::NewStub(channel_);
@@ -48,10 +55,11 @@ TEST_F(Control, TheStreamIsTheLease) {
     EXPECT_FALSE(event.registered().resumed());
     EXPECT_EQ(store_->Current()->snapshot->routes.size(), 0u) << "nobody would answer yet";
 
-    server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, 1}, 0, 1, false, ""});
+    TakeOver(*server_, 1);
     ASSERT_TRUE(stream->Read(&event));
     EXPECT_TRUE(event.workers_ready().switched());
     EXPECT_EQ(store_->Current()->snapshot->routes.size(), 1u);
+    EXPECT_EQ(store_->Current()->snapshot->pools[0]->generation, 1u);
     server_->OnPoolEvent({PoolEvent::Kind::kRecycle, "shop", {9, 1}, 77, 0, true, "hard timeout"});
     ASSERT_TRUE(stream->Read(&event));
     EXPECT_EQ(event.recycle().pid(), 77u);
@@ -91,7 +99,7 @@ TEST_F(Control, NewCodeIsANewGenerationAndItsTableWaitsForTheSwitch) {
   v1::RegisterResponse event;
   ASSERT_TRUE(stream->Write(RegistrationOf("i1", "code1", {"/old"})));
   ASSERT_TRUE(stream->Read(&event));
-  server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, 1}, 4, 1, false, ""});
+  TakeOver(*server_, 1);
   ASSERT_TRUE(stream->Read(&event));
   ASSERT_TRUE(stream->Write(RegistrationOf("i1", "code2", {"/new"})));
   ASSERT_TRUE(stream->Read(&event));
@@ -100,7 +108,7 @@ TEST_F(Control, NewCodeIsANewGenerationAndItsTableWaitsForTheSwitch) {
   server_->OnPoolEvent({PoolEvent::Kind::kReady, "shop", {9, 1}, 5, 1, false, ""});
   ASSERT_TRUE(stream->Read(&event));
   EXPECT_EQ(store_->Current()->snapshot->routes[0]->path, "/old");
-  server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, 2}, 6, 1, false, ""});
+  TakeOver(*server_, 2);
   ASSERT_TRUE(stream->Read(&event));
   EXPECT_TRUE(event.workers_ready().switched());
   EXPECT_EQ(store_->Current()->snapshot->routes[0]->path, "/new");
@@ -132,7 +140,7 @@ TEST_F(Control, TheFirstTableWaitsForItsWorkersToo) {
     stream->Finish();
   };
   const auto switched = [&](Stream& stream, uint64_t generation) {
-    server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, generation}, 5, 1, false, ""});
+    TakeOver(*server_, generation);
     ASSERT_TRUE(stream.Read(&event));
     EXPECT_TRUE(event.workers_ready().switched());
   };
@@ -265,7 +273,7 @@ TEST_F(Control, AnOrphanLingersOrIsRemoved) {
     v1::RegisterResponse event;
     EXPECT_TRUE(stream->Read(&event));
     const uint64_t number = event.registered().generation().number();
-    server_->OnPoolEvent({PoolEvent::Kind::kSwitched, "shop", {9, number}, 5, 1, false, ""});
+    TakeOver(*server_, number);
     EXPECT_TRUE(stream->Read(&event));
     then();
     context.TryCancel();

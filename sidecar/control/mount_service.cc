@@ -59,7 +59,8 @@ void Put(const config::v1::Mount& mount, schema::ApiLayer* layer) {
 
 class MountServiceImpl final : public v1::MountService::CallbackService {
  public:
-  MountServiceImpl(const Guard& guard, schema::ConfigStore& store) : guard_(guard), store_(store) {}
+  MountServiceImpl(const Guard& guard, schema::ConfigStore& store, Backend& backend)
+      : guard_(guard), store_(store), backend_(backend) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const v1::MountServiceCreateRequest* request,
@@ -178,6 +179,7 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
                                 ", and the current version is " + std::to_string(outcome.version) +
                                 " (get it again)");
       }
+      if (!request.dry_run()) AwaitServed(backend_, &outcome);
       response->set_version(outcome.version);
       for (const auto& one : outcome.diagnostics) schema::ToProto(one, response->add_diagnostics());
       if (outcome.applied == schema::Applied::kRefused) {
@@ -198,12 +200,14 @@ class MountServiceImpl final : public v1::MountService::CallbackService {
 
   const Guard& guard_;
   schema::ConfigStore& store_;
+  Backend& backend_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeMountService(const Guard& guard, schema::ConfigStore& store) {
-  return std::make_unique<MountServiceImpl>(guard, store);
+std::unique_ptr<grpc::Service> MakeMountService(const Guard& guard, schema::ConfigStore& store,
+                                                Backend& backend) {
+  return std::make_unique<MountServiceImpl>(guard, store, backend);
 }
 
 }  // namespace catzilla::control

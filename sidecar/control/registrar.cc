@@ -8,27 +8,9 @@
 namespace catzilla::control {
 namespace {
 
-constexpr int64_t kLookEveryUs = 500'000;  // For orphans that have lingered long enough.
-
 void SetGeneration(const GenerationId& from, v1::Generation* to) {
   to->set_boot_epoch(from.boot_epoch);
   to->set_number(from.number);
-}
-
-// The code of a refusal: what the operator forbids is not the app's mistake.
-Failure Refused(const std::string& app, const schema::Diagnostics& diagnostics) {
-  Failure failure;
-  failure.message = "the registration of " + app + " is refused";
-  bool forbidden = true;
-  for (const schema::Diagnostic& diagnostic : diagnostics) {
-    if (diagnostic.severity != schema::Severity::kError) continue;
-    if (failure.diagnostics.empty()) failure.message += ": " + schema::Format(diagnostic);
-    failure.diagnostics.push_back(diagnostic);
-    forbidden = forbidden && (diagnostic.code == schema::Code::kOutsidePrefixes ||
-                              diagnostic.code == schema::Code::kOutsideRoots);
-  }
-  failure.code = forbidden ? Failure::Code::kPermissionDenied : Failure::Code::kInvalidArgument;
-  return failure;
 }
 
 bool SameTable(const v1::Registration& a, const v1::Registration& b) {
@@ -48,12 +30,27 @@ v1::Registration WithoutTable(const v1::Registration& registration) {
 
 }  // namespace
 
-Registrar::Registrar(schema::ConfigStore& store, Backend& backend,
-                     std::function<int64_t()> wall_clock_us, std::function<int64_t()> monotonic_us)
-    : store_(store),
-      backend_(backend),
-      wall_clock_us_(std::move(wall_clock_us)),
-      monotonic_us_(std::move(monotonic_us)),
+Failure Refused(const std::string& app, const schema::Diagnostics& diagnostics) {
+  Failure failure;
+  failure.message = "the registration of " + app + " is refused";
+  bool forbidden = true;
+  for (const schema::Diagnostic& diagnostic : diagnostics) {
+    if (diagnostic.severity != schema::Severity::kError) continue;
+    if (failure.diagnostics.empty()) failure.message += ": " + schema::Format(diagnostic);
+    failure.diagnostics.push_back(diagnostic);
+    forbidden = forbidden && (diagnostic.code == schema::Code::kOutsidePrefixes ||
+                              diagnostic.code == schema::Code::kOutsideRoots);
+  }
+  failure.code = forbidden ? Failure::Code::kPermissionDenied : Failure::Code::kInvalidArgument;
+  return failure;
+}
+
+Registrar::Registrar(Parts parts)
+    : store_(parts.store),
+      backend_(parts.backend),
+      wall_clock_us_(std::move(parts.wall_clock_us)),
+      monotonic_us_(std::move(parts.monotonic_us)),
+      complain_(std::move(parts.complain)),
       thread_([this] { Run(); }) {}
 
 Registrar::~Registrar() {
@@ -95,7 +92,7 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
   }
   if (auto failure = TakeSeat(session, registration)) return failure;
   if (registration.has_table()) {
-    schema::Outcome check = Configure(name, registration, peer.own_user, true);
+    schema::Outcome check = Configure(name, registration, 0, peer.own_user, true);
     if (!check.ok()) return Refused(name, check.diagnostics);
   }
 
@@ -108,13 +105,17 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
   app.session = &session;
   app.orphaned_at_us = 0;
   seats_[&session] = name;
+  uint64_t served = 0;  // What the answer is to wait for.
   if (resumes) {
     if (app.generation.number != 0) backend_.Resume(name, app.generation);
     if (app.pending) {
       app.pending = registration;
     } else {
-      Configure(name, registration, peer.own_user, false);
+      schema::Outcome outcome =
+          Configure(name, registration, app.generation.number, peer.own_user, false);
+      if (!outcome.ok()) return Refused(name, outcome.diagnostics);
       app.registration = registration;
+      if (outcome.applied == schema::Applied::kChanged) served = outcome.version;
     }
   } else if (registration.has_table()) {
     if (auto failure = NewGeneration(app, registration, peer.own_user)) return failure;
@@ -150,8 +151,13 @@ std::optional<Failure> Registrar::Register(Session& session, const Peer& peer,
                       diagnostic.code == schema::Code::kShadowed;
     if (ours) schema::ToProto(diagnostic, registered->add_diagnostics());
   }
+  if (served != 0 && !backend_.AwaitServed(served)) {
+    schema::ToProto({schema::Code::kNotServedYet, schema::Severity::kWarning, "", 0,
+                     "a loop of the sidecar does not serve this registration yet", "", ""},
+                    registered->add_diagnostics());
+  }
   session.Send(std::move(response));
-  if (resumes && !app.pending) {
+  if (resumes && app.switched == app.ticket.generation) {
     // The switch may have been told to a stream that had just broken.
     v1::RegisterResponse again;
     SetGeneration(app.generation, again.mutable_workers_ready()->mutable_generation());
@@ -229,17 +235,25 @@ std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration
   // the first time: a route without a worker would only make clients wait for the queue's timeout.
   const bool first = app.generation.number == 0;
   if (first) {
-    schema::Outcome outcome = Configure(name, WithoutTable(registration), trusted, false);
+    schema::Outcome outcome = Configure(name, WithoutTable(registration), 0, trusted, false);
     if (!outcome.ok()) return Refused(name, outcome.diagnostics);
   }
   auto ticket =
       backend_.BeginGeneration(name, registration.table().hash(), registration.workers_min_ready());
   if (!ticket) {
-    if (first) store_.SetApp(name, nullptr, {});
-    return Failure{Failure::Code::kInvalidArgument, ticket.error(), {}};
+    Failure failure{Failure::Code::kInvalidArgument, ticket.error(), {}};
+    if (!first) return failure;
+    schema::ChangeOptions options;
+    options.origin = "app " + name;
+    schema::Outcome outcome = store_.SetApp(name, nullptr, options);
+    if (!outcome.ok()) {
+      failure.message += "; its pool stays: " + Refused(name, outcome.diagnostics).message;
+    }
+    return failure;
   }
   app.ticket = *ticket;
   app.ready = 0;
+  app.refusal.clear();
   app.pending = registration;
   if (first) app.registration = WithoutTable(registration);
   // Until then the new instance is who holds the app.
@@ -250,10 +264,11 @@ std::optional<Failure> Registrar::NewGeneration(App& app, const v1::Registration
 }
 
 schema::Outcome Registrar::Configure(const std::string& name, const v1::Registration& registration,
-                                     bool trusted, bool dry_run) {
+                                     uint64_t generation, bool trusted, bool dry_run) {
   auto layer = std::make_shared<schema::AppLayer>();
   layer->registration = registration;
   layer->trusted = trusted;
+  layer->generation = generation;
   schema::ChangeOptions options;
   options.dry_run = dry_run;
   options.origin = "app " + name;
@@ -279,112 +294,18 @@ void Registrar::OnClosed(Session& session) {
   if (app.ticket.generation != app.generation) backend_.Orphan(name, app.ticket.generation);
 }
 
-// Workers come and go...
-
-void Registrar::OnPoolEvent(PoolEvent event) {
-  base::MutexLock lock(queue_mutex_);
-  if (queue_.size() >= kEventsMax) queue_.pop_front();
-  queue_.push_back(std::move(event));
-  queue_changed_.SignalAll();
-}
-
-void Registrar::Run() {
-  for (;;) {
-    std::optional<PoolEvent> event;
-    {
-      base::MutexLock lock(queue_mutex_);
-      working_ = false;
-      queue_changed_.SignalAll();
-      if (queue_.empty() && !stopping_) queue_changed_.WaitFor(queue_mutex_, kLookEveryUs);
-      if (stopping_) return;
-      if (!queue_.empty()) {
-        event = std::move(queue_.front());
-        queue_.pop_front();
-        working_ = true;
-      }
-    }
-    base::MutexLock lock(mutex_);
-    if (event) {
-      Work(*event);
-    } else {
-      EndLingering();
-    }
-  }
-}
-
-void Registrar::WaitUntilIdle() {
-  base::MutexLock lock(queue_mutex_);
-  while (!queue_.empty() || working_) queue_changed_.Wait(queue_mutex_);
-}
-
-void Registrar::Work(const PoolEvent& event) {
-  const auto found = apps_.find(event.pool);
-  if (found == apps_.end()) return;
-  App& app = found->second;
-  const bool newest = event.generation == app.ticket.generation;
-  v1::RegisterResponse response;
-  switch (event.kind) {
-    case PoolEvent::Kind::kSwitched:
-      if (newest && app.pending) {
-        // Validated when it came. What an operator changed since then may refuse it now: the old
-        // table stays (none, the first time), the app is told.
-        schema::Outcome outcome = Configure(event.pool, *app.pending, app.trusted, false);
-        if (!outcome.ok() && app.session != nullptr) {
-          v1::RegisterResponse notice;
-          for (const auto& one : outcome.diagnostics)
-            schema::ToProto(one, notice.mutable_notice()->add_diagnostics());
-          app.session->Send(std::move(notice));
-        }
-        app.registration = *app.pending;
-        app.pending.reset();
-        app.generation = app.ticket.generation;
-      }
-      [[fallthrough]];
-    case PoolEvent::Kind::kReady:
-    case PoolEvent::Kind::kLost:
-      if (newest) app.ready = event.ready;
-      if (event.kind == PoolEvent::Kind::kLost) return;
-      SetGeneration(event.generation, response.mutable_workers_ready()->mutable_generation());
-      response.mutable_workers_ready()->set_ready(event.ready);
-      response.mutable_workers_ready()->set_switched(event.kind == PoolEvent::Kind::kSwitched);
-      break;
-    case PoolEvent::Kind::kRecycle:
-      response.mutable_recycle()->set_pid(event.pid);
-      SetGeneration(event.generation, response.mutable_recycle()->mutable_generation());
-      response.mutable_recycle()->set_reason(event.detail);
-      response.mutable_recycle()->set_hard(event.hard);
-      break;
-    case PoolEvent::Kind::kRefused:
-      schema::ToProto(
-          {schema::Code::kBadRegistration, schema::Severity::kWarning, "pools[" + event.pool + "]",
-           0, "worker " + std::to_string(event.pid) + " could not attach: " + event.detail, "", ""},
-          response.mutable_notice()->add_diagnostics());
-      break;
-  }
-  if (app.session != nullptr) app.session->Send(std::move(response));
-}
-
-void Registrar::EndLingering() {
-  const auto version = store_.Current();
-  if (version == nullptr || !version->merged.config.app().has_linger()) return;
-  auto linger = schema::ParseDuration(version->merged.config.app().linger());
-  if (!linger) return;
-  const int64_t now = monotonic_us_();
-  for (auto it = apps_.begin(); it != apps_.end();) {
-    if (it->second.orphaned_at_us == 0 || now - it->second.orphaned_since_us < *linger) {
-      ++it;
-      continue;
-    }
-    schema::ChangeOptions options;
-    options.origin = "app.linger";
-    store_.SetApp(it->first, nullptr, options);
-    it = apps_.erase(it);
-  }
-}
-
 // Operators...
 
 std::optional<Failure> Registrar::Remove(const std::string& name) {
+  uint64_t version = 0;
+  if (auto failure = Remove(name, &version)) return failure;
+  if (backend_.AwaitServed(version)) return std::nullopt;
+  return Failure{Failure::Code::kUnavailable,
+                 name + " is removed, but a loop of the sidecar serves it still",
+                 {}};
+}
+
+std::optional<Failure> Registrar::Remove(const std::string& name, uint64_t* version) {
   base::MutexLock lock(mutex_);
   const auto found = apps_.find(name);
   if (found == apps_.end())
@@ -398,6 +319,7 @@ std::optional<Failure> Registrar::Remove(const std::string& name) {
   options.origin = "removal of app " + name;
   schema::Outcome outcome = store_.SetApp(name, nullptr, options);
   if (!outcome.ok()) return Refused(name, outcome.diagnostics);
+  *version = outcome.version;
   apps_.erase(found);
   return std::nullopt;
 }

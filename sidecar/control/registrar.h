@@ -3,15 +3,18 @@
 //   (none) --Registration--> live --stream ends--> orphaned --Registration--> live
 //                                                     \--Remove, linger--> (none)
 //
-// A table enters the configuration when its generation has switched, that is, when enough workers
-// are attached: the first one too, so no route is published that nobody answers. Until then the app
-// has its pool only, and a sidecar without anything else is not ready.
+// A table enters the configuration when enough workers of its generation are attached: the first
+// one too, so no route is published that nobody answers. Until then the app has its pool only, and
+// a sidecar without anything else is not ready. Table, policies and generation are one version: if
+// it is refused at that moment the generation before goes on whole, the app and operators are told,
+// and it is tried again after every change of the configuration.
 //
 // Threads: any; OnPoolEvent() only queues, its work is done on a thread of its own (which also ends
 //          lingering orphans). mutex_ is taken before the store's locks; sessions are called under
 //          it and must not call back.
-// Owns:    the registrations. Limits: kAppsMax apps; kEventsMax queued events, the oldest are
-//          dropped.
+// Owns:    the registrations.
+// Limits:  kAppsMax apps; kEventsMax queued events, then the oldest news of counts are dropped, and
+//          the log says so. Takeovers never are; they are as many as registrations.
 // Fails:   per message, with the status to end the stream with.
 #pragma once
 
@@ -59,14 +62,22 @@ class Session {
   virtual void End(Failure failure) = 0;  // After what was sent before it.
 };
 
+// The code of a refusal: what the operator forbids is not the app's mistake.
+Failure Refused(const std::string& app, const schema::Diagnostics& diagnostics);
+
 class Registrar {
  public:
   static constexpr size_t kAppsMax = 64;
   static constexpr size_t kEventsMax = 4096;
 
-  // `wall_clock_us` stamps, `monotonic_us` measures lingering.
-  Registrar(schema::ConfigStore& store, Backend& backend, std::function<int64_t()> wall_clock_us,
-            std::function<int64_t()> monotonic_us);
+  struct Parts {
+    schema::ConfigStore& store;
+    Backend& backend;
+    std::function<int64_t()> wall_clock_us;                 // Stamps.
+    std::function<int64_t()> monotonic_us;                  // Measures lingering.
+    std::function<void(const std::string&)> complain = {};  // What nobody has asked and must know.
+  };
+  explicit Registrar(Parts parts);
   ~Registrar();
   Registrar(const Registrar&) = delete;
   Registrar& operator=(const Registrar&) = delete;
@@ -99,8 +110,12 @@ class Registrar {
     bool trusted = false;
     Session* session = nullptr;  // Null: orphaned.
     GenerationId generation;     // Whose table is in the configuration; number 0: none.
+    GenerationId switched;       // Whose table every loop serves.
     Ticket ticket;               // Of the newest generation.
-    std::optional<v1::Registration> pending;  // Of the newest generation, until it has switched.
+    std::optional<v1::Registration> pending;  // Of the newest generation, until its table is in.
+    std::string refusal;      // What of the app the configuration refused, for people...
+    uint64_t refused_at = 0;  // ...and which version of it the pending table...
+    uint64_t kept_at = 0;     // ...or the app's removal after app.linger.
     v1::WorkerReport report;
     uint32_t ready = 0;
     int64_t since_us = 0;
@@ -118,16 +133,26 @@ class Registrar {
   void Supersede(App& app, const std::string& by) CATZILLA_REQUIRES(mutex_);
   std::optional<Failure> NewGeneration(App& app, const v1::Registration& registration, bool trusted)
       CATZILLA_REQUIRES(mutex_);
+  // `generation`: who answers by this table; 0: it has none.
   schema::Outcome Configure(const std::string& name, const v1::Registration& registration,
-                            bool trusted, bool dry_run) CATZILLA_REQUIRES(mutex_);
+                            uint64_t generation, bool trusted, bool dry_run)
+      CATZILLA_REQUIRES(mutex_);
+  std::optional<Failure> Remove(const std::string& app, uint64_t* version)
+      CATZILLA_EXCLUDES(mutex_);
   void Work(const PoolEvent& event) CATZILLA_REQUIRES(mutex_);
+  // The pending table, with its generation, or nothing of it.
+  void TakeOver(const std::string& name, App& app) CATZILLA_REQUIRES(mutex_);
+  void TryRefusedAgain() CATZILLA_REQUIRES(mutex_);
   void EndLingering() CATZILLA_REQUIRES(mutex_);
   void Run();
+  void Complain(const std::string& sentence) const;
+  static std::string LastError(const App& app);
 
   schema::ConfigStore& store_;
   Backend& backend_;
   const std::function<int64_t()> wall_clock_us_;
   const std::function<int64_t()> monotonic_us_;
+  const std::function<void(const std::string&)> complain_;
   mutable base::Mutex mutex_;
   std::map<std::string, App> apps_ CATZILLA_GUARDED_BY(mutex_);
   std::map<Session*, std::string> seats_ CATZILLA_GUARDED_BY(mutex_);  // Session -> app.
@@ -135,6 +160,7 @@ class Registrar {
   base::Mutex queue_mutex_;  // Innermost: OnPoolEvent() may be called under any lock.
   base::CondVar queue_changed_;
   std::deque<PoolEvent> queue_ CATZILLA_GUARDED_BY(queue_mutex_);
+  uint64_t dropped_ CATZILLA_GUARDED_BY(queue_mutex_) = 0;  // Since the log has told.
   bool working_ CATZILLA_GUARDED_BY(queue_mutex_) = false;
   bool stopping_ CATZILLA_GUARDED_BY(queue_mutex_) = false;
   std::thread thread_;

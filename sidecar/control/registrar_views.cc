@@ -16,6 +16,11 @@ void SetTime(int64_t us, google::protobuf::Timestamp* to) {
 
 }  // namespace
 
+std::string Registrar::LastError(const App& app) {
+  const std::string& reported = app.report.last_error();
+  return app.refusal.empty() ? reported : app.refusal + (reported.empty() ? "" : "; " + reported);
+}
+
 void Registrar::List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* out) const {
   base::MutexLock lock(mutex_);
   for (const auto& [name, app] : apps_) {
@@ -28,7 +33,7 @@ void Registrar::List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* 
     if (app.orphaned_at_us != 0) SetTime(app.orphaned_at_us, state->mutable_orphaned_at());
     state->set_workers_expected(app.registration.workers_expected());
     state->set_workers_ready(app.ready);
-    state->set_last_error(app.report.last_error());
+    state->set_last_error(LastError(app));
     *state->mutable_sdk() = app.registration.sdk();
   }
 }
@@ -50,7 +55,7 @@ void Registrar::Complete(v1::PoolServiceListResponse* pools) const {
       pool->set_name(state.app());
     }
     *pool->mutable_registration() = state;
-    pool->set_last_error(report.last_error());
+    pool->set_last_error(LastError(found->second));
     for (const v1::WorkerProcess& process : report.workers()) {
       v1::WorkerInfo* worker = nullptr;
       for (auto& one : *pool->mutable_workers()) {

@@ -66,6 +66,15 @@ grpc::Status Guard::Check(const grpc::ServerContextBase& context, Role needed, P
                           " (grant it under control.roles)");
 }
 
+void AwaitServed(Backend& backend, schema::Outcome* outcome) {
+  if (outcome->applied != schema::Applied::kChanged || backend.AwaitServed(outcome->version))
+    return;
+  outcome->diagnostics.push_back({schema::Code::kNotServedYet, schema::Severity::kWarning, "", 0,
+                                  "a loop of the sidecar does not serve this version yet",
+                                  "`catzillactl status` and /livez show a loop that stands still",
+                                  ""});
+}
+
 void SetTime(int64_t wall_us, google::protobuf::Timestamp* out) {
   out->set_seconds(wall_us / 1'000'000);
   out->set_nanos(static_cast<int32_t>(wall_us % 1'000'000) * 1000);

@@ -43,6 +43,9 @@ class Guard {
   const Access& access_;
 };
 
+// Waits until what was changed is what every client gets; if a loop is behind, the outcome says so.
+void AwaitServed(Backend& backend, schema::Outcome* outcome);
+
 void SetTime(int64_t wall_us, google::protobuf::Timestamp* out);
 v1::Layer LayerOf(config::Layer layer);
 void FillRejection(const schema::Rejection& from, v1::Rejection* to);

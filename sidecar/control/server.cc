@@ -62,7 +62,8 @@ struct ControlServer::Parts {
       : options(std::move(given)),
         store(given_store),
         backend(given_backend),
-        registrar(store, backend, options.wall_clock_us, options.monotonic_us) {}
+        registrar({store, backend, options.wall_clock_us, options.monotonic_us, options.complain}) {
+  }
 
   Started Build() {
     const schema::ControlSettings& settings = options.settings;
@@ -79,8 +80,8 @@ struct ControlServer::Parts {
     access = std::make_unique<Access>(std::move(allowed));
     guard = std::make_unique<Guard>(*access);
     services = MakeRuntimeServices(*guard, store, registrar, backend);
-    services.push_back(MakeConfigService(*guard, store));
-    services.push_back(MakeMountService(*guard, store));
+    services.push_back(MakeConfigService(*guard, store, backend));
+    services.push_back(MakeMountService(*guard, store, backend));
     services.push_back(MakeRouteService(*guard, store, registrar));
 
     grpc::EnableDefaultHealthCheckService(true);

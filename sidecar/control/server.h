@@ -28,6 +28,8 @@ struct ServerOptions {
   schema::ControlSettings settings;
   std::function<int64_t()> wall_clock_us;
   std::function<int64_t()> monotonic_us;
+  // For the log: what went wrong without anybody having asked for it.
+  std::function<void(const std::string&)> complain = {};
 };
 
 class ControlServer {

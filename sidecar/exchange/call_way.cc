@@ -20,6 +20,7 @@ uint16_t StatusOf(worker::FailureKind kind) {
     case worker::FailureKind::kQueueFull:
     case worker::FailureKind::kQueueTimeout:
     case worker::FailureKind::kNoWorkers:
+    case worker::FailureKind::kSuperseded:
       return 503;
     case worker::FailureKind::kTimeout:
       return 504;
@@ -58,9 +59,9 @@ Next CallWay::Start() {
     if (inlined) spec.body = body_;
   }
   worker::CallFailure failure;
-  call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().pool, *this, &failure);
-  if (call_ == nullptr) return exchange_.RefuseFailed(failure);
-  if (inlined) std::string().swap(body_);
+  call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().generation, *this, &failure);
+  if (call_ == nullptr) return Failed(failure);
+  // An inline body stays until the answer begins: it may have to be routed anew.
   awaits_continue_ = request.expect_continue();
   if (request.has_body() && !inlined) PassOnBody();
   return Next::kWait;
@@ -108,6 +109,7 @@ void CallWay::OnInformational(const worker::ResponseHead& informational) {
 }
 
 void CallWay::OnResponse(const worker::ResponseHead& response) {
+  if (call_->body_ended()) std::string().swap(body_);
   exchange_.client().WakeExchange();
   if (!exchange_.SendAppHead(response)) {
     Cancel(worker::CancelCode::kBadAnswer);
@@ -144,7 +146,15 @@ void CallWay::OnEnd() {
 void CallWay::OnFailure(const worker::CallFailure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
-  exchange_.RefuseFailed(failure);
+  Failed(failure);
+}
+
+// Newer code may have taken over before the request had begun: the plan of now says where it goes.
+Next CallWay::Failed(const worker::CallFailure& failure) {
+  if (failure.kind == worker::FailureKind::kSuperseded && exchange_.MayRouteAnew()) {
+    return exchange_.RouteAnew(std::move(body_));
+  }
+  return exchange_.RefuseFailed(failure);
 }
 
 void CallWay::Cancel(worker::CancelCode code) {

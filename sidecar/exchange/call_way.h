@@ -40,6 +40,7 @@ class CallWay final : public worker::CallObserver {
 
  private:
   Next Start();
+  Next Failed(const worker::CallFailure& failure);
   void PassOnBody();
   void ReturnWindow();
   // worker::CallObserver

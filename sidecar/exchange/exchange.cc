@@ -137,6 +137,16 @@ Next Exchange::GoAlone() {
   return Next::kMore;
 }
 
+Next Exchange::RouteAnew(std::string body) {
+  way_.emplace<std::monostate>();
+  held_.reset();
+  tells_forward_ = false;
+  record_.Reset(record_.started_us);
+  const Next next = Start();
+  if (CallWay* way = std::get_if<CallWay>(&way_)) way->RequestBody(body);
+  return next;
+}
+
 // What happens meanwhile...
 
 void Exchange::OnRequestBody(std::string_view bytes) {

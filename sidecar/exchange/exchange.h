@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -121,6 +122,9 @@ class Exchange final {
   Next Refuse(const Refusal& refusal);  // An answer of our own. REQUIRES: no head was written.
   Next RefuseFailed(const worker::CallFailure& failure);  // Breaks off, if a head was written.
   Next BreakOffAnswer(std::string_view cause);
+  // Whether another plan than the one that routed it is served now. REQUIRES: as route().
+  bool MayRouteAnew() const { return route().version < context_->plan->version(); }
+  Next RouteAnew(std::string body);  // `body`: what has come of the request's.
   Next LookUp();
   Next GoAlone();  // Past the cache, and says so.
   worker::CallObserver& TakeOver(worker::Call* call, base::Ticket driver);

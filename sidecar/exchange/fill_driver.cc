@@ -17,11 +17,6 @@ std::vector<cache::Field> FieldsOf(const worker::ResponseHead& response) {
   return fields;
 }
 
-cache::FillFailure FillFailureOf(const worker::CallFailure& failure) {
-  return {StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1),
-          worker::FailureName(failure.kind)};
-}
-
 }  // namespace
 
 FillDriver::~FillDriver() {
@@ -51,12 +46,20 @@ void FillDriver::SetProducer(cache::Producer producer) {
 }
 
 bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* failure) {
-  call_ = context_->dispatcher.Start(spec, target_->pool, *this, failure);
+  call_ = context_->dispatcher.Start(spec, target_->generation, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
-  producer_.Abort(FillFailureOf(*failure));
+  Abort(*failure);
   Done();
   return false;
+}
+
+// Those whom newer code is to answer go to the app alone, and find on their way that they are
+// routed anew.
+void FillDriver::Abort(const worker::CallFailure& failure) {
+  if (failure.kind == worker::FailureKind::kSuperseded) return producer_.Release();
+  producer_.Abort({StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1),
+                   worker::FailureName(failure.kind)});
 }
 
 cache::ExchangeTimes FillDriver::Times() const {
@@ -68,8 +71,13 @@ void FillDriver::OnResponse(const worker::ResponseHead& response) {
   const cache::RequestView request{head_->head(), https_ ? "https" : "http", host_};
   const cache::ResponseView view{response.status, fields};
   if (response.status == 304 && producer_.stale() != nullptr) {
-    // Followers, the leader among them, see the freshened object, or that they are on their own.
-    (void)producer_.NotModified(request, view, Times());
+    // Followers, the leader among them, see the freshened object, or that they are on their own:
+    // what older code says of it makes nothing fresh for newer code's clients.
+    if (target_->generation->current()) {
+      (void)producer_.NotModified(request, view, Times());
+    } else {
+      producer_.Release();
+    }
     answered_ = true;
     return;
   }
@@ -118,6 +126,7 @@ void FillDriver::OnEnd() {
   if (passing_ != nullptr) {
     passing_->OnEnd();
   } else if (!answered_) {
+    if (!target_->generation->current()) producer_.Decline();  // Newer code is asked anew.
     producer_.Finish();
   }
   Done();
@@ -127,7 +136,7 @@ void FillDriver::OnFailure(const worker::CallFailure& failure) {
   call_ = nullptr;
   FillLeader* leader = std::exchange(leader_, nullptr);
   worker::CallObserver* passing = std::exchange(passing_, nullptr);
-  producer_.Abort(FillFailureOf(failure));
+  Abort(failure);
   if (passing != nullptr) {
     passing->OnFailure(failure);
   } else if (leader != nullptr) {

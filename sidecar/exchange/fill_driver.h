@@ -72,6 +72,7 @@ class FillDriver final : private worker::CallObserver {
   void OnFailure(const worker::CallFailure& failure) override;
 
   bool Append(std::string_view bytes);
+  void Abort(const worker::CallFailure& failure);
   void GiveUp();
   void Done();
   cache::ExchangeTimes Times() const;

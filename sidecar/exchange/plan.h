@@ -1,9 +1,13 @@
 // One version of the configuration with everything it needs at run time: the router, and for each
 // route and mount the objects that answer.
 //
+// Table, mounts, policies and the generation of each pool are one publication: nobody sees some of
+// them without the others. A request is answered by the generation whose table routed it.
+//
 // Threads: immutable; any. Owns: shared references; the objects behind them outlive Apply as long
-// as their configuration stays the same, or as long as a request holds them. Made by: main's
-// assembly, published to each loop between two turns.
+//          as their configuration stays the same, or as long as a request holds them.
+// Made by: runtime/plan_builder; published by runtime/plan_publisher, which ends those that no loop
+//          serves any more.
 #pragma once
 
 #include <memory>
@@ -15,6 +19,7 @@
 #include "sidecar/route/router.h"
 #include "sidecar/stats/route_stats.h"
 #include "sidecar/worker/pool.h"
+#include "sidecar/worker/registry.h"
 
 namespace catzilla::exchange {
 
@@ -35,9 +40,11 @@ struct CacheTarget {
 };
 
 struct RouteTarget : std::enable_shared_from_this<RouteTarget> {
+  uint64_t version = 0;  // Of the plan that it is of.
   std::shared_ptr<const config::Route> config;
   std::vector<std::string> parameters;       // Names in the template's order, as captures come.
   std::shared_ptr<worker::Pool> pool;        // Null: no such pool; 503.
+  base::Ref<worker::Generation> generation;  // Of the pool: whose table this route is of.
   std::shared_ptr<const CacheTarget> cache;  // Null: answers are never stored.
   cache::RecordPolicy record_policy;
   cache::KeyPolicy key_policy;  // Borrows from the two configurations.
@@ -48,11 +55,14 @@ struct Plan {
   explicit Plan(std::shared_ptr<const config::Snapshot> config)
       : snapshot(std::move(config)), router(snapshot) {}
 
+  uint64_t version() const { return snapshot->version; }
+
   std::shared_ptr<const config::Snapshot> snapshot;
   route::Router router;
   std::vector<std::shared_ptr<const MountTarget>> mounts;  // As snapshot->mounts.
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
   std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
+  std::vector<worker::Registry::Serving> pools;            // As snapshot->pools.
   std::shared_ptr<stats::RouteStats> unmatched;            // What nothing claims: 404, 400, …
   // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar
   // answers, in FastAPI's words if there is an app at all.

@@ -130,6 +130,8 @@ namespace catzilla::ops {
   METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.") \
   METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                \
          "Requests sent to another worker because the first one was lost.")                     \
+  METRIC(PoolRerouted, "catzilla_pool_rerouted", kCounter, "pool",                              \
+         "Requests that were routed anew because newer code took over before they had begun.")  \
   METRIC(PoolRejected, "catzilla_pool_rejected", kCounter, "pool, reason",                      \
          "Requests refused before a worker had them.")                                          \
   METRIC(PoolFailures, "catzilla_pool_failures", kCounter, "pool, reason",                      \

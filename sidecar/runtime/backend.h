@@ -33,6 +33,7 @@ class RunningBackend final : public control::Backend {
                                                              uint32_t min_ready) override;
   bool Orphan(const std::string& pool, const control::GenerationId& generation) override;
   bool Resume(const std::string& pool, const control::GenerationId& generation) override;
+  bool AwaitServed(uint64_t version) override { return sidecar_.AwaitServed(version); }
 
  private:
   Sidecar& sidecar_;

@@ -12,7 +12,8 @@ LoopThread::LoopThread(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       wheel_(loop_),
       dispatcher_(loop_, wheel_, parts.workers),
       server_({loop_, wheel_, dispatcher_, parts.epochs, stats_, parts.counts, parts.access_log,
-               parts.random_seed, std::move(parts.on_drained), [this] { CloseParts(); }},
+               parts.random_seed, std::move(parts.on_plan), std::move(parts.on_drained),
+               [this] { CloseParts(); }},
               std::move(plan)) {
   workers_.SetDispatcher(dispatcher_);
 }

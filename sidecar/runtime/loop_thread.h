@@ -24,6 +24,7 @@ class LoopThread {
     server::SharedCounts& counts;
     stats::AccessLog* access_log = nullptr;
     uint64_t random_seed = 1;
+    std::function<void(uint64_t version)> on_plan;
     std::function<void()> on_drained;
   };
   LoopThread(Parts parts, std::shared_ptr<const exchange::Plan> plan);

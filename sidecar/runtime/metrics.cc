@@ -80,6 +80,7 @@ bool IsRejection(worker::FailureKind kind) {
 void SampleFailures(ops::Exposition& out, const worker::PoolStatus& pool, bool rejections) {
   for (int i = 0; i < worker::kFailureKinds; ++i) {
     const auto kind = static_cast<worker::FailureKind>(i);
+    if (kind == worker::FailureKind::kSuperseded) continue;  // No failure: it is routed anew.
     if (IsRejection(kind) != rejections) continue;
     out.Sample({{"pool", pool.name}, {"reason", worker::FailureName(kind)}},
                pool.failures[static_cast<size_t>(i)]);
@@ -323,6 +324,9 @@ void Metrics::CollectPools(ops::Exposition& out) {
   each(metric::kPoolQueueLimit, [](const auto& pool) { return pool.queue_max; });
   each(metric::kPoolRequests, [](const auto& pool) { return pool.requests; });
   each(metric::kPoolRetries, [](const auto& pool) { return pool.retries; });
+  each(metric::kPoolRerouted, [](const auto& pool) {
+    return pool.failures[static_cast<size_t>(worker::FailureKind::kSuperseded)];
+  });
 }
 
 void Metrics::CollectConfig(ops::Exposition& out) {

@@ -1,6 +1,7 @@
 #include "sidecar/runtime/plan_builder.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "sidecar/route/path_template.h"
 
@@ -63,9 +64,13 @@ std::shared_ptr<const exchange::CacheTarget> PlanBuilder::BuildCache(
 std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
     const std::shared_ptr<const config::Route>& config, const exchange::Plan& plan) {
   auto target = std::make_shared<exchange::RouteTarget>();
+  target->version = plan.version();
   target->config = config;
   target->parameters = ParameterNames(*config);
-  target->pool = parts_.workers.Find(config->pool);
+  if (const auto found = generations_.find(config->pool); found != generations_.end()) {
+    target->generation = found->second;
+    target->pool = parts_.workers.Find(config->pool);
+  }
   for (const auto& cache : plan.caches) {
     if (cache->config->name == config->cache) target->cache = cache;
   }
@@ -74,6 +79,10 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
     target->record_policy.storage = {cache.default_ttl_us, config->cache_ttl_us};
     target->record_policy.route_tags = config->cache_tags;
     target->record_policy.tags_max = cache.tags_per_object_max;
+    if (target->generation) {
+      target->record_policy.lineage =
+          std::hash<std::string>()(config->pool) + target->generation->id().number;
+    }
     target->key_policy = target->cache->key_policy();
     if (!config->cache_key.empty()) target->key_policy.query_allow = config->cache_key;
   }
@@ -82,23 +91,21 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
   return target;
 }
 
-void PlanBuilder::RemovePools(const config::Snapshot& snapshot) {
-  if (previous_ == nullptr) return;
-  for (const auto& before : previous_->snapshot->pools) {
-    const bool stays = std::any_of(snapshot.pools.begin(), snapshot.pools.end(),
-                                   [&](const auto& pool) { return pool->name == before->name; });
-    if (!stays) parts_.workers.Remove(before->name);
+void PlanBuilder::NamePools(const config::Snapshot& snapshot, exchange::Plan* plan) {
+  generations_.clear();
+  for (const auto& config : snapshot.pools) {
+    const std::shared_ptr<worker::Pool> pool = parts_.workers.Configure(*config);
+    plan->pools.push_back({config->name, config->generation});
+    if (pool == nullptr) continue;  // The schema allows no more than there may be.
+    pool->SetResponseHeadMax(snapshot.limits->response_header_bytes_max);
+    generations_[config->name] = pool->Publish(config->generation);
   }
 }
 
 std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
     std::shared_ptr<const config::Snapshot> snapshot) {
   auto plan = std::make_shared<exchange::Plan>(snapshot);
-  RemovePools(*snapshot);
-  for (const auto& pool : snapshot->pools) {
-    const auto made = parts_.workers.Configure(*pool);
-    if (made != nullptr) made->SetResponseHeadMax(snapshot->limits->response_header_bytes_max);
-  }
+  NamePools(*snapshot, plan.get());
   parts_.workers.SetDrainTimeout(snapshot->drain.timeout_us);
   for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *snapshot));
   for (const auto& cache : snapshot->caches) plan->caches.push_back(BuildCache(cache));
@@ -130,6 +137,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
   }
   plan->app_is_starting = plan->app_is_starting || (snapshot->app_expected && !has_app);
   parts_.file_store.SetBytesMax(snapshot->limits->file_cache_bytes_max);
+  generations_.clear();
   previous_ = plan;
   return plan;
 }

@@ -1,11 +1,14 @@
-// From a Snapshot to a Plan: makes the mounts, finds the pools, keeps what has not changed.
+// From a Snapshot to a Plan: makes the mounts, names each pool's generation, keeps what has not
+// changed. What a plan does not name any more ends when it is settled (plan_publisher.h).
 //
-// Threads: one caller at a time (the configuration store's change lock).
+// Threads: one caller at a time (the publisher's lock).
 // Owns:    the last plan it made, to take unchanged objects from.
 // Limits:  as the Snapshot. Fails: never; the schema room has refused what cannot be built.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "sidecar/base/epoch.h"
 #include "sidecar/exchange/plan.h"
@@ -39,9 +42,11 @@ class PlanBuilder {
       const std::shared_ptr<const config::Cache>& config);
   std::shared_ptr<const exchange::RouteTarget> BuildRoute(
       const std::shared_ptr<const config::Route>& config, const exchange::Plan& plan);
-  void RemovePools(const config::Snapshot& snapshot);
+  // Every pool with the generation that the plan's requests of it go to.
+  void NamePools(const config::Snapshot& snapshot, exchange::Plan* plan);
 
   Parts parts_;
+  std::map<std::string, base::Ref<worker::Generation>> generations_;  // While a plan is built.
   std::shared_ptr<const exchange::Plan> previous_;
 };
 

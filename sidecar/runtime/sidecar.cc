@@ -76,6 +76,7 @@ Sidecar::~Sidecar() {
   if (file_source_ != nullptr) file_source_->Stop();
   if (control_ != nullptr) control_->Stop();
   if (observer_ != 0) config_.Unsubscribe(observer_);
+  if (publisher_ != nullptr) publisher_->Stop();
   for (const auto& thread : loops_) {
     server::ServerMessage close;
     close.kind = server::ServerMessage::Kind::kClose;
@@ -86,10 +87,7 @@ Sidecar::~Sidecar() {
   if (files_ != nullptr) files_->Shutdown();
   // The last one that asks for the plan.
   if (ops_ != nullptr) ops_->Stop();
-  {
-    base::MutexLock lock(mutex_);
-    plan_.reset();
-  }
+  publisher_.reset();
   builder_.reset();
   ops_.reset();
   loops_.clear();
@@ -102,8 +100,9 @@ base::Result<base::Unit, std::string> Sidecar::Start() {
   if (auto done = PrepareRuntimeDir(); !done.ok()) return done;
   if (auto done = StartLoops(); !done.ok()) return done;
   if (auto done = StartOps(); !done.ok()) return done;
-  if (auto done = StartControl(); !done.ok()) return done;
+  // Before anybody can change it: no version may be missed.
   observer_ = config_.Subscribe([this](const auto& event) { OnConfig(event); });
+  if (auto done = StartControl(); !done.ok()) return done;
   file_source_->StartWatching();
   started_.store(true);
   return base::Unit{};
@@ -182,13 +181,15 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
                                                               &watcher_});
   workers_->SetEvents(this);
   const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
-  {
-    base::MutexLock lock(mutex_);
-    plan_ = plan;
-  }
+  publisher_ = std::make_unique<PlanPublisher>(
+      PlanPublisher::Parts{
+          count, [this](int loop, const auto& next) { return PostPlan(loop, next); },
+          [this](const exchange::Plan& served) { workers_->Settle(served.pools); }},
+      plan);
   for (int i = 0; i < count; ++i) {
     loops_.push_back(std::make_unique<LoopThread>(
         LoopThread::Parts{i, *workers_, epochs_, counts_, access_logs_->current(), RandomBits(),
+                          [this, i](uint64_t version) { publisher_->OnServed(i, version); },
                           [this] { OnLoopDrained(); }},
         plan));
   }
@@ -236,7 +237,8 @@ base::Result<base::Unit, std::string> Sidecar::StartControl() {
   backend_ = std::make_unique<RunningBackend>(*this);
   control_ = std::make_unique<control::ControlServer>(
       control::ServerOptions{control_settings_, [] { return base::ReadClock().wall_us; },
-                             [] { return base::ReadClock().monotonic_us; }},
+                             [] { return base::ReadClock().monotonic_us; },
+                             [](const std::string& sentence) { spdlog::error("{}", sentence); }},
       config_, *backend_);
   auto started = control_->Start();
   if (started.ok()) spdlog::info("control plane on {}", control_settings_.socket);
@@ -249,9 +251,10 @@ std::vector<Metrics::LoopView> Sidecar::LoopViews() const {
   return views;
 }
 
-std::shared_ptr<const exchange::Plan> Sidecar::plan() const {
-  base::MutexLock lock(mutex_);
-  return plan_;
+bool Sidecar::AwaitServed(uint64_t version) {
+  if (publisher_->Await(version, kServedUs)) return true;
+  spdlog::error("version {} of the configuration is not served by every loop yet", version);
+  return false;
 }
 
 uint64_t Sidecar::requests_active() const {
@@ -276,21 +279,17 @@ void Sidecar::OnConfig(const schema::ConfigStore::Event& event) {
   if (auto done = access_logs_->Apply(snapshot.telemetry); !done.ok()) {
     spdlog::error("{}; it stays as it was", done.error());
   }
-  Publish(builder_->Build(event.version->snapshot));
+  publisher_->Publish([&] { return builder_->Build(event.version->snapshot); });
   spdlog::info("configuration version {} from {}", event.version->number, event.version->origin);
   LogPending(*event.version);
 }
 
-void Sidecar::Publish(std::shared_ptr<const exchange::Plan> plan) {
-  for (const auto& thread : loops_) {
-    server::ServerMessage message;
-    message.kind = server::ServerMessage::Kind::kPlan;
-    message.plan = plan;
-    message.access_log = access_logs_->current();
-    if (!thread->Post(std::move(message))) spdlog::error("a loop takes no new configuration");
-  }
-  base::MutexLock lock(mutex_);
-  plan_ = std::move(plan);
+bool Sidecar::PostPlan(int loop, const PlanPublisher::PlanRef& plan) {
+  server::ServerMessage message;
+  message.kind = server::ServerMessage::Kind::kPlan;
+  message.plan = plan;
+  message.access_log = access_logs_->current();
+  return loops_[static_cast<size_t>(loop)]->Post(std::move(message));
 }
 
 void Sidecar::Run() {
@@ -408,6 +407,9 @@ void Sidecar::OnWorkerEvent(const worker::WorkerEvent& event) {
     case Kind::kLeft:
       told.kind = control::PoolEvent::Kind::kLost;
       break;
+    case Kind::kPrepared:
+      told.kind = control::PoolEvent::Kind::kPrepared;
+      break;
     case Kind::kSwitched:
       spdlog::info("pool {}: generation {} answers", event.pool, event.generation.number);
       told.kind = control::PoolEvent::Kind::kSwitched;
@@ -456,11 +458,12 @@ ops::Health Sidecar::Ready() {
   if (draining_.load()) return {false, "draining\n"};
   if (!started_.load()) return {false, "starting\n"};
   // A pod must not get traffic before its app has registered for the first time.
-  const auto snapshot = config_.Current()->snapshot;
+  const auto plan = publisher_->settled();  // What every loop serves.
+  const auto& snapshot = plan->snapshot;
   if (snapshot->mounts.empty() && snapshot->routes.empty()) {
     return {false, "nothing to serve yet: no mount, no route, no app\n"};
   }
-  if (plan()->app_is_starting) return {false, "the app has no worker yet\n"};
+  if (plan->app_is_starting) return {false, "the app has no worker yet\n"};
   // Once, and for all: an app that falls ill later must not take static and cached answers along.
   if (!pools_were_ready_.load()) {
     for (const auto& route : snapshot->routes) {

@@ -27,6 +27,7 @@
 #include "sidecar/runtime/loop_thread.h"
 #include "sidecar/runtime/metrics.h"
 #include "sidecar/runtime/plan_builder.h"
+#include "sidecar/runtime/plan_publisher.h"
 #include "sidecar/schema/compile.h"
 #include "sidecar/schema/file_source.h"
 #include "sidecar/schema/store.h"
@@ -56,7 +57,10 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   files::FileStore& file_store() { return *file_store_; }
   stats::RouteStatsTable& route_stats() { return *route_stats_; }
   const std::vector<std::unique_ptr<LoopThread>>& loops() const { return loops_; }
-  std::shared_ptr<const exchange::Plan> plan() const;
+  // The newest; a loop may be about to take it.
+  std::shared_ptr<const exchange::Plan> plan() const { return publisher_->newest(); }
+  // Until every loop serves this version of the configuration, for kServedUs at most.
+  [[nodiscard]] bool AwaitServed(uint64_t version);
   const base::CgroupLimits& limits() const { return limits_; }
   uint64_t boot_epoch() const { return boot_epoch_; }
   int64_t started_us() const { return started_us_; }
@@ -68,6 +72,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
  private:
   static constexpr int64_t kStalledUs = 5'000'000;
   static constexpr int kShortageCheckSeconds = 5;
+  static constexpr int64_t kServedUs = 5'000'000;
   // What has been drained ends within this, or is ended.
   static constexpr int64_t kLastWordsUs = 5'000'000;
   static constexpr int kFileThreads = 4;
@@ -79,7 +84,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   base::Result<base::Unit, std::string> StartOps();
   base::Result<base::Unit, std::string> StartControl();
   void OnConfig(const schema::ConfigStore::Event& event);
-  void Publish(std::shared_ptr<const exchange::Plan> plan);
+  bool PostPlan(int loop, const PlanPublisher::PlanRef& plan);
   void LogShortages();
   void Leave();
   void OnLoopDrained();
@@ -109,6 +114,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::unique_ptr<stats::RouteStatsTable> route_stats_;
   std::unique_ptr<AccessLogSwitch> access_logs_;
   std::unique_ptr<PlanBuilder> builder_;
+  std::unique_ptr<PlanPublisher> publisher_;
   std::vector<std::unique_ptr<LoopThread>> loops_;
   std::unique_ptr<ops::OpsServer> ops_;
   std::unique_ptr<Metrics> metrics_;
@@ -120,7 +126,6 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
 
   mutable base::Mutex mutex_;
   base::CondVar drained_;
-  std::shared_ptr<const exchange::Plan> plan_ CATZILLA_GUARDED_BY(mutex_);
   int loops_drained_ CATZILLA_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> started_{false};
   std::atomic<bool> pools_were_ready_{false};

@@ -210,6 +210,7 @@ class Compiler {
                          ? config::Unmatched::kSidecar
                          : config::Unmatched::kApp;
       to.redirect_slashes = table.redirect_slashes();
+      to.generation = app->second->generation;
     }
     return to;
   }

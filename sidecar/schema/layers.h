@@ -38,7 +38,8 @@ struct ApiLayer {
 // What one app has registered.
 struct AppLayer {
   control::v1::Registration registration;
-  bool trusted = false;  // Runs as the sidecar's own user: may mount any directory.
+  bool trusted = false;     // Runs as the sidecar's own user: may mount any directory.
+  uint64_t generation = 0;  // Of the workers that answer by this table; 0: it has none yet.
 };
 
 struct Layers {

@@ -19,12 +19,12 @@ config::v1::Config WithAppRoutes(const Layers& layers, const Merged& merged) {
 
 std::string Bytes(const google::protobuf::Message& message) { return RenderYaml(message); }
 
-// What of the apps is not in the merged configuration: their tables.
+// What of the apps is not in the merged configuration: their tables, and who answers by them.
 bool SameApps(const Layers& a, const Layers& b) {
   if (a.apps.size() != b.apps.size()) return false;
   for (const auto& [name, layer] : a.apps) {
     const auto other = b.apps.find(name);
-    if (other == b.apps.end()) return false;
+    if (other == b.apps.end() || other->second->generation != layer->generation) return false;
     if (other->second != layer && other->second->registration.table().SerializeAsString() !=
                                       layer->registration.table().SerializeAsString()) {
       return false;

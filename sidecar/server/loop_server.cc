@@ -35,6 +35,7 @@ LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
     : epochs_(parts.epochs),
       reader_(parts.epochs),
       counts_(parts.counts),
+      on_plan_(std::move(parts.on_plan)),
       on_drained_(std::move(parts.on_drained)),
       on_closed_(std::move(parts.on_closed)),
       context_(parts.loop, parts.wheel, parts.dispatcher, *this, parts.stats),
@@ -76,8 +77,7 @@ void LoopServer::OnOpened(base::Ticket ticket, files::OpenResult result) {
 void LoopServer::OnMessage(ServerMessage& message) {
   switch (message.kind) {
     case ServerMessage::Kind::kPlan:
-      context_.plan = std::move(message.plan);
-      context_.access_log = message.access_log;
+      TakePlan(message);
       return;
     case ServerMessage::Kind::kOpened: {
       exchange::Exchange* waiting = context_.exchanges.Find(message.ticket);
@@ -94,6 +94,14 @@ void LoopServer::OnMessage(ServerMessage& message) {
       CloseNow();
       return;
   }
+}
+
+// Whoever has published the plan holds the one before until it hears of this: a plan is large, and
+// does not die on a loop.
+void LoopServer::TakePlan(ServerMessage& message) {
+  context_.plan = std::move(message.plan);
+  context_.access_log = message.access_log;
+  if (on_plan_) on_plan_(context_.plan->version());
 }
 
 void LoopServer::WakeFill(base::Ticket ticket) {

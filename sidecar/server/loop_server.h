@@ -57,6 +57,8 @@ class LoopServer final : public ConnectionHost,
     SharedCounts& counts;
     stats::AccessLog* access_log = nullptr;
     uint64_t random_seed = 1;
+    // Called on the loop when it serves a plan, and has let go of the one before.
+    std::function<void(uint64_t version)> on_plan;
     // Called on the loop when Drain() has nothing left to wait for.
     std::function<void()> on_drained;
     // Called on the loop when kClose has closed everything that is ours.
@@ -96,6 +98,7 @@ class LoopServer final : public ConnectionHost,
   // Mailbox
   void OnMessage(ServerMessage& message) override;
 
+  void TakePlan(ServerMessage& message);
   void WakeFill(base::Ticket ticket);
   void Accept(const std::shared_ptr<const config::Listener>& listener, int fd,
               const loop::PeerAddress& peer);
@@ -106,6 +109,7 @@ class LoopServer final : public ConnectionHost,
   base::EpochDomain& epochs_;
   base::EpochDomain::Reader reader_;
   SharedCounts& counts_;
+  const std::function<void(uint64_t)> on_plan_;
   const std::function<void()> on_drained_;
   const std::function<void()> on_closed_;
   exchange::Context context_;

@@ -18,15 +18,13 @@
 #include "sidecar/base/intrusive_list.h"
 #include "sidecar/base/ref.h"
 #include "sidecar/loop/timer.h"
+#include "sidecar/worker/generation.h"
 #include "sidecar/worker/payload.h"
 #include "sidecar/worker/request_frame.h"
 
 namespace catzilla::worker {
 
-class Channel;
 class Dispatcher;
-class Pool;
-class Worker;
 
 enum class FailureKind : uint8_t {
   kQueueFull,     // 503 with Retry-After
@@ -37,8 +35,10 @@ enum class FailureKind : uint8_t {
   kAppFailed,     // 500, or a broken answer if it had begun: the app raised, or never answered
   kBadAnswer,     // 502: the answer's head cannot be used
   kTooLarge,      // 431: the head does not fit the frames agreed with the workers
+  kSuperseded,    // Newer code has taken over before the request had begun: route it anew. 503 with
+                  // Retry-After if that cannot be
 };
-inline constexpr int kFailureKinds = 8;
+inline constexpr int kFailureKinds = 9;
 // "queue_full": the metric's label and the log's word.
 std::string_view FailureName(FailureKind kind);
 
@@ -70,8 +70,6 @@ class CallObserver {
   ~CallObserver() = default;
 };
 
-struct QueueTag;
-
 class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
  public:
   explicit Call(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
@@ -101,17 +99,18 @@ class Call final : public loop::Deadline, public base::ListNode<QueueTag> {
 
   enum class State : uint8_t {
     kFree,
-    kQueued,     // In the pool's queue, or a grant is on its way.
+    kQueued,     // In its generation's queue, or a grant is on its way.
     kOpen,       // On a lane.
     kCancelled,  // CANCEL is out; END has not come. No observer.
     kDetached,   // END has come; CREDIT has not. No observer.
   };
 
   void OnDeadline() override;
+  Pool& pool() const { return generation_->pool(); }
 
   Dispatcher& dispatcher_;
   CallObserver* observer_ = nullptr;
-  std::shared_ptr<Pool> pool_;
+  base::Ref<Generation> generation_;
   Channel* channel_ = nullptr;  // kOpen, kCancelled, kDetached.
   State state_ = State::kFree;
   uint32_t epoch_ = 0;  // Rises with every use, so that a late grant finds nobody.

@@ -61,7 +61,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   Pool& pool() const { return *pool_; }
   Worker& worker() const { return *worker_; }
   bool usable() const {
-    return state_ == State::kOpen && live_ < kStreamsMax / 2 && pool_->Usable(*worker_);
+    return state_ == State::kOpen && live_ < kStreamsMax / 2 && worker_->usable();
   }
   bool closed() const { return state_ >= State::kClosing; }
 

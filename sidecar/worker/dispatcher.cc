@@ -8,6 +8,16 @@
 
 namespace catzilla::worker {
 
+namespace {
+
+constexpr std::string_view kSupersededCause = "newer code has taken over";
+
+std::string_view CauseOf(FailureKind kind) {
+  return kind == FailureKind::kSuperseded ? kSupersededCause : "the pool has no workers";
+}
+
+}  // namespace
+
 // Call: what the exchange may do with it...
 
 size_t Call::body_window() const { return channel_ == nullptr ? 0 : channel_->BodyRoom(*this); }
@@ -63,15 +73,16 @@ void Dispatcher::FreeCall(Call& call) {
   call.channel_ = nullptr;
   call.request_.clear();
   if (call.request_.capacity() > kRequestKept) call.request_.shrink_to_fit();
-  call.pool_.reset();
+  call.generation_ = nullptr;
   free_.push_back(&call);
 }
 
-Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& pool,
+Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
                         CallObserver& observer, CallFailure* failure) {
+  Pool& pool = generation->pool();
   const auto refuse = [&](FailureKind kind, std::string_view cause) {
-    pool->CountFailure(index(), kind);
-    *failure = {kind, pool->retry_after_s(), cause};
+    pool.CountFailure(index(), kind);
+    *failure = {kind, pool.retry_after_s(), cause};
     return nullptr;
   };
   const RegistryOptions& options = registry_.options();
@@ -81,17 +92,19 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   }
   if (closing_) return refuse(FailureKind::kNoWorkers, "the sidecar is stopping");
 
+  if (generation->over()) return refuse(FailureKind::kSuperseded, kSupersededCause);
+
   const int64_t now_us = loop_.now().monotonic_us;
   Call& call = *TakeCall();
   call.observer_ = &observer;
-  call.pool_ = pool;
+  call.generation_ = generation;
   call.stream_ = 0;
   call.attempt_ = 0;
   call.route_id_ = spec.route_id;
   call.started_us_ = spec.accept_us > 0 ? spec.accept_us : now_us;
   call.queued_us_ = now_us;
   call.soft_due_us_ =
-      spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool->request_timeout_us();
+      spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool.request_timeout_us();
   call.budget_us_ = std::max<int64_t>(1, call.soft_due_us_ - call.started_us_);
   call.grace_us_ =
       spec.hard_timeout_us > 0
@@ -108,23 +121,26 @@ Call* Dispatcher::Start(const RequestSpec& spec, const std::shared_ptr<Pool>& po
   EncodeRequest(dated, &call.request_);
 
   // Nobody overtakes those who wait already.
-  Channel* lane = pool->crowded() ? nullptr : AcquireLane(*pool);
+  Channel* lane = generation->crowded() ? nullptr : AcquireLane(*generation);
   if (lane != nullptr) {
-    pool->CountRequest(index());
+    pool.CountRequest(index());
     lane->Send(call);
     wheel_.Arm(call, call.soft_due_us_);
     return &call;
   }
   call.state_ = Call::State::kQueued;
-  switch (pool->Enqueue(call, index(), false)) {
+  switch (pool.Enqueue(call, index(), false)) {
     case Pool::Admission::kQueued:
-      pool->CountRequest(index());
+      pool.CountRequest(index());
       ArmQueued(call);
       return &call;
     case Pool::Admission::kFull:
-      NoteSaturation(*pool);
+      NoteSaturation(pool);
       FreeCall(call);
       return refuse(FailureKind::kQueueFull, "the pool's queue is full");
+    case Pool::Admission::kSuperseded:
+      FreeCall(call);
+      return refuse(FailureKind::kSuperseded, kSupersededCause);
     case Pool::Admission::kHopeless:
       break;
   }
@@ -138,14 +154,16 @@ void Dispatcher::NoteSaturation(Pool& pool) {
   if (!events.empty()) registry_.Emit(events);
 }
 
-Channel* Dispatcher::AcquireLane(const Pool& pool) {
-  for (size_t tries = 0; tries <= channels_.size(); ++tries) {
+Channel* Dispatcher::AcquireLane(Generation& generation) {
+  Generation::Lanes& lanes = generation.lanes(index());
+  const size_t count = lanes.all.size();
+  for (size_t tries = 0; tries <= count; ++tries) {
     Channel* best = nullptr;
     uint32_t best_load = UINT32_MAX;
-    ++turn_;
-    for (size_t i = 0; i < channels_.size(); ++i) {
-      Channel& lane = *channels_[(turn_ + i) % channels_.size()];
-      if (&lane.pool() != &pool || !lane.usable()) continue;
+    ++lanes.turn;
+    for (size_t i = 0; i < count; ++i) {
+      Channel& lane = *lanes.all[(lanes.turn + i) % count];
+      if (!lane.usable()) continue;
       const uint32_t load = lane.worker().in_flight.load(std::memory_order_relaxed);
       if (load >= lane.worker().ceiling.load(std::memory_order_relaxed)) continue;
       if (load < best_load) {
@@ -160,8 +178,8 @@ Channel* Dispatcher::AcquireLane(const Pool& pool) {
 }
 
 Channel* Dispatcher::LaneOf(const Worker& worker) {
-  for (auto& lane : channels_) {
-    if (&lane->worker() == &worker && lane->usable()) return lane.get();
+  for (Channel* lane : worker.home->lanes(index()).all) {
+    if (&lane->worker() == &worker && lane->usable()) return lane;
   }
   return nullptr;
 }
@@ -169,7 +187,7 @@ Channel* Dispatcher::LaneOf(const Worker& worker) {
 // Waiting...
 
 void Dispatcher::ArmQueued(Call& call) {
-  const int64_t age_due_us = call.queued_us_ + call.pool_->queue_timeout_us();
+  const int64_t age_due_us = call.queued_us_ + call.pool().queue_timeout_us();
   wheel_.Arm(call, std::max<int64_t>(1, std::min(age_due_us, call.soft_due_us_)));
 }
 
@@ -185,19 +203,27 @@ void Dispatcher::OnGrant(DispatcherMessage& message) {
   if (lane == nullptr) {
     // The worker went in the meantime. The place in the queue was earned.
     message.pool->Release(*message.worker);
-    if (call.pool_->Enqueue(call, index(), true) == Pool::Admission::kQueued) return;
-    return Fail(call, FailureKind::kNoWorkers, "the pool has no workers");
+    FailureKind kind;
+    if (!QueueAgain(call, &kind)) Fail(call, kind, CauseOf(kind));
+    return;
   }
-  call.pool_->CountQueueWait(index(), now_us - call.queued_us_);
+  call.pool().CountQueueWait(index(), now_us - call.queued_us_);
   lane->Send(call);
   wheel_.Arm(call, call.soft_due_us_);
   if (call.body_window() > 0) call.observer_->OnBodyRoom();
 }
 
+bool Dispatcher::QueueAgain(Call& call, FailureKind* kind) {
+  const Pool::Admission admission = call.pool().Enqueue(call, index(), true);
+  *kind = admission == Pool::Admission::kSuperseded ? FailureKind::kSuperseded
+                                                    : FailureKind::kNoWorkers;
+  return admission == Pool::Admission::kQueued;
+}
+
 void Dispatcher::OnQueueFailure(DispatcherMessage& message) {
   Call& call = *message.call;
   if (call.epoch_ != message.epoch || call.state_ != Call::State::kQueued) return;
-  Fail(call, message.failure, "the pool has no workers");
+  Fail(call, message.failure, CauseOf(message.failure));
 }
 
 void Dispatcher::OnCallDeadline(Call& call) {
@@ -205,13 +231,13 @@ void Dispatcher::OnCallDeadline(Call& call) {
   switch (call.state_) {
     case Call::State::kQueued:
       // If a grant is on its way it will not find the call, and give its credit back.
-      call.pool_->Remove(call);
-      call.pool_->CountQueueWait(index(), now_us - call.queued_us_);
-      NoteSaturation(*call.pool_);
+      call.pool().Remove(call);
+      call.pool().CountQueueWait(index(), now_us - call.queued_us_);
+      NoteSaturation(call.pool());
       return Fail(call, FailureKind::kQueueTimeout, "the request waited too long in the queue");
     case Call::State::kOpen: {
       CallObserver* observer = call.observer_;
-      call.pool_->CountFailure(index(), FailureKind::kTimeout);
+      call.pool().CountFailure(index(), FailureKind::kTimeout);
       call.channel_->Cancel(call, CancelCode::kDeadline);
       ArmHard(call);
       return observer->OnFailure(
@@ -219,7 +245,7 @@ void Dispatcher::OnCallDeadline(Call& call) {
     }
     case Call::State::kCancelled: {
       std::vector<WorkerEvent> events;
-      call.pool_->HardTimeout(call.channel_->worker(), call.route_id_, now_us - call.started_us_,
+      call.pool().HardTimeout(call.channel_->worker(), call.route_id_, now_us - call.started_us_,
                               &events);
       return registry_.Emit(events);
     }
@@ -234,7 +260,7 @@ void Dispatcher::OnCallDeadline(Call& call) {
 void Dispatcher::ArmHard(Call& call) {
   const int64_t grace_us = call.grace_us_ > 0
                                ? call.grace_us_
-                               : call.pool_->hard_timeout_us() - call.pool_->request_timeout_us();
+                               : call.pool().hard_timeout_us() - call.pool().request_timeout_us();
   wheel_.Arm(call, loop_.now().monotonic_us + std::max<int64_t>(grace_us, loop::Wheel::kTickUs));
 }
 
@@ -248,7 +274,7 @@ void Dispatcher::RenewDeadline(Call& call) {
 
 void Dispatcher::CancelCall(Call& call, CancelCode code) {
   if (call.state_ == Call::State::kQueued) {
-    call.pool_->Remove(call);
+    call.pool().Remove(call);
     FreeCall(call);
     return;
   }
@@ -261,28 +287,32 @@ void Dispatcher::CancelCall(Call& call, CancelCode code) {
 
 void Dispatcher::Fail(Call& call, FailureKind kind, std::string_view cause) {
   CallObserver* observer = call.observer_;
-  const uint32_t retry_after_s = call.pool_->retry_after_s();
-  call.pool_->CountFailure(index(), kind);
+  const uint32_t retry_after_s = call.pool().retry_after_s();
+  // What is to be routed anew is counted where it is found that it must be.
+  if (kind != FailureKind::kSuperseded) call.pool().CountFailure(index(), kind);
   FreeCall(call);
   observer->OnFailure({kind, retry_after_s, cause});
 }
 
 void Dispatcher::OnStreamLost(Call& call, bool begun, std::string_view cause) {
-  const bool again = !closing_ && call.attempt_ == 0 && !call.response_begun_ &&
-                     call.body_bytes_sent_ == 0 && (!begun || call.idempotent_);
+  const bool whole = !closing_ && !call.response_begun_ && call.body_bytes_sent_ == 0;
+  if (whole && !begun && call.generation_->over()) {
+    return Fail(call, FailureKind::kSuperseded, kSupersededCause);
+  }
+  const bool again = whole && call.attempt_ == 0 && (!begun || call.idempotent_);
   if (!again) return Fail(call, FailureKind::kWorkerLost, cause);
   call.attempt_ = 1;
-  call.pool_->CountRetry(index());
-  if (Channel* lane = AcquireLane(*call.pool_)) {
+  if (Channel* lane = AcquireLane(*call.generation_)) {
+    call.pool().CountRetry(index());
     lane->Send(call);
     if (call.body_window() > 0) call.observer_->OnBodyRoom();
     return;
   }
   call.state_ = Call::State::kQueued;
   call.queued_us_ = loop_.now().monotonic_us;
-  if (call.pool_->Enqueue(call, index(), true) != Pool::Admission::kQueued) {
-    return Fail(call, FailureKind::kNoWorkers, "the pool has no workers");
-  }
+  FailureKind kind;
+  if (!QueueAgain(call, &kind)) return Fail(call, kind, CauseOf(kind));
+  call.pool().CountRetry(index());
   ArmQueued(call);
 }
 
@@ -293,6 +323,7 @@ void Dispatcher::OnChannelLost(Channel& channel, bool clean) {
 }
 
 void Dispatcher::OnChannelClosed(Channel& channel) {
+  std::erase(channel.worker().home->lanes(index()).all, &channel);
   std::erase_if(channels_, [&](const auto& other) { return other.get() == &channel; });
 }
 
@@ -327,6 +358,7 @@ void Dispatcher::Attach(DispatcherMessage& message) {
   if (closing_) return;
   auto channel = std::make_unique<Channel>(*this, message.pool, message.worker, *message.lane);
   if (!channel->Open()) return;
+  message.worker->home->lanes(index()).all.push_back(channel.get());
   channels_.push_back(std::move(channel));
   std::vector<WorkerEvent> events;
   message.pool->LaneAttached(*message.worker, index(), &events);
@@ -368,7 +400,7 @@ void Dispatcher::Close() {
   for (auto& lane : channels_) lane->Close(GoawayCode::kDraining, "the sidecar is stopping");
   for (auto& call : calls_) {
     if (call->state_ != Call::State::kQueued) continue;
-    call->pool_->Remove(*call);
+    call->pool().Remove(*call);
     Fail(*call, FailureKind::kNoWorkers, "the sidecar is stopping");
   }
 }

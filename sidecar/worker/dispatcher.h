@@ -7,9 +7,9 @@
 //          mailbox of kMessagesMax.
 // Fails:   Start() returns null and says why; later failures come through the observer.
 //
-// A request goes straight to the lane of the least busy worker with a free credit; if there is
-// none, or somebody waits already, it queues in its pool. Frames of one turn leave each lane in one
-// write.
+// A request goes straight to the lane of the least busy worker of its generation with a free
+// credit; if there is none, or somebody waits already, it queues there. Frames of one turn leave
+// each lane in one write.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,7 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
 
   // Sends or queues the request. `spec` and what it points to may go when this returns; deadline_us
   // 0 is filled from the pool. Null: `failure` says why, and the observer hears nothing.
-  [[nodiscard]] Call* Start(const RequestSpec& spec, const std::shared_ptr<Pool>& pool,
+  [[nodiscard]] Call* Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
                             CallObserver& observer, CallFailure* failure);
 
   // Says GOAWAY on every lane and closes when its streams have ended, at the latest when the
@@ -83,8 +83,10 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   void FreeCall(Call& call);
   void NoteSaturation(Pool& pool);  // A request is refused for want of credits.
   // The lane of the least busy usable worker, its credit taken; null if there is none.
-  Channel* AcquireLane(const Pool& pool);
+  Channel* AcquireLane(Generation& generation);
   Channel* LaneOf(const Worker& worker);
+  // Queues a call whose lane was lost or never there; false: `*kind` says why it cannot.
+  bool QueueAgain(Call& call, FailureKind* kind);
   void OnGrant(DispatcherMessage& message);
   void OnQueueFailure(DispatcherMessage& message);
   void Attach(DispatcherMessage& message);
@@ -114,7 +116,6 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::unique_ptr<Call>> calls_;
   std::vector<Call*> free_;
-  uint32_t turn_ = 0;  // Where the search for a lane begins, so that equals share.
   bool closing_ = false;
 };
 

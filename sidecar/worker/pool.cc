@@ -21,7 +21,7 @@ Pool::Pool(std::string name, uint64_t epoch, int loops, PoolLinks& links)
   CATZILLA_CHECK(loops >= 1 && loops <= kLoopsMax, "a pool needs one to eight loops");
 }
 
-Pool::~Pool() { CATZILLA_CHECK(queue_.empty(), "a pool died while requests waited in it"); }
+Pool::~Pool() = default;
 
 void Pool::Configure(const config::Pool& config) {
   queue_max_.store(config.queue_max, std::memory_order_relaxed);
@@ -29,7 +29,7 @@ void Pool::Configure(const config::Pool& config) {
   if (credits_per_worker_.exchange(credits) != credits) {
     base::MutexLock lock(mutex_);
     for (const auto& generation : generations_) {
-      for (const auto& worker : generation->workers) {
+      for (const auto& worker : generation->workers_) {
         worker->ceiling.store(std::min(credits, worker->in_flight_max));
       }
     }
@@ -46,101 +46,6 @@ int64_t Pool::hard_timeout_us() const {
   return hard > 0 ? hard : 2 * request_timeout_us();
 }
 
-// Generations...
-
-Pool::Generation* Pool::Find(uint64_t number) {
-  for (auto& generation : generations_) {
-    if (generation->number == number) return generation.get();
-  }
-  return nullptr;
-}
-
-GenerationId Pool::BeginGeneration(std::string token, std::string table_hash, uint32_t min_ready) {
-  std::vector<Goaway> goaways;
-  GenerationId id;
-  {
-    base::MutexLock lock(mutex_);
-    ever_leased_ = true;
-    for (auto& generation : generations_) {
-      // One that never took over will not any more; the active one goes on until the switch.
-      if (generation->phase != Phase::kStarting) continue;
-      generation->phase = Phase::kRetiring;
-      goaways.push_back({generation->number, 0, GoawayCode::kSuperseded});
-    }
-    std::erase_if(generations_, [](const auto& generation) {
-      return generation->phase == Phase::kRetiring && generation->workers.empty();
-    });
-    auto generation = std::make_unique<Generation>();
-    generation->number = ++newest_;
-    generation->token = std::move(token);
-    generation->table_hash = std::move(table_hash);
-    generation->min_ready = std::max(1u, min_ready);
-    id = {epoch_, generation->number};
-    generations_.push_back(std::move(generation));
-  }
-  Post(goaways);
-  return id;
-}
-
-bool Pool::SetLeased(uint64_t number, bool leased) {
-  base::MutexLock lock(mutex_);
-  Generation* generation = Find(number);
-  if (generation == nullptr || generation->phase == Phase::kRetiring) return false;
-  generation->leased = leased;
-  GrantLocked();
-  return true;
-}
-
-void Pool::Retire() {
-  std::vector<Goaway> goaways;
-  {
-    base::MutexLock lock(mutex_);
-    active_.store(0, std::memory_order_release);
-    for (auto& generation : generations_) {
-      generation->phase = Phase::kRetiring;
-      generation->leased = false;
-      goaways.push_back({generation->number, 0, GoawayCode::kDraining});
-    }
-    GrantLocked();
-  }
-  Post(goaways);
-}
-
-uint32_t Pool::ReadyCount(const Generation& generation) const {
-  uint32_t ready = 0;
-  for (const auto& worker : generation.workers) {
-    if (worker->ready.load() && !worker->draining.load()) ++ready;
-  }
-  return ready;
-}
-
-// All routes go over with one store; loops see either the old generation's workers or the new
-// one's.
-void Pool::MaybeSwitch(Generation& generation, std::vector<WorkerEvent>* events,
-                       std::vector<Goaway>* goaways) {
-  const uint32_t ready = ReadyCount(generation);
-  if (generation.phase != Phase::kStarting || ready < generation.min_ready) return;
-  for (auto& other : generations_) {
-    if (other->phase != Phase::kActive) continue;
-    other->phase = Phase::kRetiring;
-    goaways->push_back({other->number, 0, GoawayCode::kSuperseded});
-  }
-  generation.phase = Phase::kActive;
-  active_.store(generation.number, std::memory_order_release);
-  WorkerEvent event;
-  event.kind = WorkerEvent::Kind::kSwitched;
-  event.pool = name_;
-  event.generation = {epoch_, generation.number};
-  event.ready = ready;
-  events->push_back(std::move(event));
-}
-
-void Pool::Post(const std::vector<Goaway>& goaways) {
-  for (const Goaway& goaway : goaways) {
-    links_.PostGoaway(shared_from_this(), goaway.generation, goaway.worker_id, goaway.code);
-  }
-}
-
 // Workers attach and go...
 
 base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
@@ -149,25 +54,26 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   const auto refuse = [](GoawayCode code, std::string sentence) {
     return base::Fail(Refusal{code, std::move(sentence)});
   };
-  Generation* generation = hello.epoch == epoch_ ? Find(hello.generation) : nullptr;
+  Generation* generation =
+      hello.epoch == epoch_ && hello.generation != 0 ? Find(hello.generation) : nullptr;
   if (generation == nullptr) {
     return refuse(
         GoawayCode::kGeneration,
         "pool " + name_ + " has no generation " + std::to_string(hello.generation) +
             " (the sidecar has restarted, or newer code has replaced it): register again");
   }
-  if (!base::IsSecret(hello.token, generation->token)) {
+  if (!base::IsSecret(hello.token, generation->token_)) {
     return refuse(GoawayCode::kToken, "the attach token is not the one of this generation");
   }
-  if (generation->phase == Phase::kRetiring) {
+  if (generation->phase_ == Phase::kOver) {
     return refuse(GoawayCode::kSuperseded, "a newer generation has taken over");
   }
-  if (hello.table_hash != generation->table_hash) {
+  if (hello.table_hash != generation->table_hash_) {
     return refuse(GoawayCode::kTable,
                   "this worker's route table differs from the registered one: all workers of a "
                   "generation must run the same code with the same settings");
   }
-  for (const auto& worker : generation->workers) {
+  for (const auto& worker : generation->workers_) {
     if (!IsSameProcess(*worker, hello)) continue;
     if (hello.purpose == Purpose::kLane) return worker;
     return refuse(GoawayCode::kProtocol, "this process has a control connection already");
@@ -176,14 +82,14 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
     return refuse(GoawayCode::kProtocol, "open the control connection before the lanes");
   }
   size_t count = 0;
-  for (const auto& other : generations_) count += other->workers.size();
+  for (const auto& other : generations_) count += other->workers_.size();
   if (count >= kWorkersMax) {
     return refuse(GoawayCode::kTooMany,
                   "the pool has " + std::to_string(count) + " workers, no more are taken");
   }
-  auto worker = base::Ref<Worker>::Make();
+  auto worker = base::Ref<Worker>::Make(base::Ref<Generation>(generation));
   worker->id = worker_id;
-  worker->generation = {epoch_, generation->number};
+  worker->generation = generation->id();
   worker->pid = hello.pid;
   worker->index = hello.worker_index;
   worker->start_time_us = hello.start_time_us;
@@ -197,7 +103,7 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   worker->framework = hello.framework;
   worker->note = hello.note;
   worker->control_ = true;
-  generation->workers.push_back(worker);
+  generation->workers_.push_back(worker);
   return worker;
 }
 
@@ -209,7 +115,7 @@ WorkerEvent Pool::Event(WorkerEvent::Kind kind, const Worker& worker) const {
   event.worker_id = worker.id;
   event.pid = worker.pid;
   for (const auto& generation : generations_) {
-    if (generation->number == worker.generation.number) event.ready = ReadyCount(*generation);
+    if (generation->id() == worker.generation) event.ready = ReadyCount(*generation);
   }
   return event;
 }
@@ -223,17 +129,11 @@ void Pool::UpdateReady(Worker& worker, std::vector<WorkerEvent>* events) {
 }
 
 void Pool::LaneAttached(Worker& worker, int loop, std::vector<WorkerEvent>* events) {
-  std::vector<Goaway> goaways;
-  {
-    base::MutexLock lock(mutex_);
-    ++worker.lanes_[loop];
-    UpdateReady(worker, events);
-    if (Generation* generation = Find(worker.generation.number)) {
-      MaybeSwitch(*generation, events, &goaways);
-    }
-    GrantLocked();
-  }
-  Post(goaways);
+  base::MutexLock lock(mutex_);
+  ++worker.lanes_[loop];
+  UpdateReady(worker, events);
+  TellIfPrepared(*worker.home, events);
+  GrantLocked();
 }
 
 void Pool::LaneDetached(Worker& worker, int loop, bool clean, std::vector<WorkerEvent>* events) {
@@ -271,12 +171,11 @@ void Pool::ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) {
   }
   events->push_back(
       Event(worker.said_goodbye_ ? WorkerEvent::Kind::kLeft : WorkerEvent::Kind::kLost, worker));
-  Generation* generation = Find(worker.generation.number);
-  if (generation == nullptr) return;
-  std::erase_if(generation->workers, [&](const auto& other) { return other.get() == &worker; });
-  if (generation->phase != Phase::kRetiring || !generation->workers.empty()) return;
+  Generation& generation = *worker.home;
+  std::erase_if(generation.workers_, [&](const auto& other) { return other.get() == &worker; });
+  if (generation.phase_ != Phase::kOver || !generation.workers_.empty()) return;
   events->push_back(Event(WorkerEvent::Kind::kRetired, worker));
-  std::erase_if(generations_, [&](const auto& other) { return other.get() == generation; });
+  ForgetOver();
 }
 
 void Pool::HardTimeout(Worker& worker, uint32_t route_id, int64_t age_us,
@@ -299,10 +198,10 @@ bool Pool::Recycle(uint64_t worker_id) {
   {
     base::MutexLock lock(mutex_);
     for (const auto& generation : generations_) {
-      for (const auto& worker : generation->workers) {
+      for (const auto& worker : generation->workers_) {
         if (worker->id != worker_id) continue;
         worker->draining.store(true);
-        number = generation->number;
+        number = generation->id().number;
       }
     }
   }
@@ -321,32 +220,44 @@ bool Pool::TryAcquire(Worker& worker) {
   return false;
 }
 
-// The order matters: the credit is free before the queue is looked at, and Enqueue() queues before
-// it looks for a credit, so that one of the two always sees the other.
+// The order matters: the credit is free before the queues are looked at, and Enqueue() queues
+// before it looks for a credit, so that one of the two always sees the other.
 void Pool::Release(Worker& worker) {
   const uint32_t before = worker.in_flight.fetch_sub(1, std::memory_order_seq_cst);
   CATZILLA_CHECK(before > 0, "a credit was returned twice");
-  if (crowded()) Grant();
+  if (waiting_.load(std::memory_order_seq_cst) > 0) Grant();
 }
 
 void Pool::SetCeiling(Worker& worker, uint32_t ceiling) {
   worker.ceiling.store(std::min({ceiling, credits_per_worker(), worker.in_flight_max}));
-  if (crowded()) Grant();
+  if (waiting_.load(std::memory_order_seq_cst) > 0) Grant();
+}
+
+void Pool::CountWaiting(Generation& generation, int more) {
+  const auto add = [more](std::atomic<uint32_t>& count) {
+    count.store(count.load(std::memory_order_relaxed) + static_cast<uint32_t>(more),
+                std::memory_order_seq_cst);
+  };
+  add(generation.waiting_);
+  add(waiting_);
 }
 
 Pool::Admission Pool::Enqueue(Call& call, int loop, bool retried) {
   base::MutexLock lock(mutex_);
-  if (!Hopeful()) return Admission::kHopeless;
-  const uint32_t waiting = waiting_.load(std::memory_order_relaxed);
-  if (!retried && waiting >= Get(queue_max_)) return Admission::kFull;
+  Generation& generation = *call.generation_;
+  if (generation.over()) return Admission::kSuperseded;
+  if (!Hopeful(generation)) return Admission::kHopeless;
+  if (!retried && waiting_.load(std::memory_order_relaxed) >= Get(queue_max_)) {
+    return Admission::kFull;
+  }
   call.loop_ = loop;
   if (retried) {
-    queue_.PushFront(call);
+    generation.queue_.PushFront(call);
   } else {
-    queue_.PushBack(call);
+    generation.queue_.PushBack(call);
   }
-  waiting_.store(waiting + 1, std::memory_order_seq_cst);
-  GrantLocked();
+  CountWaiting(generation, +1);
+  GrantLocked(generation);
   return Admission::kQueued;
 }
 
@@ -355,27 +266,25 @@ bool Pool::Remove(Call& call) {
   base::ListNode<QueueTag>& node = call;
   if (!node.linked()) return false;
   node.Unlink();
-  waiting_.store(waiting_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  CountWaiting(*call.generation_, -1);
   return true;
 }
 
-bool Pool::Hopeful() const {
-  for (const auto& generation : generations_) {
-    if (generation->leased && generation->phase != Phase::kRetiring) return true;
-    for (const auto& worker : generation->workers) {
-      if (Usable(*worker)) return true;
-    }
+// A lease brings workers, also that of newer code: when it takes over, who waits is routed anew.
+bool Pool::Hopeful(const Generation& generation) const {
+  if (generation.over()) return false;
+  for (const auto& other : generations_) {
+    if (other->leased_ && !other->over()) return true;
   }
-  return false;
+  return std::any_of(generation.workers_.begin(), generation.workers_.end(),
+                     [](const auto& worker) { return worker->usable(); });
 }
 
-base::Ref<Worker> Pool::AcquireAny() {
-  Generation* generation = Find(active_.load(std::memory_order_relaxed));
-  if (generation == nullptr) return nullptr;
-  for (size_t tries = 0; tries < generation->workers.size(); ++tries) {
+base::Ref<Worker> Pool::AcquireAny(Generation& generation) {
+  for (size_t tries = 0; tries < generation.workers_.size(); ++tries) {
     base::Ref<Worker> best;
-    for (const auto& worker : generation->workers) {
-      if (!Usable(*worker) || worker->in_flight.load() >= worker->ceiling.load()) continue;
+    for (const auto& worker : generation.workers_) {
+      if (!worker->usable() || worker->in_flight.load() >= worker->ceiling.load()) continue;
       if (!best || worker->in_flight.load() < best->in_flight.load()) best = worker;
     }
     if (!best) return nullptr;
@@ -390,19 +299,24 @@ void Pool::Grant() {
 }
 
 void Pool::GrantLocked() {
-  if (queue_.empty()) return;
-  const bool hopeful = Hopeful();
-  while (Call* call = queue_.front()) {
+  for (const auto& generation : generations_) GrantLocked(*generation);
+}
+
+void Pool::GrantLocked(Generation& generation) {
+  if (generation.queue_.empty()) return;
+  const bool hopeful = Hopeful(generation);
+  const FailureKind why = generation.over() ? FailureKind::kSuperseded : FailureKind::kNoWorkers;
+  while (Call* call = generation.queue_.front()) {
     base::Ref<Worker> worker;
-    if (hopeful && !(worker = AcquireAny())) return;
+    if (hopeful && !(worker = AcquireAny(generation))) return;
     // The mailbox of the waiter's loop is full: the next credit tries again.
     if (hopeful && !links_.PostGrant(shared_from_this(), call->loop_, call, call->epoch_, worker)) {
       worker->in_flight.fetch_sub(1);
       return;
     }
-    if (!hopeful) links_.PostFailure(call->loop_, call, call->epoch_, FailureKind::kNoWorkers);
-    queue_.PopFront();
-    waiting_.store(waiting_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+    if (!hopeful) links_.PostFailure(call->loop_, call, call->epoch_, why);
+    generation.queue_.PopFront();
+    CountWaiting(generation, -1);
   }
 }
 
@@ -417,7 +331,7 @@ void Pool::NoteSaturation(int64_t now_us, std::vector<WorkerEvent>* events) {
   uint32_t taken = 0;
   uint32_t workers = 0;
   for (const auto& generation : generations_) {
-    for (const auto& worker : generation->workers) {
+    for (const auto& worker : generation->workers_) {
       taken += worker->in_flight.load();
       ++workers;
     }

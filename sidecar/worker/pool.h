@@ -1,13 +1,14 @@
-// What the loops share of one pool of workers: its processes, its generations, the admission count
-// and the one queue of requests that wait.
+// What the loops share of one pool of workers: its generations with their processes, the admission
+// count and the queues of requests that wait.
 //
 // Threads: any, unless a line says otherwise. TryAcquire/Release and the numbers are atomics; the
-//          queue, the generations and the list of workers are under one mutex that is never held
+//          generations, their queues and lists of workers are under one mutex that is never held
 //          while anything is called back.
-// Owns:    Workers by reference; Calls in the queue belong to their dispatchers.
+// Owns:    Generations by reference until they are over and empty; Calls that wait belong to their
+//          dispatchers.
 // Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLoopsMax.
-// Order:   the oldest waiter of all loops gets the next free credit; a request never overtakes the
-//          queue.
+// Order:   the oldest waiter of all loops gets the next free credit of its generation; a request
+//          never overtakes that queue, and never crosses to another generation.
 #pragma once
 
 #include <array>
@@ -24,89 +25,12 @@
 #include "sidecar/base/result.h"
 #include "sidecar/config/snapshot.h"
 #include "sidecar/worker/call.h"
+#include "sidecar/worker/generation.h"
 #include "sidecar/worker/payload.h"
 
 namespace catzilla::worker {
 
-inline constexpr int kLoopsMax = 8;
 inline constexpr size_t kWorkersMax = 256;  // Processes of one pool, all generations.
-
-struct GenerationId {
-  uint64_t epoch = 0;   // Of the sidecar's start.
-  uint64_t number = 0;  // 0: none.
-  bool operator==(const GenerationId&) const = default;
-};
-
-// One worker process.
-class Worker final : public base::RefCounted<Worker> {
- public:
-  // Constant after construction.
-  uint64_t id = 0;
-  GenerationId generation;
-  uint32_t pid = 0;
-  uint32_t index = 0;
-  uint64_t start_time_us = 0;
-  uint32_t in_flight_max = 0;      // The most credits it takes.
-  uint32_t stream_window = 0;      // Request bytes it takes per stream...
-  uint32_t connection_window = 0;  // ...and per lane.
-  std::string sdk, python, framework, note;
-
-  // Any thread.
-  std::atomic<uint32_t> in_flight{0};
-  std::atomic<uint32_t> ceiling{0};    // Its credits, unless CREDIT(0, n) has said less.
-  std::atomic<bool> ready{false};      // Control and a lane on each loop are attached.
-  std::atomic<bool> draining{false};   // Takes no new requests.
-  std::atomic<bool> recycling{false};  // A hard deadline has passed on it.
-  std::atomic<uint64_t> requests{0};
-  std::atomic<uint64_t> pings_missed{0};
-  std::atomic<uint64_t> rss_bytes{0};
-  std::atomic<uint32_t> active{0};
-  std::atomic<uint32_t> detached{0};
-  std::atomic<uint32_t> loop_lag_us{0};
-  std::atomic<uint64_t> exceptions{0};
-  std::atomic<uint64_t> handler_us{0};  // Sum over its answers.
-
- private:
-  friend class Pool;
-  // Guarded by the pool's mutex.
-  std::array<uint8_t, kLoopsMax> lanes_{};
-  bool control_ = false;
-  bool said_goodbye_ = false;
-};
-
-// A thing that happened, for the control room and the log.
-struct WorkerEvent {
-  enum class Kind : uint8_t {
-    kAttached,     // A process has opened its control connection.
-    kReady,        // It takes requests, or could.
-    kLost,         // It has gone without having said so.
-    kLeft,         // It has gone after GOAWAY.
-    kRefused,      // A HELLO was not accepted; `detail` is the sentence it was sent.
-    kSwitched,     // All routes are now answered by `generation`.
-    kRetired,      // The last worker of an older generation has gone.
-    kHardTimeout,  // A request of `route_id` has passed its hard deadline: recycle the process.
-    kSaturated,    // Requests are refused because all credits are taken; `detail` says how many.
-    kLog,          // A line of the worker; `level` as in LOG.
-  };
-  Kind kind = Kind::kAttached;
-  std::string pool;
-  GenerationId generation;
-  uint64_t worker_id = 0;
-  uint32_t pid = 0;
-  uint32_t ready = 0;  // Ready workers of the generation.
-  uint32_t level = 0;
-  uint32_t route_id = 0;  // As the app registered it, or kNoRoute.
-  std::string detail;
-};
-
-class EventSink {
- public:
-  // Any thread; must not block, and must not call the Registry back.
-  virtual void OnWorkerEvent(const WorkerEvent& event) = 0;
-
- protected:
-  ~EventSink() = default;
-};
 
 // How the pool reaches the connections; implemented by dispatchers and the acceptor's registry.
 class PoolLinks {
@@ -188,10 +112,18 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
   // Generations, from the control threads.
   GenerationId BeginGeneration(std::string token, std::string table_hash, uint32_t min_ready);
-  // False: there is no such generation, or it is retiring.
+  // What a plan holds whose table is of this generation; 0: none yet, and requests wait for the
+  // first. From now on what older ones answer is not kept for later requests.
+  base::Ref<Generation> Publish(uint64_t generation);
+  // Every loop serves a plan that names this one: the others are over. They finish and go; what
+  // waits for them is given back to be routed anew.
+  void Activate(uint64_t generation, std::vector<WorkerEvent>* events);
+  // False: there is no such generation, or it is over.
   bool SetLeased(uint64_t generation, bool leased);
-  // Everything drains and goes; the queue is answered.
+  // The pool is in no plan any more: all its generations are over.
   void Retire();
+  // Nothing comes after this: what holds the pool from inside lets go. REQUIRES: no loop runs.
+  void Dissolve();
 
   // Attaching, from the acceptor and the dispatchers. What follows is appended to `events`.
   struct Refusal {
@@ -209,16 +141,9 @@ class Pool final : public std::enable_shared_from_this<Pool> {
                    std::vector<WorkerEvent>* events);
 
   // Admission, from the loops.
-  bool Usable(const Worker& worker) const {
-    return worker.ready.load(std::memory_order_acquire) &&
-           !worker.draining.load(std::memory_order_relaxed) &&
-           worker.generation.number == active_.load(std::memory_order_acquire);
-  }
   // Something to say of requests that are refused for want of credits: at most once in
   // kSaturationUs, whichever loop meets it first.
   void NoteSaturation(int64_t now_us, std::vector<WorkerEvent>* events);
-  // Whether somebody waits; then nobody may go straight to a lane.
-  bool crowded() const { return waiting_.load(std::memory_order_seq_cst) > 0; }
   // Takes a credit of this worker if it has one.
   bool TryAcquire(Worker& worker);
   void Release(Worker& worker);
@@ -228,9 +153,10 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   enum class Admission : uint8_t {
     kQueued,
     kFull,
-    kHopeless,  // No usable worker, and no lease that will bring one.
+    kHopeless,    // No usable worker, and no lease that will bring one.
+    kSuperseded,  // The call's generation is over.
   };
-  // `retried`: goes to the front, past the limit.
+  // Into the queue of its generation. `retried`: goes to the front, past the limit.
   Admission Enqueue(Call& call, int loop, bool retried);
   // False: it was not in the queue; a grant is on its way.
   bool Remove(Call& call);
@@ -246,21 +172,14 @@ class Pool final : public std::enable_shared_from_this<Pool> {
 
   PoolStatus Status() const;
   uint64_t active_generation() const { return active_.load(std::memory_order_acquire); }
+  // The newest that a plan names.
+  uint64_t published_generation() const { return published_.load(std::memory_order_acquire); }
   // Whether a worker has been there, ever since the sidecar has started.
   bool ever_ready() const { return ever_ready_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr int64_t kSaturationUs = 10'000'000;
-  enum class Phase : uint8_t { kStarting, kActive, kRetiring };
-  struct Generation {
-    uint64_t number = 0;
-    std::string token;
-    std::string table_hash;
-    uint32_t min_ready = 1;
-    bool leased = true;
-    Phase phase = Phase::kStarting;
-    std::vector<base::Ref<Worker>> workers;
-  };
+  using Phase = Generation::Phase;
   struct Goaway {
     uint64_t generation;
     uint64_t worker_id;
@@ -283,18 +202,24 @@ class Pool final : public std::enable_shared_from_this<Pool> {
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
   Generation* Find(uint64_t number) CATZILLA_REQUIRES(mutex_);
+  // No more requests begin in it. `goaways`: what its workers are to be told.
+  void End(Generation& generation, GoawayCode code, std::vector<Goaway>* goaways)
+      CATZILLA_REQUIRES(mutex_);
+  void ForgetOver() CATZILLA_REQUIRES(mutex_);
   WorkerEvent Event(WorkerEvent::Kind kind, const Worker& worker) const CATZILLA_REQUIRES(mutex_);
   uint32_t ReadyCount(const Generation& generation) const CATZILLA_REQUIRES(mutex_);
   void UpdateReady(Worker& worker, std::vector<WorkerEvent>* events) CATZILLA_REQUIRES(mutex_);
-  void MaybeSwitch(Generation& generation, std::vector<WorkerEvent>* events,
-                   std::vector<Goaway>* goaways) CATZILLA_REQUIRES(mutex_);
+  void TellIfPrepared(Generation& generation, std::vector<WorkerEvent>* events)
+      CATZILLA_REQUIRES(mutex_);
   void ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) CATZILLA_REQUIRES(mutex_);
-  bool Hopeful() const CATZILLA_REQUIRES(mutex_);
-  base::Ref<Worker> AcquireAny() CATZILLA_REQUIRES(mutex_);
+  bool Hopeful(const Generation& generation) const CATZILLA_REQUIRES(mutex_);
+  base::Ref<Worker> AcquireAny(Generation& generation) CATZILLA_REQUIRES(mutex_);
   void Post(const std::vector<Goaway>& goaways);
-  // Gives free credits to the oldest waiters; fails them all when there is no hope.
+  // Gives free credits to the oldest waiters; fails them all where there is no hope.
   void Grant();
   void GrantLocked() CATZILLA_REQUIRES(mutex_);
+  void GrantLocked(Generation& generation) CATZILLA_REQUIRES(mutex_);
+  void CountWaiting(Generation& generation, int more) CATZILLA_REQUIRES(mutex_);
 
   // Constant after construction.
   const std::string name_;
@@ -311,16 +236,16 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   std::atomic<int64_t> request_timeout_us_{60'000'000};
   std::atomic<int64_t> hard_timeout_us_{0};
   std::atomic<uint64_t> active_{0};
+  std::atomic<uint64_t> published_{0};
   std::atomic<bool> ever_ready_{false};
   std::atomic<int64_t> saturation_said_us_{INT64_MIN / 2};
-  std::atomic<uint32_t> waiting_{0};
+  std::atomic<uint32_t> waiting_{0};  // In the queues of all generations.
   std::array<Numbers, kLoopsMax> numbers_;
 
   mutable base::Mutex mutex_;
-  std::vector<std::unique_ptr<Generation>> generations_ CATZILLA_GUARDED_BY(mutex_);
+  std::vector<base::Ref<Generation>> generations_ CATZILLA_GUARDED_BY(mutex_);
   uint64_t newest_ CATZILLA_GUARDED_BY(mutex_) = 0;
   bool ever_leased_ CATZILLA_GUARDED_BY(mutex_) = false;
-  base::List<Call, QueueTag> queue_ CATZILLA_GUARDED_BY(mutex_);
 };
 
 }  // namespace catzilla::worker

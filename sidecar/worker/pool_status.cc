@@ -23,6 +23,8 @@ std::string_view FailureName(FailureKind kind) {
       return "bad_answer";
     case FailureKind::kTooLarge:
       return "too_large";
+    case FailureKind::kSuperseded:
+      return "superseded";
   }
   return "?";
 }
@@ -59,14 +61,13 @@ PoolStatus Pool::Status() const {
   status.active = {epoch_, active_.load()};
   status.newest = {epoch_, newest_};
   for (const auto& generation : generations_) {
-    status.leased |= generation->leased && generation->phase != Phase::kRetiring;
-    for (const auto& worker : generation->workers) {
+    status.leased |= generation->leased_;
+    for (const auto& worker : generation->workers_) {
       WorkerStatus& row = status.workers.emplace_back();
-      row.state = worker->recycling.load() ? WorkerStatus::State::kRecycling
-                  : worker->draining.load() || generation->phase == Phase::kRetiring
-                      ? WorkerStatus::State::kDraining
-                  : worker->ready.load() ? WorkerStatus::State::kReady
-                                         : WorkerStatus::State::kStarting;
+      row.state = worker->recycling.load()  ? WorkerStatus::State::kRecycling
+                  : worker->draining.load() ? WorkerStatus::State::kDraining
+                  : worker->ready.load()    ? WorkerStatus::State::kReady
+                                            : WorkerStatus::State::kStarting;
       row.generation = worker->generation;
       row.id = worker->id;
       row.pid = worker->pid;

@@ -11,10 +11,6 @@ config::Pool OneCredit() {
   config.credits_per_worker = 1;
   return config;
 }
-RequestSpec& Post(RequestSpec& spec) {
-  spec.method = "POST";
-  return spec;
-}
 HelloText Another(HelloText hello, uint32_t pid) {
   hello.pid = pid;
   return hello;
@@ -27,7 +23,7 @@ TEST(PoolTest, WithoutRegistrationEveryRequestIsRefusedAtOnce) {
   Notes notes;
   RequestSpec spec;
   CallFailure failure;
-  EXPECT_EQ(rig.dispatcher.Start(spec, rig.pool, notes, &failure), nullptr);
+  EXPECT_EQ(rig.dispatcher.Start(spec, rig.serving, notes, &failure), nullptr);
   EXPECT_EQ(failure.kind, FailureKind::kNoWorkers);
   EXPECT_EQ(failure.retry_after_s, 7u);
   EXPECT_EQ(rig.pool->Status().failures[size_t(FailureKind::kNoWorkers)], 1u);
@@ -35,18 +31,20 @@ TEST(PoolTest, WithoutRegistrationEveryRequestIsRefusedAtOnce) {
 }
 
 TEST(PoolTest, RegisteredButNotYetReadyRequestsWaitForTheFirstWorker) {
-  Notes notes;
+  Notes notes, again;
   Rig rig;
   const HelloText hello = rig.Begin();
   ASSERT_NE(rig.Start(notes), nullptr);
   rig.Pump();
+  EXPECT_FALSE(notes.ended);
   Rig::FakeWorker worker = rig.Attach(hello);
-  Frame frame;
-  ASSERT_TRUE(worker.lane->Take(FrameType::kRequest, &frame));
-  worker.lane->Respond(frame.header.stream);
+  // The table of the first generation says where it goes.
+  EXPECT_EQ(notes.notes, (Lines{"failure superseded"}));
+  const uint32_t stream = rig.StartOn(*worker.lane, again);
+  ASSERT_NE(stream, 0u);
+  worker.lane->Respond(stream);
   rig.Pump();
-  EXPECT_TRUE(notes.ended);
-  EXPECT_EQ(rig.pool->Status().queue_wait_us > 0, true);
+  EXPECT_EQ(again.notes.back(), "end");
 }
 
 TEST(PoolTest, WorkerIsReadyWithItsLaneNotBefore) {
@@ -347,91 +345,12 @@ TEST(PoolTest, OrphanWithoutWorkersFailsItsQueueAtOnceAndKeepsServingWithThem) {
   call->Cancel(CancelCode::kClientGone);
 }
 
-TEST(GenerationTest, NewCodeTakesOverInOneStepWithoutAFailedRequest) {
-  std::vector<std::unique_ptr<Notes>> notes;
-  Rig rig;
-  const HelloText old_hello = rig.Begin();
-  Rig::FakeWorker old_worker = rig.Attach(old_hello);
-  const auto start = [&] {
-    notes.push_back(std::make_unique<Notes>());
-    ASSERT_NE(rig.Start(*notes.back(), Post), nullptr);
-  };
-  for (int i = 0; i < 5; ++i) start();
-  const HelloText new_hello = rig.Begin(2);
-  Rig::FakeWorker new_a = rig.Attach(Another(new_hello, 200));
-  for (int i = 0; i < 5; ++i) start();
-  rig.Pump();
-  EXPECT_EQ(new_a.lane->waiting(), 0u) << "one of two is not enough";
-  EXPECT_EQ(old_worker.lane->waiting(), 10u);
-  Rig::FakeWorker new_b = rig.Attach(Another(new_hello, 201));
-  for (int i = 0; i < 4; ++i) start();
-  rig.Pump();
-  EXPECT_EQ(new_a.lane->waiting() + new_b.lane->waiting(), 4u);
-  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kSwitched), 2);
-  // The old one finishes its ten, is told to go, and goes.
-  Frame frame;
-  ASSERT_TRUE(old_worker.control->Take(FrameType::kGoaway, &frame));
-  EXPECT_EQ(frame.header.aux, static_cast<uint32_t>(GoawayCode::kSuperseded));
-  old_worker.lane->Receive();
-  int answered = 0;
-  bool told = false;
-  std::vector<uint32_t> streams;
-  for (uint32_t stream = 1; stream <= 10; ++stream) streams.push_back(stream);
-  while (old_worker.lane->Take(FrameType::kGoaway, &frame)) told = true;
-  for (uint32_t stream : streams) {
-    old_worker.lane->Respond(stream);
-    ++answered;
-  }
-  EXPECT_TRUE(told);
-  for (FakeConnection* lane : {new_a.lane.get(), new_b.lane.get()}) {
-    while (lane->Take(FrameType::kRequest, &frame)) lane->Respond(frame.header.stream);
-  }
-  rig.Pump();
-  for (const auto& each : notes) {
-    ASSERT_TRUE(each->ended);
-    EXPECT_EQ(each->notes.back(), "end");
-  }
-  old_worker.Kill();
-  rig.Pump();
-  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kLeft), 1);
-  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kLost), 0);
-  EXPECT_EQ(rig.events.Count(WorkerEvent::Kind::kRetired), 1);
-}
-
-TEST(GenerationTest, OneThatNeverBecameReadyIsPushedAsideByTheNext) {
-  Rig rig;
-  const HelloText first = rig.Begin(5);
-  Rig::FakeWorker stuck = rig.Attach(first);
-  const HelloText second = rig.Begin();
-  rig.Pump();
-  Frame frame;
-  ASSERT_TRUE(stuck.control->Take(FrameType::kGoaway, &frame));
-  Rig::FakeWorker worker = rig.Attach(Another(second, 300));
-  EXPECT_EQ(rig.pool->active_generation(), second.ticket.generation.number);
-}
-
-TEST(GenerationTest, DrainThatTakesTooLongIsCut) {
-  Notes notes;
-  RegistryOptions options;
-  options.drain_timeout_us = 100'000;
-  Rig rig({}, options);
-  Rig::FakeWorker old_worker = rig.Attach(rig.Begin());
-  rig.StartOn(*old_worker.lane, notes, nullptr, [](RequestSpec& s) { Post(s); });
-  Rig::FakeWorker new_worker = rig.Attach(Another(rig.Begin(), 101));
-  ASSERT_TRUE(rig.Until([&] { return notes.ended; }));
-  EXPECT_EQ(notes.notes, (Lines{"failure worker_lost"}));
-  EXPECT_EQ(notes.cause, "the drain timeout has passed");
-  Frame frame;
-  EXPECT_TRUE(old_worker.lane->Take(FrameType::kCancel, &frame));
-  EXPECT_TRUE(old_worker.lane->closed());
-}
-
 TEST(PoolTest, RemovedPoolDrainsAndRefuses) {
   Notes notes;
   Rig rig;
   Rig::FakeWorker worker = rig.Attach(rig.Begin());
   const uint32_t stream = rig.StartOn(*worker.lane, notes);
-  rig.registry.Remove("app");
+  rig.registry.Settle({});
   rig.Pump();
   Frame frame;
   EXPECT_TRUE(worker.control->Take(FrameType::kGoaway, &frame));

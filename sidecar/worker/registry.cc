@@ -23,7 +23,10 @@ Registry::Registry(RegistryOptions options)
       drain_timeout_us_(options_.drain_timeout_us),
       dispatchers_(static_cast<size_t>(options_.loops)) {}
 
-Registry::~Registry() = default;
+Registry::~Registry() {
+  base::MutexLock lock(mutex_);
+  for (const auto& [name, pool] : pools_) pool->Dissolve();
+}
 
 void Registry::SetDispatcher(Dispatcher& dispatcher) {
   const auto index = static_cast<size_t>(dispatcher.index());
@@ -54,16 +57,24 @@ std::shared_ptr<Pool> Registry::Find(std::string_view name) const {
   return found == pools_.end() ? nullptr : found->second;
 }
 
-void Registry::Remove(std::string_view name) {
-  std::shared_ptr<Pool> pool;
+void Registry::Settle(const std::vector<Serving>& pools) {
+  std::vector<WorkerEvent> events;
+  std::vector<std::shared_ptr<Pool>> removed;
   {
     base::MutexLock lock(mutex_);
-    const auto found = pools_.find(name);
-    if (found == pools_.end()) return;
-    pool = std::move(found->second);
-    pools_.erase(found);
+    for (auto at = pools_.begin(); at != pools_.end();) {
+      const bool stays = std::any_of(pools.begin(), pools.end(), [&](const Serving& serving) {
+        return serving.pool == at->first;
+      });
+      if (!stays) removed.push_back(std::move(at->second));
+      at = stays ? std::next(at) : pools_.erase(at);
+    }
   }
-  pool->Retire();
+  for (const auto& pool : removed) pool->Retire();
+  for (const Serving& serving : pools) {
+    if (const auto pool = Find(serving.pool)) pool->Activate(serving.generation, &events);
+  }
+  Emit(events);
 }
 
 base::Result<Registry::Ticket, std::string> Registry::BeginGeneration(std::string_view pool,

@@ -69,16 +69,23 @@ class Registry final : private PoolLinks {
   // Makes the pool, or changes it. Null: there are kPoolsMax already.
   std::shared_ptr<Pool> Configure(const config::Pool& config);
   std::shared_ptr<Pool> Find(std::string_view name) const;
-  // The pool is in no configuration any more: it drains.
-  void Remove(std::string_view name);
+  // Which generation of a pool a plan names; 0: none.
+  struct Serving {
+    std::string pool;
+    uint64_t generation = 0;
+  };
+  // Every loop serves a plan with these pools: older generations, and pools that are not among
+  // them, are over. REQUIRES: no newer plan is being made (it may name what this one does not).
+  void Settle(const std::vector<Serving>& pools);
 
   struct Ticket {
     GenerationId generation;
     std::string token;  // kTokenBytes random bytes.
     std::string socket_path;
   };
-  // New code: a new generation, which takes all routes when `min_ready` of its workers are ready (0
-  // counts as 1). The pool must have been configured. `table_hash` has kTableHashBytes.
+  // New code: a new generation, which may take over when `min_ready` of its workers are ready (0
+  // counts as 1); kPrepared tells of it. The pool must have been configured. `table_hash` has
+  // kTableHashBytes.
   base::Result<Ticket, std::string> BeginGeneration(std::string_view pool, std::string table_hash,
                                                     uint32_t min_ready);
   // The registration stream of the generation has ended, or a new one of the same instance goes on

@@ -1,5 +1,5 @@
 // The pieces the link's tests share: a sidecar's side on real loops, a worker that follows a
-// script, and an observer that writes down what it hears.
+// script, an observer that writes down what it hears, and what stands for the plan.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sidecar/worker/acceptor.h"
@@ -150,6 +151,12 @@ class Events final : public EventSink {
   void OnWorkerEvent(const WorkerEvent& event) override {
     base::MutexLock lock(mutex_);
     events_.push_back(event);
+    if (event.kind == WorkerEvent::Kind::kPrepared) prepared_ = event.generation.number;
+  }
+  // The newest generation that was prepared since the last call; 0: none.
+  uint64_t TakePrepared() {
+    base::MutexLock lock(mutex_);
+    return std::exchange(prepared_, 0);
   }
   int Count(WorkerEvent::Kind kind) const {
     base::MutexLock lock(mutex_);
@@ -165,6 +172,7 @@ class Events final : public EventSink {
  private:
   mutable base::Mutex mutex_;
   std::vector<WorkerEvent> events_ CATZILLA_GUARDED_BY(mutex_);
+  uint64_t prepared_ CATZILLA_GUARDED_BY(mutex_) = 0;
 };
 
 // HELLO as a worker of the generation would say it.
@@ -219,6 +227,7 @@ class Rig {
     registry.SetEvents(&events);
     config.name = "app";
     pool = registry.Configure(config);
+    serving = pool->Publish(0);
   }
   ~Rig() {
     for (auto& call : abandoned) call();
@@ -231,6 +240,15 @@ class Rig {
   void Pump() {
     loop.EnterTurn();  // What the test has asked for belongs to this turn.
     for (int i = 0; i < 8; ++i) loop.RunOnce(false);
+    if (const uint64_t prepared = events.TakePrepared(); switches && prepared != 0) {
+      Switch(prepared);
+      Pump();
+    }
+  }
+  // What a plan does: the requests of its table go to the generation, and the loop says so.
+  void Switch(uint64_t generation) {
+    serving = pool->Publish(generation);
+    registry.Settle({{"app", generation}});
   }
   // Runs until `done`, for at most five seconds.
   bool Until(const std::function<bool()>& done) {
@@ -281,7 +299,7 @@ class Rig {
     spec.target = spec.path = "/x";
     if (change) change(spec);
     CallFailure failure;
-    Call* call = dispatcher.Start(spec, pool, notes, &failure);
+    Call* call = dispatcher.Start(spec, serving, notes, &failure);
     if (call == nullptr) notes.Add("refused " + std::string(FailureName(failure.kind)));
     return call;
   }
@@ -301,6 +319,8 @@ class Rig {
   Events events;
   Registry registry;
   std::shared_ptr<Pool> pool;
+  base::Ref<Generation> serving;  // Of the plan.
+  bool switches = true;           // As soon as a generation is prepared.
   Dispatcher dispatcher;
   Acceptor acceptor;
   std::vector<std::function<void()>> abandoned;

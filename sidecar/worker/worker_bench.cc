@@ -125,6 +125,8 @@ void BM_RoundTrip(benchmark::State& state) {
     for (int i = 0; i < 6; ++i) loop.RunOnce(false);
     lane = fds[1];
   }
+  const auto generation = pool->Publish(ticket.generation.number);
+  registry.Settle({{"app", ticket.generation.number}});
   FrameReader reader{FrameLimits{}};
   int64_t answered = 0;
   std::vector<Client> clients(static_cast<size_t>(state.range(0)));
@@ -135,7 +137,7 @@ void BM_RoundTrip(benchmark::State& state) {
     for (Client& client : clients) {
       client.answered = &answered;
       CallFailure failure;
-      if (dispatcher.Start(spec, pool, client, &failure) == nullptr) std::abort();
+      if (dispatcher.Start(spec, generation, client, &failure) == nullptr) std::abort();
     }
     const int64_t wanted = answered + state.range(0);
     while (answered < wanted) {

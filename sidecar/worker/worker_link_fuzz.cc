@@ -78,6 +78,8 @@ struct World {
     config.queue_max = 3;
     pool = registry.Configure(config);
     ticket = *registry.BeginGeneration("app", std::string(kTableHashBytes, 'h'), 1);
+    generation = pool->Publish(ticket.generation.number);
+    registry.Settle({{"app", ticket.generation.number}});
   }
   ~World() {
     for (int fd : fds) {
@@ -151,6 +153,7 @@ struct World {
   Registry registry;
   std::shared_ptr<Pool> pool;
   Registry::Ticket ticket;
+  base::Ref<Generation> generation;
   Dispatcher dispatcher;
   Acceptor acceptor;
   std::array<int, 4> fds = {-1, -1, -1, -1};
@@ -168,7 +171,7 @@ void StartCall(World& world, Client& client, uint8_t kind) {
   client.leaves = (kind & 16) != 0;
   client.held = 0;
   CallFailure failure;
-  client.call = world.dispatcher.Start(spec, world.pool, client, &failure);
+  client.call = world.dispatcher.Start(spec, world.generation, client, &failure);
 }
 
 // A frame by the rules more often than chance would make one.
