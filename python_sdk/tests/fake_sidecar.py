@@ -200,6 +200,13 @@ class Registrar:
         from catzilla._proto import common_pb2
 
         pb = self.pb
+        if refusal := os.environ.get("FAKE_SIDECAR_REFUSES"):  # Its table, at the moment of the switch.
+            found = common_pb2.Diagnostic(
+                code="CZ1507", severity=common_pb2.SEVERITY_ERROR, path="pools[app]", message=refusal
+            )
+            for outbox in self.outboxes:
+                outbox(pb.RegisterResponse(notice=pb.Notice(diagnostics=[found])))
+            return
         ready = pb.WorkersReady(
             generation=common_pb2.Generation(boot_epoch=self.epoch, number=generation),
             ready=1,

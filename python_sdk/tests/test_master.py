@@ -272,6 +272,16 @@ def test_differing_route_tables_are_told(launch: Any) -> None:
     run.said("its route table differs")
 
 
+def test_a_table_that_is_refused_at_the_switch_is_told_and_waited_for(
+    launch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SIDECAR_REFUSES", "generation 1 is ready and does not take over")
+    run = launch(APP)
+    run.said("CZ1507 pools[app]: generation 1 is ready and does not take over")
+    assert run.process.poll() is None
+    assert run.stop() == 0, run.text
+
+
 # Attached...
 
 

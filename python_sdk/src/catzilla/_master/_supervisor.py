@@ -28,6 +28,7 @@ from catzilla._master._registration import registration_of
 from catzilla._master._reload import POLL_SECONDS, Watcher
 from catzilla._master._report import report_of
 from catzilla._master._sidecar import Sidecar
+from catzilla._proto import common_pb2 as common
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import Ticket, WorkerSettings
 from catzilla._worker import _frames as frames
@@ -38,6 +39,7 @@ _SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
 _ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
 _NO_DIRECTORY: Final = "CZ1203"
+_TAKEOVER_REFUSED: Final = "CZ1507"
 _SUPERSEDED: Final = "superseded"
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
 # More than drain.delay and drain.timeout of the sidecar take by default.
@@ -327,8 +329,11 @@ class Master(GenerationEvents):
             log.info("the sidecar drains: %s", event.reason)
 
     def _on_notice(self, event: pb.Notice) -> None:
-        for diagnostic in event.diagnostics:
-            log.warning("%s %s: %s (%s)", diagnostic.code, diagnostic.path, diagnostic.message, diagnostic.hint)
+        for one in event.diagnostics:
+            if one.code == _TAKEOVER_REFUSED:
+                self._expect_worker(None)  # They have attached. It is the operator's turn now.
+            level = logging.ERROR if one.severity == common.SEVERITY_ERROR else logging.WARNING
+            log.log(level, "%s %s: %s%s", one.code, one.path, one.message, f" ({one.hint})" if one.hint else "")
 
     # The sidecar, if it is ours...
 
