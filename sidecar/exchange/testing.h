@@ -77,8 +77,11 @@ class House {
   // As runtime/plan_builder.cc, without its care for what stays the same. Caches outlive plans.
   std::shared_ptr<const Plan> MakePlan(const config::Snapshot& from,
                                        const std::shared_ptr<worker::Pool>& pool,
+                                       const base::Ref<worker::Generation>& serving,
                                        cache::Waker* waker) {
-    auto plan = std::make_shared<Plan>(std::make_shared<const config::Snapshot>(from));
+    auto snapshot = std::make_shared<config::Snapshot>(from);
+    snapshot->version = ++versions;
+    auto plan = std::make_shared<Plan>(std::move(snapshot));
     for (const auto& mount : plan->snapshot->mounts) {
       auto target = std::make_shared<MountTarget>();
       target->config = mount;
@@ -101,7 +104,9 @@ class House {
     for (const auto& route : plan->snapshot->routes) {
       auto target = std::make_shared<RouteTarget>();
       target->config = route;
+      target->version = plan->version();
       target->pool = route->pool.empty() ? nullptr : pool;
+      target->generation = route->pool.empty() ? nullptr : serving;
       for (const auto& cache : plan->caches) {
         if (cache->config->name == route->cache) target->cache = cache;
       }
@@ -122,6 +127,7 @@ class House {
   base::Executor executor;
   stats::RouteStatsTable series;
   std::map<std::string, std::shared_ptr<cache::ObjectStore>> caches;
+  uint64_t versions = 0;
 };
 
 // Outlives its loop's last turn: made before the loop, told to it with AddHooks().

@@ -292,14 +292,18 @@ struct Stage {
     if (!route->cache.empty()) route->cache_ttl_us = 3'600'000'000;
     snapshot.routes.push_back(std::move(route));
   }
-  void Apply() { desk.context.plan = house.MakePlan(snapshot, rig.pool, &desk); }
+  void Apply() { desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &desk); }
   // Nothing of the plan before is left but what somebody holds; its counts are kept to be read.
   void ReplacePlan() {
     series_before = house.series.All();
-    desk.context.plan = house.MakePlan(config::Snapshot(), rig.pool, &desk);
+    desk.context.plan = house.MakePlan(config::Snapshot(), rig.pool, rig.serving, &desk);
     house.caches.clear();
   }
-  void Attach() { worker = rig.Attach(rig.Begin()); }
+  // The plan is of the worker's generation from then on.
+  void Attach() {
+    worker = rig.Attach(rig.Begin());
+    Apply();
+  }
   worker::FakeConnection& lane() { return *worker.lane; }
 
   void Pump() { rig.Pump(); }

@@ -86,7 +86,7 @@ class Serving : public testing::Test {
     config::Limits limits;
     if (change) change(limits);
     snapshot.limits = std::make_shared<config::Limits>(limits);
-    hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, &hall.desk);
+    hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
     listener = std::make_shared<config::Listener>();
     for (const char* name : {"a", "b", "big", "none"}) Warm(name);
     for (size_t i = 0; i < stats::kCloseReasons; ++i) {
