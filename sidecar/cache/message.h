@@ -8,17 +8,15 @@
 #include <span>
 #include <string_view>
 
+#include "sidecar/http/field.h"
 #include "sidecar/http/list.h"
 #include "sidecar/http/request_head.h"
 #include "sidecar/http/text.h"
 
 namespace catzilla::cache {
 
-struct Field {
-  std::string_view name;   // Any case.
-  std::string_view value;  // Without surrounding white space.
-};
-using Fields = std::span<const Field>;
+using http::Field;  // Names in any case.
+using http::Fields;
 
 struct RequestView {
   const http::RequestHead& head;

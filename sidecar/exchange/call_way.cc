@@ -15,27 +15,7 @@ constexpr uint64_t kInlineBodyMax = 16 * 1024;
 
 }  // namespace
 
-uint16_t StatusOf(worker::FailureKind kind) {
-  switch (kind) {
-    case worker::FailureKind::kQueueFull:
-    case worker::FailureKind::kQueueTimeout:
-    case worker::FailureKind::kNoWorkers:
-    case worker::FailureKind::kSuperseded:
-      return 503;
-    case worker::FailureKind::kTimeout:
-      return 504;
-    case worker::FailureKind::kWorkerLost:
-    case worker::FailureKind::kBadAnswer:
-      return 502;
-    case worker::FailureKind::kAppFailed:
-      return 500;
-    case worker::FailureKind::kTooLarge:
-      return 431;
-  }
-  return 502;
-}
-
-CallWay::~CallWay() { Cancel(worker::CancelCode::kUnwanted); }
+CallWay::~CallWay() { Cancel(origin::CancelCode::kUnwanted); }
 
 Next CallWay::Step() {
   if (call_ == nullptr) return Start();
@@ -49,16 +29,16 @@ Next CallWay::Start() {
   const bool inlined =
       known && request.content_length() <= kInlineBodyMax && !request.expect_continue();
   if (inlined && !exchange_.request_complete()) return Next::kWait;
-  worker::RequestSpec spec;
+  origin::RequestSpec spec;
   RequestFields fields(request);
   exchange_.Describe(&fields, &spec);
   if (request.has_body()) {
-    spec.body_mode = inlined ? worker::BodyMode::kInline : worker::BodyMode::kStreaming;
-    spec.body_length = known ? request.content_length() : worker::kLengthUnknown;
-    if (request.expect_continue()) spec.flags |= worker::kExpectContinue;
+    spec.body_mode = inlined ? origin::BodyMode::kInline : origin::BodyMode::kStreaming;
+    spec.body_length = known ? request.content_length() : origin::kLengthUnknown;
+    if (request.expect_continue()) spec.flags |= origin::kExpectContinue;
     if (inlined) spec.body = body_;
   }
-  worker::CallFailure failure;
+  origin::Failure failure;
   call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().generation, *this, &failure);
   if (call_ == nullptr) return Failed(failure);
   // An inline body stays until the answer begins: it may have to be routed anew.
@@ -103,16 +83,16 @@ void CallWay::OnBodyRoom() {
 
 // The answer...
 
-void CallWay::OnInformational(const worker::ResponseHead& informational) {
+void CallWay::OnInformational(const origin::ResponseHead& informational) {
   exchange_.responder().Inform(informational);
   exchange_.client().WakeExchange();
 }
 
-void CallWay::OnResponse(const worker::ResponseHead& response) {
+void CallWay::OnResponse(const origin::ResponseHead& response) {
   if (call_->body_ended()) std::string().swap(body_);
   exchange_.client().WakeExchange();
   if (!exchange_.SendAppHead(response)) {
-    Cancel(worker::CancelCode::kBadAnswer);
+    Cancel(origin::CancelCode::kBadAnswer);
     exchange_.Refuse({502, exchange_.record().cause});
     return;
   }
@@ -143,21 +123,21 @@ void CallWay::OnEnd() {
   exchange_.Answered();
 }
 
-void CallWay::OnFailure(const worker::CallFailure& failure) {
+void CallWay::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
   Failed(failure);
 }
 
 // Newer code may have taken over before the request had begun: the plan of now says where it goes.
-Next CallWay::Failed(const worker::CallFailure& failure) {
-  if (failure.kind == worker::FailureKind::kSuperseded && exchange_.MayRouteAnew()) {
+Next CallWay::Failed(const origin::Failure& failure) {
+  if (failure.kind == origin::FailureKind::kSuperseded && exchange_.MayRouteAnew()) {
     return exchange_.RouteAnew(std::move(body_));
   }
   return exchange_.RefuseFailed(failure);
 }
 
-void CallWay::Cancel(worker::CancelCode code) {
+void CallWay::Cancel(origin::CancelCode code) {
   if (call_ == nullptr) return;
   std::exchange(call_, nullptr)->Cancel(code);
   // A call that came from a fill is its driver's no more either.

@@ -15,17 +15,17 @@
 
 #include "sidecar/base/ticket.h"
 #include "sidecar/exchange/next.h"
-#include "sidecar/worker/call.h"
+#include "sidecar/origin/call.h"
 
 namespace catzilla::exchange {
 
 class Exchange;
 
-class CallWay final : public worker::CallObserver {
+class CallWay final : public origin::Observer {
  public:
   explicit CallWay(Exchange& exchange) : exchange_(exchange) {}
   // A call that `driver` has made for a fill, and whose answer is our client's alone.
-  CallWay(Exchange& exchange, worker::Call* call, base::Ticket driver)
+  CallWay(Exchange& exchange, origin::Call* call, base::Ticket driver)
       : exchange_(exchange), call_(call), driver_(driver) {}
   ~CallWay();
   CallWay(const CallWay&) = delete;
@@ -36,23 +36,23 @@ class CallWay final : public worker::CallObserver {
   void RequestBody(std::string_view bytes);
   void RequestEnd();
   // The answer is not wanted any more. Idempotent.
-  void Cancel(worker::CancelCode code);
+  void Cancel(origin::CancelCode code);
 
  private:
   Next Start();
-  Next Failed(const worker::CallFailure& failure);
+  Next Failed(const origin::Failure& failure);
   void PassOnBody();
   void ReturnWindow();
-  // worker::CallObserver
-  void OnResponse(const worker::ResponseHead& response) override;
-  void OnInformational(const worker::ResponseHead& informational) override;
+  // origin::Observer
+  void OnResponse(const origin::ResponseHead& response) override;
+  void OnInformational(const origin::ResponseHead& informational) override;
   void OnData(std::string_view bytes) override;
   void OnBodyRoom() override;
   void OnEnd() override;
-  void OnFailure(const worker::CallFailure& failure) override;
+  void OnFailure(const origin::Failure& failure) override;
 
   Exchange& exchange_;
-  worker::Call* call_ = nullptr;
+  origin::Call* call_ = nullptr;
   base::Ticket driver_;
   std::string body_;       // Read from the client, not yet taken by the worker.
   size_t unconsumed_ = 0;  // Received from the worker, its window not yet given back.

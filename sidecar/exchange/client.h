@@ -9,7 +9,6 @@
 #include "sidecar/config/snapshot.h"
 #include "sidecar/http/output_queue.h"
 #include "sidecar/loop/socket.h"
-#include "sidecar/worker/call.h"
 
 namespace catzilla::exchange {
 
@@ -35,9 +34,6 @@ class Client {
  protected:
   ~Client() = default;
 };
-
-// What a client is told when an app gives no answer.
-uint16_t StatusOf(worker::FailureKind kind);
 
 // Past this many bytes waiting to be written, an exchange stops adding to them; below half of it,
 // the connection runs it again.

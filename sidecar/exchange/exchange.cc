@@ -113,11 +113,12 @@ Next Exchange::Refuse(const Refusal& refusal) {
   return Answered();
 }
 
-Next Exchange::RefuseFailed(const worker::CallFailure& failure) {
+Next Exchange::RefuseFailed(const origin::Failure& failure) {
   record_.detail = failure.cause;
-  const std::string_view cause = worker::FailureName(failure.kind);
+  const std::string_view cause = origin::FailureName(failure.kind);
   if (responder_.head_written()) return BreakOffAnswer(cause);
-  return Refuse({StatusOf(failure.kind), cause, "", std::max<uint32_t>(failure.retry_after_s, 1)});
+  return Refuse(
+      {origin::StatusOf(failure.kind), cause, "", std::max<uint32_t>(failure.retry_after_s, 1)});
 }
 
 Next Exchange::BreakOffAnswer(std::string_view cause) {
@@ -126,7 +127,7 @@ Next Exchange::BreakOffAnswer(std::string_view cause) {
   return Answered();
 }
 
-worker::CallObserver& Exchange::TakeOver(worker::Call* call, base::Ticket driver) {
+origin::Observer& Exchange::TakeOver(origin::Call* call, base::Ticket driver) {
   tells_forward_ = true;
   return way_.emplace<CallWay>(*this, call, driver);
 }
@@ -161,7 +162,7 @@ void Exchange::OnRequestEnd() {
 void Exchange::FailRequest(uint16_t status) {
   responder_.Close();
   if (answered_) return;
-  if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(worker::CancelCode::kClientGone);
+  if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(origin::CancelCode::kClientGone);
   if (responder_.head_written()) {
     BreakOffAnswer(record_.cause);
   } else {
@@ -201,7 +202,7 @@ void Exchange::BreakOff(uint64_t unsent, bool truncated) {
 
 void Exchange::Abandon() {
   if (answered_) return;
-  if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(worker::CancelCode::kClientGone);
+  if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(origin::CancelCode::kClientGone);
   record_.end = End::kClientClosed;
   if (record_.status == 0) record_.status = 499;
   Answered();

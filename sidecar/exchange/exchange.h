@@ -115,23 +115,23 @@ class Exchange final {
     return choice_.route->shared_from_this();
   }
   // Everything of a REQUEST frame but the body. `spec` borrows from the exchange and `fields`.
-  void Describe(RequestFields* fields, worker::RequestSpec* spec);
+  void Describe(RequestFields* fields, origin::RequestSpec* spec);
 
   // Each of these ends the way that calls it, which is destroyed: it is the last that the way does.
   Next Answered();                      // The answer is complete.
   Next Refuse(const Refusal& refusal);  // An answer of our own. REQUIRES: no head was written.
-  Next RefuseFailed(const worker::CallFailure& failure);  // Breaks off, if a head was written.
+  Next RefuseFailed(const origin::Failure& failure);  // Breaks off, if a head was written.
   Next BreakOffAnswer(std::string_view cause);
   // Whether another plan than the one that routed it is served now. REQUIRES: as route().
   bool MayRouteAnew() const { return route().version < context_->plan->version(); }
   Next RouteAnew(std::string body);  // `body`: what has come of the request's.
   Next LookUp();
   Next GoAlone();  // Past the cache, and says so.
-  worker::CallObserver& TakeOver(worker::Call* call, base::Ticket driver);
+  origin::Observer& TakeOver(origin::Call* call, base::Ticket driver);
   Next SendObject(const cache::Object& object, std::string_view cache_lines);
 
   // False: it cannot be sent, nothing was written, and the record's cause says why.
-  [[nodiscard]] bool SendAppHead(const worker::ResponseHead& response);
+  [[nodiscard]] bool SendAppHead(const origin::ResponseHead& response);
 
  private:
   static constexpr uint64_t kLongAnswerBytes = 64 * 1024;
@@ -142,7 +142,7 @@ class Exchange final {
   Next RefuseChosen();
   cache::Judgement JudgeStored(const cache::Object* stored, bool variants);
   void AppendObject(const cache::Object& object, uint64_t first, uint64_t length);
-  void InvalidateAfter(const worker::ResponseHead& response);
+  void InvalidateAfter(const origin::ResponseHead& response);
 
   Context* context_ = nullptr;
   Client* client_ = nullptr;

@@ -8,17 +8,6 @@
 #include "sidecar/exchange/client.h"
 
 namespace catzilla::exchange {
-namespace {
-
-std::vector<cache::Field> FieldsOf(const worker::ResponseHead& response) {
-  std::vector<cache::Field> fields;
-  fields.reserve(response.field_count);
-  for (const worker::Field& field : response.fields) fields.push_back({field.name, field.value});
-  return fields;
-}
-
-}  // namespace
-
 FillDriver::~FillDriver() {
   CATZILLA_CHECK(call_ == nullptr, "a fill's driver died under its call");
 }
@@ -45,7 +34,7 @@ void FillDriver::SetProducer(cache::Producer producer) {
   producer_.SetTicket(ticket_);
 }
 
-bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* failure) {
+bool FillDriver::Start(const origin::RequestSpec& spec, origin::Failure* failure) {
   call_ = context_->dispatcher.Start(spec, target_->generation, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
@@ -56,20 +45,19 @@ bool FillDriver::Start(const worker::RequestSpec& spec, worker::CallFailure* fai
 
 // Those whom newer code is to answer go to the app alone, and find on their way that they are
 // routed anew.
-void FillDriver::Abort(const worker::CallFailure& failure) {
-  if (failure.kind == worker::FailureKind::kSuperseded) return producer_.Release();
-  producer_.Abort({StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1),
-                   worker::FailureName(failure.kind)});
+void FillDriver::Abort(const origin::Failure& failure) {
+  if (failure.kind == origin::FailureKind::kSuperseded) return producer_.Release();
+  producer_.Abort({origin::StatusOf(failure.kind), std::max<uint32_t>(failure.retry_after_s, 1),
+                   origin::FailureName(failure.kind)});
 }
 
 cache::ExchangeTimes FillDriver::Times() const {
   return {request_us_, context_->now().monotonic_us, context_->now().wall_s()};
 }
 
-void FillDriver::OnResponse(const worker::ResponseHead& response) {
-  const std::vector<cache::Field> fields = FieldsOf(response);
+void FillDriver::OnResponse(const origin::ResponseHead& response) {
   const cache::RequestView request{head_->head(), https_ ? "https" : "http", host_};
-  const cache::ResponseView view{response.status, fields};
+  const cache::ResponseView view{response.status, response.fields};
   if (response.status == 304 && producer_.stale() != nullptr) {
     // Followers, the leader among them, see the freshened object, or that they are on their own:
     // what older code says of it makes nothing fresh for newer code's clients.
@@ -95,7 +83,7 @@ void FillDriver::OnResponse(const worker::ResponseHead& response) {
 
 // Relayed to the client that asked, never kept: whoever else follows the fill gets the final answer
 // (RFC 9110 section 15.2).
-void FillDriver::OnInformational(const worker::ResponseHead& informational) {
+void FillDriver::OnInformational(const origin::ResponseHead& informational) {
   if (passing_ != nullptr) passing_->OnInformational(informational);
   if (leader_ != nullptr) leader_->OnFillInformational(informational);
 }
@@ -132,10 +120,10 @@ void FillDriver::OnEnd() {
   Done();
 }
 
-void FillDriver::OnFailure(const worker::CallFailure& failure) {
+void FillDriver::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   FillLeader* leader = std::exchange(leader_, nullptr);
-  worker::CallObserver* passing = std::exchange(passing_, nullptr);
+  origin::Observer* passing = std::exchange(passing_, nullptr);
   Abort(failure);
   if (passing != nullptr) {
     passing->OnFailure(failure);
@@ -169,7 +157,7 @@ void FillDriver::OnWake() {
 // Nobody wants the answer and it will not be kept.
 void FillDriver::GiveUp() {
   producer_.Abort();
-  if (call_ != nullptr) std::exchange(call_, nullptr)->Cancel(worker::CancelCode::kUnwanted);
+  if (call_ != nullptr) std::exchange(call_, nullptr)->Cancel(origin::CancelCode::kUnwanted);
   Done();
 }
 

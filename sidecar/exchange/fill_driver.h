@@ -21,7 +21,7 @@
 #include "sidecar/exchange/context.h"
 #include "sidecar/exchange/request_facts.h"
 #include "sidecar/http/request_parser.h"
-#include "sidecar/worker/call.h"
+#include "sidecar/origin/call.h"
 
 namespace catzilla::exchange {
 
@@ -30,17 +30,17 @@ class FillLeader {
  public:
   // The answer is not to be shared: from now on `call` is the leader's, and what is returned gets
   // every event of it. The leader is not told anything more.
-  virtual worker::CallObserver& TakeOverCall(worker::Call* call) = 0;
+  virtual origin::Observer& TakeOverCall(origin::Call* call) = 0;
   // An interim answer (103), for the leader's client.
-  virtual void OnFillInformational(const worker::ResponseHead& informational) = 0;
+  virtual void OnFillInformational(const origin::ResponseHead& informational) = 0;
   // There will be no answer. The fill has failed by then.
-  virtual void OnFillFailure(const worker::CallFailure& failure) = 0;
+  virtual void OnFillFailure(const origin::Failure& failure) = 0;
 
  protected:
   ~FillLeader() = default;
 };
 
-class FillDriver final : private worker::CallObserver {
+class FillDriver final : private origin::Observer {
  public:
   FillDriver() = default;
   ~FillDriver();
@@ -58,21 +58,21 @@ class FillDriver final : private worker::CallObserver {
   const cache::Object* stale() const { return producer_.stale(); }
 
   // False: `failure` says why; the fill is aborted and the driver given back.
-  [[nodiscard]] bool Start(const worker::RequestSpec& spec, worker::CallFailure* failure);
+  [[nodiscard]] bool Start(const origin::RequestSpec& spec, origin::Failure* failure);
 
   void LeaderLeft();  // Its client has gone, or follows no more.
   void OnWake();      // There is room again, or nobody wants it any more.
 
  private:
-  void OnResponse(const worker::ResponseHead& response) override;
-  void OnInformational(const worker::ResponseHead& informational) override;
+  void OnResponse(const origin::ResponseHead& response) override;
+  void OnInformational(const origin::ResponseHead& informational) override;
   void OnData(std::string_view bytes) override;
   void OnBodyRoom() override;
   void OnEnd() override;
-  void OnFailure(const worker::CallFailure& failure) override;
+  void OnFailure(const origin::Failure& failure) override;
 
   bool Append(std::string_view bytes);
-  void Abort(const worker::CallFailure& failure);
+  void Abort(const origin::Failure& failure);
   void GiveUp();
   void Done();
   cache::ExchangeTimes Times() const;
@@ -85,9 +85,9 @@ class FillDriver final : private worker::CallObserver {
   bool https_ = false;
   std::shared_ptr<const RouteTarget> target_;
   FillLeader* leader_ = nullptr;
-  worker::CallObserver* passing_ = nullptr;  // kPassing: whom the leader has named.
+  origin::Observer* passing_ = nullptr;  // kPassing: whom the leader has named.
   cache::Producer producer_;
-  worker::Call* call_ = nullptr;
+  origin::Call* call_ = nullptr;
   int64_t request_us_ = 0;
   size_t unconsumed_ = 0;
   bool answered_ = false;  // A 304 has been dealt with; only its end is awaited.

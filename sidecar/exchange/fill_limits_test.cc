@@ -7,7 +7,7 @@
 namespace catzilla::exchange {
 namespace {
 
-using worker::CancelCode;
+using origin::CancelCode;
 using worker::EndCode;
 using worker::FrameType;
 
@@ -25,8 +25,8 @@ class LargeFill : public testing::Test {
     ASSERT_NE(stream, 0u);
     follower.Say(Get("r2"));
     const std::string text = std::to_string(length);
-    stage.BeginAnswer(stream, told ? std::vector<worker::Field>{{"content-length", text}}
-                                   : std::vector<worker::Field>());
+    stage.BeginAnswer(stream, told ? std::vector<http::Field>{{"content-length", text}}
+                                   : std::vector<http::Field>());
     left = length;
   }
   // As much of the body as the window lets through.
@@ -213,7 +213,7 @@ class Validating : public LargeFill {
     follower.Say(Get("r3"));
     EXPECT_EQ(stage.TakeRequest(), 0u);
   }
-  const std::vector<worker::Field> kFields = {
+  const std::vector<http::Field> kFields = {
       {"cache-control", "no-cache"}, {"etag", "\"1\""}, {"content-length", "5"}};
 };
 

@@ -9,7 +9,7 @@
 namespace catzilla::exchange {
 namespace {
 
-using worker::CancelCode;
+using origin::CancelCode;
 using worker::EndCode;
 
 class Filling : public testing::Test {

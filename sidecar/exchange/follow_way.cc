@@ -52,25 +52,25 @@ Next FollowWay::Lead(cache::Producer producer) {
       fields.Add("if-modified-since", conditions.if_modified_since);
     }
   }
-  worker::RequestSpec spec;
+  origin::RequestSpec spec;
   exchange_.Describe(&fields, &spec);
-  worker::CallFailure failure;
+  origin::Failure failure;
   if (!driver->Start(spec, &failure)) OnFillFailure(failure);
   return Next::kMore;
 }
 
-void FollowWay::OnFillInformational(const worker::ResponseHead& informational) {
+void FollowWay::OnFillInformational(const origin::ResponseHead& informational) {
   exchange_.responder().Inform(informational);
   exchange_.client().WakeExchange();
 }
 
-void FollowWay::OnFillFailure(const worker::CallFailure& failure) {
+void FollowWay::OnFillFailure(const origin::Failure& failure) {
   exchange_.record().detail = failure.cause;
   exchange_.client().WakeExchange();
 }
 
 // What we led is not to be shared.
-worker::CallObserver& FollowWay::TakeOverCall(worker::Call* call) {
+origin::Observer& FollowWay::TakeOverCall(origin::Call* call) {
   return exchange_.TakeOver(call, std::exchange(driver_, {}));
 }
 

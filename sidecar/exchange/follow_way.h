@@ -45,9 +45,9 @@ class FollowWay final : private FillLeader, private loop::Deadline {
   Next SendBody();
   void Leave();
   // FillLeader
-  worker::CallObserver& TakeOverCall(worker::Call* call) override;
-  void OnFillInformational(const worker::ResponseHead& informational) override;
-  void OnFillFailure(const worker::CallFailure& failure) override;
+  origin::Observer& TakeOverCall(origin::Call* call) override;
+  void OnFillInformational(const origin::ResponseHead& informational) override;
+  void OnFillFailure(const origin::Failure& failure) override;
   // The fill took too long for one who only follows.
   void OnDeadline() override;
 

@@ -10,7 +10,7 @@
 namespace catzilla::exchange {
 namespace {
 
-using worker::CancelCode;
+using origin::CancelCode;
 using worker::EndCode;
 
 class Forwarding : public testing::Test {

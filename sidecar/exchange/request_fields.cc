@@ -58,7 +58,7 @@ std::string_view RequestFields::Keep(std::string_view text) {
   return *texts_.emplace_back(std::make_unique<std::string>(text));
 }
 
-void RequestFields::SplitQuery(worker::RequestSpec* spec) {
+void RequestFields::SplitQuery(origin::RequestSpec* spec) {
   http::QueryPairs pairs(request_.query());
   std::string_view name;
   std::string_view value;
@@ -70,7 +70,7 @@ void RequestFields::SplitQuery(worker::RequestSpec* spec) {
   }
   if (!http::IsUtf8(request_.query())) {
     query_usable_ = false;
-    spec->flags |= worker::kQueryNotUtf8;
+    spec->flags |= origin::kQueryNotUtf8;
   }
 }
 
@@ -108,7 +108,7 @@ void RequestFields::Collect(const config::Input& input, const RouteTarget& targe
       }
       return;
     case config::InputPlace::kHeader:
-      for (const worker::Field& field : fields_) {
+      for (const http::Field& field : fields_) {
         if (field.name == input.name) values->push_back(field.value);
       }
       return;
@@ -121,7 +121,7 @@ void RequestFields::Collect(const config::Input& input, const RouteTarget& targe
 }
 
 void RequestFields::FillSlots(const RouteTarget& target, std::string_view path,
-                              std::span<const route::Capture> captures, worker::RequestSpec* spec) {
+                              std::span<const route::Capture> captures, origin::RequestSpec* spec) {
   const config::Route& route = *target.config;
   if (route.inputs.empty()) return;
   const auto has = [&](config::InputPlace place) {
@@ -137,13 +137,13 @@ void RequestFields::FillSlots(const RouteTarget& target, std::string_view path,
     if (input.slot >= slots_.size()) continue;
     Values& values = lists_[i];
     Collect(input, target, path, captures, &values);
-    worker::SlotValue& slot = slots_[input.slot];
+    origin::SlotValue& slot = slots_[input.slot];
     if (input.multi) {
       slot.kind =
-          values.empty() ? worker::SlotValue::Kind::kAbsent : worker::SlotValue::Kind::kList;
+          values.empty() ? origin::SlotValue::Kind::kAbsent : origin::SlotValue::Kind::kList;
       slot.list = values;
     } else if (!values.empty()) {
-      slot.kind = worker::SlotValue::Kind::kValue;
+      slot.kind = origin::SlotValue::Kind::kValue;
       // FastAPI takes a header's first value, and the last one of a query or a cookie.
       slot.value = input.place == config::InputPlace::kHeader ? values.front() : values.back();
     }

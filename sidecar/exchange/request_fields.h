@@ -14,8 +14,8 @@
 #include "sidecar/config/snapshot.h"
 #include "sidecar/exchange/context.h"
 #include "sidecar/http/request_head.h"
+#include "sidecar/origin/request.h"
 #include "sidecar/route/path_template.h"
-#include "sidecar/worker/request_frame.h"
 
 namespace catzilla::exchange {
 
@@ -28,28 +28,28 @@ class RequestFields {
   // One more; `name` in lower case, both borrowed.
   void Add(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }
 
-  std::span<const worker::Field> fields() const { return fields_; }
+  std::span<const http::Field> fields() const { return fields_; }
 
   // Finds the value of each input that the route registered; says in spec->flags if the query is
   // not UTF-8. `captures` are the path's parameters in the template's order.
   void FillSlots(const RouteTarget& target, std::string_view path,
-                 std::span<const route::Capture> captures, worker::RequestSpec* spec);
+                 std::span<const route::Capture> captures, origin::RequestSpec* spec);
 
  private:
   using Values = std::vector<std::string_view>;
 
-  void SplitQuery(worker::RequestSpec* spec);
+  void SplitQuery(origin::RequestSpec* spec);
   void SplitCookies();
   void Collect(const config::Input& input, const RouteTarget& target, std::string_view path,
                std::span<const route::Capture> captures, Values* values) const;
   std::string_view Keep(std::string_view text);
 
   const http::RequestHead& request_;
-  std::vector<worker::Field> fields_;
+  std::vector<http::Field> fields_;
   std::vector<std::unique_ptr<std::string>> texts_;
   std::vector<std::pair<std::string_view, std::string_view>> query_;    // Decoded.
   std::vector<std::pair<std::string_view, std::string_view>> cookies_;  // Raw.
-  std::vector<worker::SlotValue> slots_;
+  std::vector<origin::SlotValue> slots_;
   std::vector<Values> lists_;
   bool query_usable_ = true;
 };

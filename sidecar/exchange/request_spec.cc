@@ -4,12 +4,12 @@
 
 namespace catzilla::exchange {
 
-void Exchange::Describe(RequestFields* fields, worker::RequestSpec* spec) {
+void Exchange::Describe(RequestFields* fields, origin::RequestSpec* spec) {
   const config::Route& route = *choice_.route->config;
   const ClientOrigin& origin = facts_.origin();
   facts_.NameRequest(*context_);
   if (!request_->Find("x-request-id").has_value()) fields->Add("x-request-id", facts_.id());
-  spec->route_id = choice_.matched ? route.id : worker::kNoRoute;
+  spec->route_id = choice_.matched ? route.id : origin::kNoRoute;
   spec->method = request_->method_text();
   spec->http_version = request_->minor_version() == 0 ? 0x10 : 0x11;
   spec->scheme = origin.https ? 1 : 0;
@@ -34,9 +34,9 @@ void Exchange::Describe(RequestFields* fields, worker::RequestSpec* spec) {
   spec->traceparent = request_->Find("traceparent").value_or("");
   spec->tracestate = request_->Find("tracestate").value_or("");
   spec->idempotent = route.idempotent;
-  if (request_->method() == http::Method::kHead) spec->flags |= worker::kHeadRequest;
-  if (route.cancel_on_disconnect) spec->flags |= worker::kCancelOnDisconnect;
-  if (request_->wants_upgrade()) spec->flags |= worker::kUpgradeRequest;
+  if (request_->method() == http::Method::kHead) spec->flags |= origin::kHeadRequest;
+  if (route.cancel_on_disconnect) spec->flags |= origin::kCancelOnDisconnect;
+  if (request_->wants_upgrade()) spec->flags |= origin::kUpgradeRequest;
   if (choice_.matched) {
     const route::Verdict& verdict = choice_.verdict;
     fields->FillSlots(*choice_.route, facts_.path(),

@@ -67,9 +67,9 @@ bool NamesClose(std::string_view connection) {
   return false;
 }
 
-size_t BytesOf(const worker::ResponseHead& head) {
+size_t BytesOf(const origin::ResponseHead& head) {
   size_t bytes = 0;
-  for (const worker::Field& field : head.fields) {
+  for (const http::Field& field : head.fields) {
     bytes += field.name.size() + field.value.size() + kFieldOverhead;
   }
   return bytes;
@@ -134,11 +134,11 @@ void Responder::Promise(uint16_t status, std::optional<uint64_t> length) {
   body_left_ = length.value_or(UINT64_MAX);
 }
 
-void Responder::Inform(const worker::ResponseHead& informational) {
+void Responder::Inform(const origin::ResponseHead& informational) {
   if (head_written_ || request_->minor_version() == 0) return;
   HeadRoom room(client_->output(), BytesOf(informational) + kOwnBytesMax);
   room.out().Status(informational.status);
-  for (const worker::Field& field : informational.fields) room.out().Field(field.name, field.value);
+  for (const http::Field& field : informational.fields) room.out().Field(field.name, field.value);
   room.Finish();
 }
 
@@ -240,9 +240,9 @@ void Responder::AppendFile(const files::Answer& answer) {
   }
 }
 
-bool Responder::SendApp(const worker::ResponseHead& response, std::string_view extra) {
+bool Responder::SendApp(const origin::ResponseHead& response, std::string_view extra) {
   AppFields seen;
-  for (const worker::Field& field : response.fields) {
+  for (const http::Field& field : response.fields) {
     if (field.name == "content-length") {
       uint64_t value = 0;  // The link lets no other than one sound length through.
       if (http::ParseDecimal(field.value, &value)) seen.length = value;
@@ -270,14 +270,14 @@ bool Responder::SendApp(const worker::ResponseHead& response, std::string_view e
   return true;
 }
 
-void Responder::WriteAppHead(const worker::ResponseHead& response, const AppFields& seen,
+void Responder::WriteAppHead(const origin::ResponseHead& response, const AppFields& seen,
                              std::string_view extra, http::ResponseWriter& out) {
   out.Status(response.status);
   WriteOwn(seen.own, out);
   // Said once, however often the app said it; also where it only tells (HEAD, 304).
   const bool tells = http::StatusHasBody(response.status) || response.status == 304;
   bool told = false;
-  for (const worker::Field& field : response.fields) {
+  for (const http::Field& field : response.fields) {
     if (IsConnectionField(field.name)) continue;
     if (field.name == "content-length" && (!tells || std::exchange(told, true))) continue;
     out.Field(field.name, field.value);

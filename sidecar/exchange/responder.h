@@ -27,7 +27,7 @@
 #include "sidecar/http/error_page.h"
 #include "sidecar/http/request_head.h"
 #include "sidecar/http/response_head.h"
-#include "sidecar/worker/call.h"
+#include "sidecar/origin/call.h"
 
 namespace catzilla::exchange {
 
@@ -84,7 +84,7 @@ class Responder {
   uint64_t rate_limit() const { return rate_limit_; }
 
   // An interim answer (1xx), for who understands it.
-  void Inform(const worker::ResponseHead& informational);
+  void Inform(const origin::ResponseHead& informational);
   void Continue();
 
   // `as_fastapi`: in FastAPI's own words, for its errors.
@@ -93,7 +93,7 @@ class Responder {
   void SendFile(const files::Answer& answer, std::string_view extra, uint64_t rate_limit);
   // False: it cannot be sent, nothing was written, and the record's cause says why. `extra` as
   // above. Its inline body is not sent.
-  [[nodiscard]] bool SendApp(const worker::ResponseHead& response, std::string_view extra);
+  [[nodiscard]] bool SendApp(const origin::ResponseHead& response, std::string_view extra);
   void SendStored(const StoredHead& head);
 
   // Copied; or held by its owner, where that pays.
@@ -113,7 +113,7 @@ class Responder {
   struct AppFields;
 
   void WriteOwn(const Own& own, http::ResponseWriter& out);
-  void WriteAppHead(const worker::ResponseHead& response, const AppFields& seen,
+  void WriteAppHead(const origin::ResponseHead& response, const AppFields& seen,
                     std::string_view extra, http::ResponseWriter& out);
   void Promise(uint16_t status, std::optional<uint64_t> length);
   std::string_view Page(const Refusal& refusal, bool as_json, http::ErrorFormat format);

@@ -118,7 +118,7 @@ void Exchange::AppendObject(const cache::Object& object, uint64_t first, uint64_
   }
 }
 
-bool Exchange::SendAppHead(const worker::ResponseHead& response) {
+bool Exchange::SendAppHead(const origin::ResponseHead& response) {
   record_.handler_us = response.handler_us;
   char lines[cache::kCacheLinesBytesMax];
   size_t bytes = 0;
@@ -135,19 +135,17 @@ bool Exchange::SendAppHead(const worker::ResponseHead& response) {
 
 // RFC 9111 section 4.4: what an unsafe request has changed is not served from the store any more.
 // The route that changes it is seldom the one whose answers are kept: that is GET's.
-void Exchange::InvalidateAfter(const worker::ResponseHead& response) {
+void Exchange::InvalidateAfter(const origin::ResponseHead& response) {
   const Plan& plan = *context_->plan;
   if (plan.caches.empty() || http::IsSafe(request_->method()) || response.status >= 400) return;
   const cache::RequestView view{*request_, facts_.scheme(), facts_.key_host()};
-  std::vector<cache::Field> fields;
-  for (const worker::Field& field : response.fields) fields.push_back({field.name, field.value});
   route::Verdict verdict;
   plan.router.Match(request_->host(), "GET", facts_.path(), &verdict);
   const RouteTarget* kept =
       verdict.kind == route::Verdict::Kind::kRoute ? plan.routes[verdict.route].get() : nullptr;
   for (const std::shared_ptr<const CacheTarget>& cache : plan.caches) {
     const bool own = kept != nullptr && kept->cache == cache;
-    cache->store->Invalidate(view, {response.status, fields},
+    cache->store->Invalidate(view, {response.status, response.fields},
                              own ? kept->key_policy : cache->key_policy());
   }
 }

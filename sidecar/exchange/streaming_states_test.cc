@@ -7,14 +7,14 @@
 namespace catzilla::exchange {
 namespace {
 
-using worker::CancelCode;
+using origin::CancelCode;
 using worker::EndCode;
 
 class StreamingAnAnswer : public testing::Test {
  protected:
   explicit StreamingAnAnswer(config::Pool pool = {}) : stage(std::move(pool)) { stage.Attach(); }
   // The client has "abc" of the body.
-  void Begin(const std::string& request, const std::vector<worker::Field>& fields = {}) {
+  void Begin(const std::string& request, const std::vector<http::Field>& fields = {}) {
     client.Say(request);
     stream = stage.TakeRequest();
     ASSERT_NE(stream, 0u);

@@ -86,8 +86,8 @@ class House {
       auto target = std::make_shared<MountTarget>();
       target->config = mount;
       target->files = std::make_shared<files::Mount>(
-          mount, files::Mount::Environment{files, executor, "catzilla",
-                                           files::DetectResolveMethod()});
+          mount,
+          files::Mount::Environment{files, executor, "catzilla", files::DetectResolveMethod()});
       target->stats = series.Get(mount->prefix, {"GET", "HEAD"});
       plan->mounts.push_back(std::move(target));
     }

@@ -325,10 +325,10 @@ struct Stage {
     return frame.header.aux;
   }
   // The beginning of a streamed answer; `fields` are "name: value" lines.
-  void BeginAnswer(uint32_t stream, const std::vector<worker::Field>& fields,
+  void BeginAnswer(uint32_t stream, const std::vector<http::Field>& fields,
                    std::string_view body = {}, uint16_t status = 200) {
     std::string encoded, payload;
-    for (const worker::Field& field : fields) {
+    for (const http::Field& field : fields) {
       worker::AppendField(field.name, field.value, &encoded);
     }
     worker::ResponseView view;

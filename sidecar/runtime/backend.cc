@@ -183,8 +183,8 @@ void RunningBackend::Stats(control::v1::Stats* out) {
         state.set_workers_ready(state.workers_ready() + 1);
       }
     }
-    for (int kind = 0; kind < worker::kFailureKinds; ++kind) {
-      const auto name = worker::FailureName(static_cast<worker::FailureKind>(kind));
+    for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
+      const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));
       (*state.mutable_rejected())[std::string(name)] = pool.failures[static_cast<size_t>(kind)];
     }
   }
@@ -200,8 +200,8 @@ void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
     state.set_queue_max(pool.queue_max);
     state.set_in_flight(pool.in_flight);
     state.set_requests(pool.requests);
-    for (int kind = 0; kind < worker::kFailureKinds; ++kind) {
-      const auto name = worker::FailureName(static_cast<worker::FailureKind>(kind));
+    for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
+      const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));
       (*state.mutable_rejected())[std::string(name)] = pool.failures[static_cast<size_t>(kind)];
     }
     for (const worker::WorkerStatus& worker : pool.workers) {

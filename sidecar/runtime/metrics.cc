@@ -72,17 +72,17 @@ void SampleRoute(ops::Exposition& out, const stats::RouteStats& route) {
 }
 
 // A pool's failures before a worker had the request; the others came after.
-bool IsRejection(worker::FailureKind kind) {
-  return kind == worker::FailureKind::kQueueFull || kind == worker::FailureKind::kQueueTimeout ||
-         kind == worker::FailureKind::kNoWorkers || kind == worker::FailureKind::kTooLarge;
+bool IsRejection(origin::FailureKind kind) {
+  return kind == origin::FailureKind::kQueueFull || kind == origin::FailureKind::kQueueTimeout ||
+         kind == origin::FailureKind::kNoWorkers || kind == origin::FailureKind::kTooLarge;
 }
 
 void SampleFailures(ops::Exposition& out, const worker::PoolStatus& pool, bool rejections) {
-  for (int i = 0; i < worker::kFailureKinds; ++i) {
-    const auto kind = static_cast<worker::FailureKind>(i);
-    if (kind == worker::FailureKind::kSuperseded) continue;  // No failure: it is routed anew.
+  for (int i = 0; i < origin::kFailureKinds; ++i) {
+    const auto kind = static_cast<origin::FailureKind>(i);
+    if (kind == origin::FailureKind::kSuperseded) continue;  // No failure: it is routed anew.
     if (IsRejection(kind) != rejections) continue;
-    out.Sample({{"pool", pool.name}, {"reason", worker::FailureName(kind)}},
+    out.Sample({{"pool", pool.name}, {"reason", origin::FailureName(kind)}},
                pool.failures[static_cast<size_t>(i)]);
   }
 }
@@ -325,7 +325,7 @@ void Metrics::CollectPools(ops::Exposition& out) {
   each(metric::kPoolRequests, [](const auto& pool) { return pool.requests; });
   each(metric::kPoolRetries, [](const auto& pool) { return pool.retries; });
   each(metric::kPoolRerouted, [](const auto& pool) {
-    return pool.failures[static_cast<size_t>(worker::FailureKind::kSuperseded)];
+    return pool.failures[static_cast<size_t>(origin::FailureKind::kSuperseded)];
   });
 }
 

@@ -198,8 +198,8 @@ TEST_F(MetricsTest, AddsUpWhatTheLoopsHaveCounted) {
   cache_.bytes = 77;
   const auto pool = workers_.Find("app");
   pool->CountRequest(0);
-  pool->CountFailure(1, worker::FailureKind::kQueueFull);
-  pool->CountFailure(1, worker::FailureKind::kBadAnswer);
+  pool->CountFailure(1, origin::FailureKind::kQueueFull);
+  pool->CountFailure(1, origin::FailureKind::kBadAnswer);
   pool->CountQueueWait(0, 2'000);
 
   auto samples = Samples();

@@ -120,35 +120,40 @@ void Channel::OnStreamFrame(const FrameView& frame, Call& call) {
 }
 
 void Channel::OnResponse(const FrameView& frame, Call& call) {
-  ResponseHead head;
+  ResponseView view;
   bool sound = false;
   if (call.response_seen_) return ProtocolError("a second RESPONSE on a stream");
-  if (const char* why = DecodeResponse(frame.payload, &head, &sound)) return ProtocolError(why);
-  if (head.body.size() > limits_.data_bytes_max) {
+  if (const char* why = DecodeResponse(frame.payload, &view, &sound)) return ProtocolError(why);
+  if (view.body.size() > limits_.data_bytes_max) {
     return ProtocolError("the inline body of a RESPONSE is larger than agreed");
   }
   call.response_seen_ = true;
   call.request_.clear();
-  call.detached_ = call.detached_ || (head.flags & kDetachedAnswer) != 0;
-  worker_->handler_us.fetch_add(head.handler_us, std::memory_order_relaxed);
+  call.detached_ = call.detached_ || (view.flags & kDetachedAnswer) != 0;
+  worker_->handler_us.fetch_add(view.handler_us, std::memory_order_relaxed);
   // A stream may live for hours: it takes its place on the lane, but keeps no request waiting.
   if (!frame.header.end() || call.detached_) ReturnCredit(call);
   if (call.state_ == Call::State::kCancelled) return;
   dispatcher_.wheel_.Disarm(call);  // It was for the beginning of the answer.
-  if (!sound || head.status < 200 || head.status > 599 || !FieldsMayLeave(head.fields)) {
+  if (!sound || view.status < 200 || view.status > 599 || !FieldsMayLeave(view.fields)) {
     return AnswerUnusable(call,
                           "the app's answer has a status or a header field that cannot be sent");
   }
-  if (head.fields.bytes().size() > pool_->response_head_bytes_max()) {
+  if (view.fields.bytes().size() > pool_->response_head_bytes_max()) {
     return AnswerUnusable(call,
                           "the head of the app's answer is larger than limits.max_response_header");
   }
+  ResponseHead head;
+  head.status = view.status;
   head.complete = frame.header.end();
+  head.handler_us = view.handler_us;
+  head.fields = dispatcher_.ListFields(view.fields);
+  head.body = view.body;
   call.observer_->OnResponse(head);
 }
 
 void Channel::AnswerUnusable(Call& call, std::string_view cause) {
-  CallObserver* observer = call.observer_;
+  origin::Observer* observer = call.observer_;
   Cancel(call, CancelCode::kBadAnswer);
   dispatcher_.ArmHard(call);
   pool_->CountFailure(dispatcher_.index(), FailureKind::kBadAnswer);
@@ -156,15 +161,15 @@ void Channel::AnswerUnusable(Call& call, std::string_view cause) {
 }
 
 void Channel::OnInformational(const FrameView& frame, Call& call) {
-  ResponseHead head;
   HeadView view;
   if (call.response_seen_) return ProtocolError("INFORMATIONAL behind RESPONSE");
   if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
   if (call.state_ == Call::State::kCancelled) return;
   // An interim answer that cannot be sent is left out; the answer itself is still to come.
   if (view.status < 102 || view.status > 199 || !FieldsMayLeave(view.fields)) return;
+  ResponseHead head;
   head.status = view.status;
-  head.fields = view.fields;
+  head.fields = dispatcher_.ListFields(view.fields);
   call.observer_->OnInformational(head);
 }
 
@@ -271,7 +276,7 @@ void Channel::OnWorkerEnd(Call& call, EndCode code, std::string_view sentence) {
   ReturnHeld(call);
   const bool refused = open && code == EndCode::kRefused && !call.response_begun_;
   const bool answered = call.response_seen_ && code == EndCode::kComplete;
-  CallObserver* observer = std::exchange(call.observer_, nullptr);
+  origin::Observer* observer = std::exchange(call.observer_, nullptr);
   ReturnCredit(call);
   if (call.detached_) {
     call.state_ = Call::State::kDetached;

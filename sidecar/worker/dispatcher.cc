@@ -78,7 +78,7 @@ void Dispatcher::FreeCall(Call& call) {
 }
 
 Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
-                        CallObserver& observer, CallFailure* failure) {
+                        origin::Observer& observer, origin::Failure* failure) {
   Pool& pool = generation->pool();
   const auto refuse = [&](FailureKind kind, std::string_view cause) {
     pool.CountFailure(index(), kind);
@@ -236,7 +236,7 @@ void Dispatcher::OnCallDeadline(Call& call) {
       NoteSaturation(call.pool());
       return Fail(call, FailureKind::kQueueTimeout, "the request waited too long in the queue");
     case Call::State::kOpen: {
-      CallObserver* observer = call.observer_;
+      origin::Observer* observer = call.observer_;
       call.pool().CountFailure(index(), FailureKind::kTimeout);
       call.channel_->Cancel(call, CancelCode::kDeadline);
       ArmHard(call);
@@ -286,7 +286,7 @@ void Dispatcher::CancelCall(Call& call, CancelCode code) {
 // When things go wrong...
 
 void Dispatcher::Fail(Call& call, FailureKind kind, std::string_view cause) {
-  CallObserver* observer = call.observer_;
+  origin::Observer* observer = call.observer_;
   const uint32_t retry_after_s = call.pool().retry_after_s();
   // What is to be routed anew is counted where it is found that it must be.
   if (kind != FailureKind::kSuperseded) call.pool().CountFailure(index(), kind);
@@ -403,6 +403,12 @@ void Dispatcher::Close() {
     call->pool().Remove(*call);
     Fail(*call, FailureKind::kNoWorkers, "the sidecar is stopping");
   }
+}
+
+http::Fields Dispatcher::ListFields(const FieldsView& fields) {
+  listed_.clear();
+  for (const http::Field& field : fields) listed_.push_back(field);
+  return listed_;
 }
 
 }  // namespace catzilla::worker

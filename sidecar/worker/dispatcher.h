@@ -52,7 +52,7 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   // Sends or queues the request. `spec` and what it points to may go when this returns; deadline_us
   // 0 is filled from the pool. Null: `failure` says why, and the observer hears nothing.
   [[nodiscard]] Call* Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
-                            CallObserver& observer, CallFailure* failure);
+                            origin::Observer& observer, origin::Failure* failure);
 
   // Says GOAWAY on every lane and closes when its streams have ended, at the latest when the
   // registry's drain timeout has passed.
@@ -72,6 +72,9 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
  private:
   friend class Call;
   friend class Channel;
+
+  // As whoever observes a call wants them; until the next call of this.
+  http::Fields ListFields(const FieldsView& fields);
 
   static constexpr size_t kMessagesMax = 64 * 1024;
   static constexpr int64_t kTickUs = 250'000;
@@ -117,6 +120,7 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   std::vector<std::unique_ptr<Call>> calls_;
   std::vector<Call*> free_;
   bool closing_ = false;
+  std::vector<http::Field> listed_;  // For one head, within one call.
 };
 
 }  // namespace catzilla::worker

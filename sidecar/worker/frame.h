@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "sidecar/base/result.h"
+#include "sidecar/origin/call.h"
 
 namespace catzilla::worker {
 
@@ -66,13 +67,7 @@ enum class EndCode : uint32_t {
   kStopped = 4,
 };
 
-enum class CancelCode : uint32_t {
-  kClientGone = 1,
-  kDeadline = 2,
-  kDrain = 3,
-  kBadAnswer = 4,
-  kUnwanted = 5,
-};
+using origin::CancelCode;
 
 enum class GoawayCode : uint32_t {
   kDraining = 0,

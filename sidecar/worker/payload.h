@@ -10,14 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "sidecar/http/field.h"
 #include "sidecar/worker/frame.h"
 
 namespace catzilla::worker {
 
-struct Field {
-  std::string_view name;
-  std::string_view value;
-};
+using http::Field;
 
 // Header pairs as they lie in a frame: `name NUL value NUL …`. Always whole: see CountFields().
 class FieldsView {

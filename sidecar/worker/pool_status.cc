@@ -5,30 +5,6 @@
 
 namespace catzilla::worker {
 
-std::string_view FailureName(FailureKind kind) {
-  switch (kind) {
-    case FailureKind::kQueueFull:
-      return "queue_full";
-    case FailureKind::kQueueTimeout:
-      return "queue_timeout";
-    case FailureKind::kNoWorkers:
-      return "no_workers";
-    case FailureKind::kTimeout:
-      return "timeout";
-    case FailureKind::kWorkerLost:
-      return "worker_lost";
-    case FailureKind::kAppFailed:
-      return "app_failed";
-    case FailureKind::kBadAnswer:
-      return "bad_answer";
-    case FailureKind::kTooLarge:
-      return "too_large";
-    case FailureKind::kSuperseded:
-      return "superseded";
-  }
-  return "?";
-}
-
 std::string_view WorkerStateName(WorkerStatus::State state) {
   switch (state) {
     case WorkerStatus::State::kStarting:

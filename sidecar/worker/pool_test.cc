@@ -22,7 +22,7 @@ TEST(PoolTest, WithoutRegistrationEveryRequestIsRefusedAtOnce) {
   Rig rig(config);
   Notes notes;
   RequestSpec spec;
-  CallFailure failure;
+  origin::Failure failure;
   EXPECT_EQ(rig.dispatcher.Start(spec, rig.serving, notes, &failure), nullptr);
   EXPECT_EQ(failure.kind, FailureKind::kNoWorkers);
   EXPECT_EQ(failure.retry_after_s, 7u);

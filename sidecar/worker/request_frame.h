@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "sidecar/origin/request.h"
 #include "sidecar/worker/payload.h"
 
 namespace catzilla::worker {
@@ -32,56 +33,12 @@ Method ToMethod(std::string_view text);
 std::string_view MethodText(Method method);  // Empty for kOther.
 bool IsIdempotent(Method method);            // RFC 9110, 9.2.2; kOther is not.
 
-enum class BodyMode : uint8_t { kNone = 0, kInline = 1, kStreaming = 2 };
-inline constexpr uint64_t kLengthUnknown = ~uint64_t{0};
-inline constexpr uint32_t kNoRoute = 0xFFFFFFFF;
-
-enum RequestFlag : uint32_t {
-  kHeadRequest = 0x01,
-  kExpectContinue = 0x02,
-  kOverLimit = 0x04,
-  kQueryNotUtf8 = 0x08,
-  kUpgradeRequest = 0x10,
-  kSlotsOverflow = 0x20,
-  kCancelOnDisconnect = 0x40,
-};
-
-// The value of one registered input.
-struct SlotValue {
-  enum class Kind : uint8_t { kAbsent, kValue, kList };
-  Kind kind = Kind::kAbsent;
-  std::string_view value;                  // kValue
-  std::span<const std::string_view> list;  // kList
-};
-
-struct RequestSpec {
-  uint32_t route_id = kNoRoute;
-  uint32_t flags = 0;
-  std::string_view method = "GET";
-  uint8_t http_version = 0x11;
-  uint8_t scheme = 0;  // 0 http, 1 https
-  BodyMode body_mode = BodyMode::kNone;
-  int64_t accept_us = 0;
-  int64_t deadline_us = 0;
-  int64_t hard_timeout_us = 0;  // The route's; 0: the pool's. Not part of the frame.
-  uint64_t body_length = 0;
-  uint32_t queue_us = 0;
-  uint16_t client_port = 0;
-  uint16_t server_port = 0;
-  std::string_view target = "/";  // Raw path and query.
-  std::string_view path = "/";    // Decoded once.
-  std::string_view host;
-  std::string_view client;
-  std::string_view server;
-  std::string_view root_path;
-  std::string_view request_id;
-  std::string_view traceparent;
-  std::string_view tracestate;
-  std::span<const Field> fields;  // Names in lower case.
-  std::span<const SlotValue> slots;
-  std::string_view body;    // kInline
-  bool idempotent = false;  // The route says so; not part of the frame.
-};
+using origin::BodyMode;
+using origin::kLengthUnknown;
+using origin::kNoRoute;
+using enum origin::RequestFlag;
+using origin::RequestSpec;
+using origin::SlotValue;
 
 // Payload bytes without the inline body, for the limit.
 size_t RequestHeadBytes(const RequestSpec& spec);

@@ -20,7 +20,7 @@
 namespace catzilla::worker {
 
 // What came, in order: "response 200 body", "data 5", "room", "end", "failure worker_lost".
-class Notes final : public CallObserver {
+class Notes final : public origin::Observer {
  public:
   void OnResponse(const ResponseHead& head) override {
     Add("response " + std::to_string(head.status) + (head.complete ? " complete" : ""));
@@ -46,7 +46,7 @@ class Notes final : public CallObserver {
     Add("end");
     ended = true;
   }
-  void OnFailure(const CallFailure& failure) override {
+  void OnFailure(const origin::Failure& failure) override {
     Add("failure " + std::string(FailureName(failure.kind)));
     cause = failure.cause;
     ended = true;
@@ -298,7 +298,7 @@ class Rig {
     RequestSpec spec;
     spec.target = spec.path = "/x";
     if (change) change(spec);
-    CallFailure failure;
+    origin::Failure failure;
     Call* call = dispatcher.Start(spec, serving, notes, &failure);
     if (call == nullptr) notes.Add("refused " + std::string(FailureName(failure.kind)));
     return call;

@@ -68,7 +68,7 @@ class Load {
   int strays() const { return strays_.load(); }
 
  private:
-  struct Slot final : public CallObserver {
+  struct Slot final : public origin::Observer {
     void OnResponse(const ResponseHead& head) override {
       if (head.body != std::to_string(generation)) load->strays_.fetch_add(1);
     }
@@ -76,7 +76,7 @@ class Load {
     void OnData(std::string_view) override {}
     void OnBodyRoom() override {}
     void OnEnd() override { load->Ended(*this, true); }
-    void OnFailure(const CallFailure& failure) override {
+    void OnFailure(const origin::Failure& failure) override {
       if (failure.kind == FailureKind::kSuperseded) return load->Route(*this);
       load->Ended(*this, false);
     }
@@ -94,7 +94,7 @@ class Load {
   }
   void Route(Slot& slot) {
     RequestSpec spec;
-    CallFailure failure;
+    origin::Failure failure;
     slot.generation = home_.serving->id().number;
     if (home_.dispatcher.Start(spec, home_.serving, slot, &failure) == nullptr) {
       failed_.fetch_add(1);

@@ -78,13 +78,13 @@ void BM_DecodeResponse(benchmark::State& state) {
 }
 BENCHMARK(BM_DecodeResponse);
 
-struct Client final : public CallObserver {
+struct Client final : public origin::Observer {
   void OnResponse(const ResponseHead&) override {}
   void OnInformational(const ResponseHead&) override {}
   void OnData(std::string_view) override {}
   void OnBodyRoom() override {}
   void OnEnd() override { ++*answered; }
-  void OnFailure(const CallFailure&) override { std::abort(); }
+  void OnFailure(const origin::Failure&) override { std::abort(); }
   int64_t* answered = nullptr;
 };
 
@@ -136,7 +136,7 @@ void BM_RoundTrip(benchmark::State& state) {
     loop.EnterTurn();
     for (Client& client : clients) {
       client.answered = &answered;
-      CallFailure failure;
+      origin::Failure failure;
       if (dispatcher.Start(spec, generation, client, &failure) == nullptr) std::abort();
     }
     const int64_t wanted = answered + state.range(0);

@@ -35,7 +35,7 @@ struct Input {
   }
 };
 
-struct Client final : public CallObserver {
+struct Client final : public origin::Observer {
   void OnResponse(const ResponseHead& head) override {
     for (const Field field : head.fields) CATZILLA_CHECK(!field.name.empty(), "checked fields");
     MaybeLeave();
@@ -47,7 +47,7 @@ struct Client final : public CallObserver {
   }
   void OnBodyRoom() override { MaybeLeave(); }
   void OnEnd() override { Gone(); }
-  void OnFailure(const CallFailure&) override { Gone(); }
+  void OnFailure(const origin::Failure&) override { Gone(); }
   void Gone() {
     CATZILLA_CHECK(call != nullptr, "one last event, and none after it");
     call = nullptr;
@@ -170,7 +170,7 @@ void StartCall(World& world, Client& client, uint8_t kind) {
   if (kind & 8) spec.flags = kExpectContinue;
   client.leaves = (kind & 16) != 0;
   client.held = 0;
-  CallFailure failure;
+  origin::Failure failure;
   client.call = world.dispatcher.Start(spec, world.generation, client, &failure);
 }
 

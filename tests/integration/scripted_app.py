@@ -22,6 +22,7 @@ from typing import Any, Self
 import grpc
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._worker import _frames as frames
+from waiting import eventually
 
 SECONDS = 30.0
 
@@ -266,10 +267,11 @@ class Worker:
         held.lane.sendall(answer)
 
     def wait_until_holding(self, count: int) -> None:
-        deadline = time.monotonic() + SECONDS
-        while len(self.held) < count:
-            assert time.monotonic() < deadline, f"{len(self.held)} of {count} requests came"
-            time.sleep(0.01)
+        eventually(
+            lambda: len(self.held) >= count,
+            SECONDS,
+            lambda: f"{len(self.held)} of {count} requests came",
+        )
 
     def release(self) -> None:
         """What is held is answered, and what comes from now on at once."""

@@ -10,16 +10,21 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from app_process import eventually
 from raw_http import Answer, RawConnection
 from scripted_app import Code, Master, Worker, workers
-from sidecar_process import Sidecar, program
+from sidecar_process import Sidecar, metric, program
+from waiting import eventually
 
 
 @pytest.fixture
 def sidecar(tmp_path: pathlib.Path) -> Iterator[Sidecar]:
     with Sidecar(tmp_path, "{}\n", arguments=("--loops", "2")) as running:
         yield running
+
+
+def active(sidecar: Sidecar) -> float:
+    """Requests that are under way."""
+    return metric(sidecar, 'catzilla_http_connections{state="active"}')
 
 
 def get(sidecar: Sidecar, path: str) -> Answer:
@@ -213,7 +218,7 @@ def test_a_body_that_comes_after_the_switch_goes_to_the_new_code(sidecar: Sideca
         slow = [RawConnection(sidecar.port, seconds=30) for _ in range(4)]
         for raw in slow:
             raw.send(b"POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n half")
-        time.sleep(0.2)  # They are routed, and wait for the rest.
+        eventually(lambda: active(sidecar) == 4)
         ticket = master.register(new)
         with workers(Worker(new, ticket, pid=2)):
             master.switched(ticket)
@@ -242,7 +247,7 @@ def test_what_old_code_was_asked_for_is_not_kept_for_the_new_ones_clients(sideca
             leaving.release()
             assert answer_of(early) == (200, "v1 /a /a"), "the old code finishes"
             follower = asking(sidecar, "/a")
-            time.sleep(0.2)
+            eventually(lambda: active(sidecar) == 2)
             serving.release()
             assert answer_of(late) == (200, "v2 /a /a")
             assert answer_of(follower) == (200, "v2 /a /a")

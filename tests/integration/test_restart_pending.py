@@ -10,9 +10,8 @@ import urllib.request
 from app_process import eventually
 from conftest import make_site
 from raw_http import RawConnection
-from sidecar_process import Sidecar, free_port
+from sidecar_process import Sidecar, free_port, metric
 from test_catzillactl import ctl
-from test_hostile_clients import metric
 
 
 def test_o16_the_rest_goes_live_and_what_waits_is_said(tmp_path: pathlib.Path) -> None:

@@ -13,8 +13,7 @@ import pytest
 from app_process import eventually
 from held_opens import HeldOpens
 from raw_http import RawConnection
-from sidecar_process import Sidecar
-from test_hostile_clients import metric
+from sidecar_process import Sidecar, metric
 
 
 @pytest.fixture
