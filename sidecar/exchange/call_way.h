@@ -2,6 +2,7 @@
 // comes, the answer as it comes.
 //
 //   collects a small body (waits) --> called (waits) --OnEnd()--> answered
+//     \-------------------------------- \--newer code took over before it had begun--> routed anew
 //
 // Threads: the loop's.
 // Owns:    the call, and what of the request's body the worker has not taken yet.

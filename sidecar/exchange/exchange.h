@@ -123,7 +123,9 @@ class Exchange final {
   Next RefuseFailed(const origin::Failure& failure);  // Breaks off, if a head was written.
   Next BreakOffAnswer(std::string_view cause);
   // Whether another plan than the one that routed it is served now. REQUIRES: as route().
-  bool MayRouteAnew() const { return route().version < context_->plan->version(); }
+  bool MayRouteAnew() const {
+    return !responder_.head_written() && route().version < context_->plan->version();
+  }
   Next RouteAnew(std::string body);  // `body`: what has come of the request's.
   Next LookUp();
   Next GoAlone();  // Past the cache, and says so.
