@@ -159,7 +159,7 @@ TEST_F(Filling, PlanIsReplaced) {
 TEST_F(Filling, AppFails) {
   Begin();
   stage.EndAnswer(stream, EndCode::kFailed, "ValueError");
-  EXPECT_EQ(leader.read(), Refusal(500, false, "r1"));
+  EXPECT_EQ(leader.read(), RefusalText(500, false, "r1"));
   EXPECT_TRUE(follower.read().starts_with("HTTP/1.1 500 "));
   EXPECT_FALSE(IsStored());
   stage.ExpectAllGivenBack();
@@ -198,7 +198,7 @@ TEST_F(Filling, WorkersAreLost) {
   ASSERT_NE(stage.TakeRequest(), 0u);
   stage.worker.Kill();
   stage.Pump();
-  EXPECT_EQ(leader.read(), Refusal(502, false, "r1"));
+  EXPECT_EQ(leader.read(), RefusalText(502, false, "r1"));
   EXPECT_TRUE(follower.read().starts_with("HTTP/1.1 502 "));
   stage.ExpectAllGivenBack();
 }

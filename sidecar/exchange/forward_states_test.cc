@@ -96,7 +96,7 @@ TEST_F(AwaitingASmallBody, BodyIsLate) {
   client.Say("bo");
   client.FailBody(408);
   EXPECT_EQ(stage.TakeRequest(), 0u);
-  EXPECT_EQ(client.read(), Refusal(408, true));
+  EXPECT_EQ(client.read(), RefusalText(408, true));
   EXPECT_EQ(client.outcome, "close unread");
   ExpectLogged("408 52 /app worker cause=request_body");
 }
@@ -170,7 +170,7 @@ TEST_F(AwaitingTheAnswer, BodyIsLate) {
   client.Say("3\r\nabc\r\n");
   client.FailBody(408);
   ExpectCancelled(CancelCode::kClientGone);
-  EXPECT_EQ(client.read(), Refusal(408, true, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(408, true, "r1"));
   EXPECT_EQ(client.outcome, "close unread");
   ExpectLogged("408 70 /app worker cause=request_body");
 }
@@ -179,7 +179,7 @@ TEST_F(AwaitingTheAnswer, BodyIsMalformed) {
   Ask(chunked);
   client.Say("3\r\nabcd");
   ExpectCancelled(CancelCode::kClientGone);
-  EXPECT_EQ(client.read(), Refusal(400, true, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(400, true, "r1"));
   EXPECT_EQ(client.outcome, "close unread");
   ExpectLogged("400 66 /app worker cause=request_body");
 }
@@ -199,7 +199,7 @@ TEST_F(AwaitingTheAnswer, WorkerIsLost) {
   stage.Pump();
   stage.worker.Kill();
   stage.Pump();
-  EXPECT_EQ(client.read(), Refusal(502, false, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(502, false, "r1"));
   EXPECT_EQ(client.outcome, "keep-alive");
   ExpectLogged("502 66 /app worker cause=worker_lost detail=the worker has gone");
 }
@@ -217,7 +217,7 @@ TEST_F(AwaitingTheAnswer, WorkerIsLostAndTheNextOneIsAsked) {
 TEST_F(AwaitingTheAnswer, AppFails) {
   Ask(get);
   stage.EndAnswer(stream, EndCode::kFailed, "ValueError");
-  EXPECT_EQ(client.read(), Refusal(500, false, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(500, false, "r1"));
   ExpectLogged("500 76 /app worker cause=app_failed detail=ValueError");
 }
 
@@ -225,7 +225,7 @@ TEST_F(AwaitingTheAnswer, AnswerCannotBeSent) {
   Ask(get);
   stage.BeginAnswer(stream, {{"bad name", "x"}});
   ExpectCancelled(CancelCode::kBadAnswer);
-  EXPECT_EQ(client.read(), Refusal(502, false, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(502, false, "r1"));
   stage.ExpectAllGivenBack();
 }
 
@@ -299,7 +299,7 @@ TEST_F(AwaitingTheAnswerInVain, Deadline) {
   Ask(get);
   ASSERT_TRUE(stage.Until([&] { return client.over(); }));
   ExpectCancelled(CancelCode::kDeadline);
-  EXPECT_EQ(client.read(), Refusal(504, false, "r1"));
+  EXPECT_EQ(client.read(), RefusalText(504, false, "r1"));
   EXPECT_EQ(client.outcome, "keep-alive");
   ExpectLogged(
       "504 70 /app worker cause=timeout detail=the app did not begin its answer before the "
@@ -311,7 +311,7 @@ TEST_F(AwaitingTheAnswerInVain, TheQueueIsFull) {
   running.Say(get);
   waiting.Say(get);
   client.Say(get);
-  EXPECT_EQ(client.read(), Refusal(503, false, "r1", "", "Retry-After: 1\r\n"));
+  EXPECT_EQ(client.read(), RefusalText(503, false, "r1", "", "Retry-After: 1\r\n"));
   waiting.Leave();
   running.Leave();
   EXPECT_NE(stage.TakeCancel(), 0u);

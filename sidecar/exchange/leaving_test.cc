@@ -15,7 +15,7 @@ class SkippingABody : public testing::Test {
     client.Say("POST /none HTTP/1.1\r\nHost: a\r\n" + framing + "\r\n" + body);
   }
   void ExpectRefused(const std::string& outcome, bool closes) {
-    EXPECT_EQ(client.read(), Refusal(404, closes));
+    EXPECT_EQ(client.read(), RefusalText(404, closes));
     EXPECT_EQ(client.outcome, outcome);
     stage.ExpectAllGivenBack();
     EXPECT_EQ(stage.Counted(), "404:1");
@@ -28,7 +28,7 @@ class SkippingABody : public testing::Test {
 
 TEST_F(SkippingABody, ThatIsShort) {
   Ask("Content-Length: 4\r\n");
-  EXPECT_EQ(client.read(), Refusal(404, false)) << "the answer does not wait for the body";
+  EXPECT_EQ(client.read(), RefusalText(404, false)) << "the answer does not wait for the body";
   EXPECT_TRUE(client.exchange().answered());
   client.Say("bo");
   EXPECT_FALSE(client.over());

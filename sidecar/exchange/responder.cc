@@ -77,17 +77,17 @@ size_t BytesOf(const origin::ResponseHead& head) {
 
 }  // namespace
 
-// What the sidecar says in an answer beside what its source does.
+// What of ours an answer does not say already.
 struct Responder::Own {
-  bool date = false;
-  bool server = false;
-  bool id = false;
+  bool date = true;
+  bool server = true;
+  bool id = true;
 };
 
 // What an app's fields say that concerns us.
 struct Responder::AppFields {
   std::optional<uint64_t> length;
-  Own own{true, true, true};  // What the app has not said itself.
+  Own own;
   bool close = false;
 };
 
@@ -118,12 +118,21 @@ void Responder::HeadWritten(uint16_t status) {
   record_->status = status;
 }
 
-void Responder::WriteOwn(const Own& own, http::ResponseWriter& out) {
-  if (own.date) out.Date(context_->date.Get(context_->now().wall_s()));
+void Responder::WriteDate(http::ResponseWriter& out) {
+  out.Date(context_->date.Get(context_->now().wall_s()));
+}
+
+void Responder::WriteServer(http::ResponseWriter& out) {
   const std::string& server = context_->plan->snapshot->server_name;
-  if (own.server && !server.empty()) out.Field("Server", server);
+  if (!server.empty()) out.Field("Server", server);
+}
+
+void Responder::WriteConnection(http::ResponseWriter& out) {
   out.Connection(!close_, request_->minor_version());
-  if (own.id && !facts_->id().empty()) out.Field("X-Request-Id", facts_->id());
+}
+
+void Responder::WriteId(http::ResponseWriter& out) {
+  if (!facts_->id().empty()) out.Field("X-Request-Id", facts_->id());
 }
 
 // How the body will be framed, and how much of it there must be.
@@ -159,13 +168,16 @@ void Responder::Refuse(const Refusal& refusal, bool as_fastapi) {
   HeadRoom room(output, refusal.fields.size() + kOwnBytesMax);
   http::ResponseWriter& out = room.out();
   out.Status(refusal.status);
-  WriteOwn({true, true, true}, out);
+  WriteDate(out);
+  WriteServer(out);
+  WriteConnection(out);
   out.Lines(refusal.fields);
   if (has_body) {
     out.Field("Content-Type", as_json ? "application/json" : http::ContentTypeOf(format));
     out.Field("Content-Length", uint64_t{page.size()});
   }
   if (refusal.status == 503) out.Field("Retry-After", uint64_t{refusal.retry_after_s});
+  WriteId(out);
   room.Finish();
   if (has_body && request_->method() != http::Method::kHead) {
     output.Append(page);
@@ -193,8 +205,8 @@ void Responder::SendFile(const files::Answer& answer, std::string_view extra, ui
   facts_->TakeId();
   char own[512];
   http::ResponseWriter own_lines(own, sizeof(own));
-  WriteOwn({}, own_lines);
-  if (!facts_->id().empty()) own_lines.Field("X-Request-Id", facts_->id());
+  WriteConnection(own_lines);
+  WriteId(own_lines);
   own_lines.Lines(extra);
 
   const bool is_small =
@@ -273,7 +285,9 @@ bool Responder::SendApp(const origin::ResponseHead& response, std::string_view e
 void Responder::WriteAppHead(const origin::ResponseHead& response, const AppFields& seen,
                              std::string_view extra, http::ResponseWriter& out) {
   out.Status(response.status);
-  WriteOwn(seen.own, out);
+  if (seen.own.date) WriteDate(out);
+  if (seen.own.server) WriteServer(out);
+  WriteConnection(out);
   // Said once, however often the app said it; also where it only tells (HEAD, 304).
   const bool tells = http::StatusHasBody(response.status) || response.status == 304;
   bool told = false;
@@ -287,6 +301,7 @@ void Responder::WriteAppHead(const origin::ResponseHead& response, const AppFiel
   }
   if (framing_ == ResponseFraming::kChunked) out.Field("Transfer-Encoding", "chunked");
   out.Lines(extra);
+  if (seen.own.id) WriteId(out);
 }
 
 void Responder::SendStored(const StoredHead& head) {
@@ -298,9 +313,11 @@ void Responder::SendStored(const StoredHead& head) {
   const std::string_view kept = head.fields.empty() ? head.line : head.fields;
   char own[1024];
   http::ResponseWriter lines(own, sizeof(own));
-  WriteOwn({false, !HasLine(kept, "server"), !HasLine(kept, "x-request-id")}, lines);
   if (head.tells_length && head.length.has_value()) lines.Field("Content-Length", *head.length);
   if (framing_ == ResponseFraming::kChunked) lines.Field("Transfer-Encoding", "chunked");
+  WriteConnection(lines);
+  if (!HasLine(kept, "server")) WriteServer(lines);
+  if (!HasLine(kept, "x-request-id")) WriteId(lines);
   OutputQueue& output = client_->output();
   output.Append(head.line);
   output.Append(head.fields);

@@ -112,7 +112,10 @@ class Responder {
   struct Own;
   struct AppFields;
 
-  void WriteOwn(const Own& own, http::ResponseWriter& out);
+  void WriteDate(http::ResponseWriter& out);
+  void WriteServer(http::ResponseWriter& out);
+  void WriteConnection(http::ResponseWriter& out);
+  void WriteId(http::ResponseWriter& out);
   void WriteAppHead(const origin::ResponseHead& response, const AppFields& seen,
                     std::string_view extra, http::ResponseWriter& out);
   void Promise(uint16_t status, std::optional<uint64_t> length);

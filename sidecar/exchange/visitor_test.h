@@ -29,8 +29,8 @@ inline std::string WithoutDates(std::string text) {
 }
 
 // What a client reads that is refused: `fields` come before our own, `more` behind them.
-inline std::string Refusal(uint16_t status, bool closes, const std::string& id = "",
-                           const std::string& fields = "", const std::string& more = "") {
+inline std::string RefusalText(uint16_t status, bool closes, const std::string& id = "",
+                               const std::string& fields = "", const std::string& more = "") {
   std::string page;
   http::AppendErrorPage(http::ErrorFormat::kJson, status, "", id, page);
   std::string text(http::StatusLine(status));

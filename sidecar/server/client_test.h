@@ -99,6 +99,12 @@ class Serving : public testing::Test {
     rig.loop.DrainHandles();
   }
 
+  // The plan is of the worker's generation from then on.
+  worker::FakeWorker Attach() {
+    worker::FakeWorker worker = rig.Attach(rig.Begin());
+    hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
+    return worker;
+  }
   // So that what is asked for later is hot.
   void Warm(const std::string& name) {
     Peer peer(hall.Connect(listener));

@@ -134,7 +134,7 @@ struct World {
       if (i == 1) limits.pipeline_max = 1;
       if (i == 2) limits.requests_per_connection_max = 3;
       snapshot.limits = std::make_shared<config::Limits>(limits);
-      plans.push_back(house.MakePlan(snapshot, nullptr, &hall.desk));
+      plans.push_back(house.MakePlan(snapshot, nullptr, nullptr, &hall.desk));
       UsePlan(i);
       const int fd = hall.Connect(listener);
       for (const char* name : {"a", "b", "none"}) {

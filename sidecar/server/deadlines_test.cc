@@ -53,7 +53,7 @@ TEST_F(IdleDeadline, CountsFromTheLastAnswer) {
 }
 
 TEST_F(IdleDeadline, HoldsForAppsThatTakeTheirTime) {
-  auto worker = rig.Attach(rig.Begin());
+  auto worker = Attach();
   auto peer = Connect();
   peer->Send("GET /app HTTP/1.1\r\nHost: a\r\n\r\n");
   const int64_t later_us = base::ReadClock().monotonic_us + 400'000;
@@ -108,7 +108,7 @@ struct BodyDeadline : Impatient {
 };
 
 TEST_F(BodyDeadline, OfABodyForTheApp) {
-  auto worker = rig.Attach(rig.Begin());
+  auto worker = Attach();
   auto peer = Connect();
   peer->Send("POST /app HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsome");
   ASSERT_TRUE(ReadToEnd(*peer));

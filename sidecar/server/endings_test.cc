@@ -36,7 +36,7 @@ TEST_F(Endings, DrainClosesTheIdle) {
 }
 
 TEST_F(Endings, DrainLetsARequestBeAnswered) {
-  auto worker = rig.Attach(rig.Begin());
+  auto worker = Attach();
   auto peer = Connect();
   peer->Send(std::string("GET /app HTTP/1.1\r\nHost: a\r\n\r\n") + kGet);
   Pump();

@@ -20,8 +20,8 @@ class OneLoop : public testing::Test {
     LoopServer::Parts parts{loop, wheel, dispatcher, house.epochs, stats, counts};
     parts.on_drained = [this] { ++drained; };
     parts.on_closed = [this] { ++closed; };
-    server =
-        std::make_unique<LoopServer>(std::move(parts), house.MakePlan(snapshot, nullptr, nullptr));
+    server = std::make_unique<LoopServer>(std::move(parts),
+                                          house.MakePlan(snapshot, nullptr, nullptr, nullptr));
     const auto sockets = loop::ListenTcp({"127.0.0.1", 0}, 16, 1);
     CATZILLA_CHECK(sockets.ok(), "no port for a test");
     port = loop::LocalPort(sockets->front());
@@ -104,7 +104,7 @@ TEST_F(OneLoop, ServesANewPlanOnOldConnections) {
   route->source = config::Layer::kFile;
   snapshot.routes = {route};
   ServerMessage message;
-  message.plan = house.MakePlan(snapshot, nullptr, nullptr);
+  message.plan = house.MakePlan(snapshot, nullptr, nullptr, nullptr);
   ASSERT_TRUE(server->Post(std::move(message)));
   EXPECT_TRUE(Until([&] { return Ask(*peer) == "503"; })) << "the new route has no pool";
 }

@@ -94,7 +94,7 @@ TEST_F(Pipelines, NobodyReads) {
 }
 
 TEST_F(Pipelines, WaitForTheAppsAnswer) {
-  auto worker = rig.Attach(rig.Begin());
+  auto worker = Attach();
   auto peer = Connect();
   peer->Send(Get("/files/a") + Get("/app") + Get("/files/a"));
   Pump();
@@ -110,7 +110,7 @@ TEST_F(Pipelines, WaitForTheAppsAnswer) {
 
 // An app is told of a client that has ended its side; what was answered before still leaves.
 TEST_F(Pipelines, EndByTheClientWhileTheAppIsAsked) {
-  auto worker = rig.Attach(rig.Begin());
+  auto worker = Attach();
   Peer peer(hall.Connect(listener));
   peer.Send(Get("/files/a") + Get("/app"));
   Pump();
