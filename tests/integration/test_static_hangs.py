@@ -87,9 +87,10 @@ def test_c12_a_mount_that_hangs_is_503_and_harms_no_other(
 
 def test_c12_the_timeout_is_live(held: HeldOpens, tmp_path: pathlib.Path) -> None:
     config = two_mounts(tmp_path, "10m")
-    held.hold(tmp_path / "sick" / "0.txt")
+    changed = "server_name: changed\n" + two_mounts(tmp_path, "200ms")
+    held.hold(tmp_path / "sick" / "0.txt")  # From here on nobody here may open it.
     with Sidecar(tmp_path, config) as sidecar:
-        sidecar.config.write_text("server_name: changed\n" + two_mounts(tmp_path, "200ms"))
+        sidecar.config.write_text(changed)
         os.kill(sidecar.pid, signal.SIGHUP)
         with RawConnection(sidecar.port, seconds=30) as client:
             eventually(lambda: client.get("/well/0.txt").header("server") == "changed")
