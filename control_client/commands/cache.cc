@@ -1,5 +1,6 @@
 // catzillactl cache purge, lookup, stats.
 #include <iostream>
+#include <map>
 
 #include "control_client/commands/command.h"
 #include "sidecar/base/utf8.h"
@@ -58,16 +59,20 @@ ExitCode RunLookup(const v1::LookupRequest& request, Session& session, Client& c
   const auto result = client.Lookup(request);
   if (!result.ok()) return Report(result.error());
   if (!session.PrintStructured(*result)) {
-    Table table({"NAME", "CACHE", "STATUS", "SIZE", "HITS", "FRESH", "TAGS", "AGE"});
+    Table table({"NAME", "CACHE", "STATUS", "SIZE", "HITS", "FRESH", "VARY", "TAGS", "AGE"});
     for (const v1::CachedObject& object : result->objects()) {
       std::string tags;
       for (const std::string& tag : object.tags()) tags += (tags.empty() ? "" : ",") + tag;
+      std::map<std::string, std::string> fields(object.vary().begin(), object.vary().end());
+      std::string vary;
+      for (const auto& [name, value] : fields)
+        vary += (vary.empty() ? "" : "; ") + name + "=" + value;
       const int64_t fresh_s = object.fresh_for_ms() / 1000;
       table.Row({object.key() + (object.selected() ? " *" : ""), object.cache(),
                  std::to_string(object.status()), Bytes(object.bytes()),
                  std::to_string(object.hits()),
-                 fresh_s >= 0 ? Age(fresh_s) : "stale " + Age(-fresh_s), tags,
-                 Age(object.age_ms() / 1000)});
+                 fresh_s >= 0 ? Age(fresh_s) : "stale " + Age(-fresh_s), vary.empty() ? "-" : vary,
+                 tags.empty() ? "-" : tags, Age(object.age_ms() / 1000)});
     }
     std::cout << table.Text();
   }
@@ -120,10 +125,16 @@ void AddCache(Session& session) {
   CLI::App* lookup = cache->add_subcommand("lookup", "is a URL stored? exit code 4 if not");
   const auto request = std::make_shared<v1::LookupRequest>();
   const auto url = std::make_shared<std::string>();
-  lookup->add_option("URL", *url, "http://host/path?query, or /path?query")->required();
-  lookup->callback([&session, request, url] {
-    session.run = [request, url](Session& chosen, Client& client) {
+  const auto headers = std::make_shared<std::vector<std::string>>();
+  lookup->add_option("URL", *url, "http://host/path?query, or /path?query for every host")
+      ->required();
+  lookup->add_option("-X,--method", *request->mutable_method(), "of the request that asks (GET)");
+  lookup->add_option("-H,--header", *headers,
+                     "\"name: value\" of the request that asks; what it would get has a *");
+  lookup->callback([&session, request, url, headers] {
+    session.run = [request, url, headers](Session& chosen, Client& client) -> ExitCode {
       request->set_url(base::PercentSafe(*url));
+      if (!ReadHeaders(*headers, request->mutable_headers())) return kUsage;
       return RunLookup(*request, chosen, client);
     };
   });

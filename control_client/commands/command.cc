@@ -1,10 +1,15 @@
 #include "control_client/commands/command.h"
 
+#include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <system_error>
+
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 
@@ -34,11 +39,34 @@ void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& 
   }
 }
 
+bool ReadHeaders(const std::vector<std::string>& given,
+                 google::protobuf::Map<std::string, std::string>* headers) {
+  for (const std::string& header : given) {
+    const size_t colon = header.find(':');
+    if (colon == std::string::npos || colon == 0 ||
+        base::FindInvalidUtf8(header) != std::string::npos) {
+      std::cerr << "catzillactl: '" << base::PercentSafe(header)
+                << "' is no header (give \"name: value\")\n";
+      return false;
+    }
+    std::string name = header.substr(0, colon);
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const size_t begin = header.find_first_not_of(" \t", colon + 1);
+    const std::string value = begin == std::string::npos ? "" : header.substr(begin);
+    const auto [place, is_new] = headers->insert({name, value});
+    if (!is_new) place->second += (name == "cookie" ? "; " : ", ") + value;
+  }
+  return true;
+}
+
 std::string ReadInput(const std::string& path) {
   std::ostringstream text;
   if (path == "-") {
     text << std::cin.rdbuf();
     return text.str();
+  }
+  if (std::error_code error; std::filesystem::is_directory(path, error)) {
+    throw CLI::ValidationError("-f", path + ": is a folder (give a file in it)");
   }
   std::ifstream file(path);
   if (!file) {

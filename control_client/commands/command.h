@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "control_client/client.h"
 #include "control_client/output/format.h"
@@ -29,6 +30,11 @@ void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& 
 
 // A file's text, or standard input for "-". Throws CLI::ValidationError with the remedy.
 std::string ReadInput(const std::string& path);
+
+// "name: value" of each -H, several of one name as one list. False: one is no header, which has
+// been said.
+bool ReadHeaders(const std::vector<std::string>& given,
+                 google::protobuf::Map<std::string, std::string>* headers);
 
 void AddStatus(Session& session);
 void AddGet(Session& session);

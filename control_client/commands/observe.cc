@@ -128,18 +128,7 @@ void AddExplain(Session& session) {
       v1::ExplainRequest request;
       request.set_method(*method);
       request.set_url(base::PercentSafe(*url));
-      for (const std::string& header : *headers) {
-        const size_t colon = header.find(':');
-        if (colon == std::string::npos) {
-          std::cerr << "catzillactl: '" << base::PercentSafe(header)
-                    << "' is no header (give \"name: value\")\n";
-          return kUsage;
-        }
-        std::string name = header.substr(0, colon);
-        for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        const size_t value = header.find_first_not_of(' ', colon + 1);
-        (*request.mutable_headers())[name] = value == std::string::npos ? "" : header.substr(value);
-      }
+      if (!ReadHeaders(*headers, request.mutable_headers())) return kUsage;
       return RunExplain(request, chosen, client);
     };
   });

@@ -239,6 +239,7 @@ base::Ref<Object> Producer::NotModified(const RequestView& request, const Respon
     End(Fill::State::kReleased);
     return nullptr;
   }
+  object->CountHit(fill.stale_->hits());
   fill.store_.Freshen(fill, object);
   {
     base::MutexLock lock(fill.mutex_);

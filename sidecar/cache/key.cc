@@ -238,15 +238,14 @@ bool SameVaryNames(std::string_view encoded, std::string_view other) {
   return encoded.empty() && other.empty();
 }
 
-std::string DescribeVary(std::string_view encoded) {
-  std::string text;
+std::vector<std::pair<std::string, std::string>> VaryFields(std::string_view encoded) {
+  std::vector<std::pair<std::string, std::string>> fields;
   while (!encoded.empty()) {
-    if (!text.empty()) text += "; ";
-    text.append(TakeString(&encoded)).append("=");
+    const std::string_view name = TakeString(&encoded);
     const std::string_view value = TakeString(&encoded);
-    text.append(value == "\x01" ? "(absent)" : value);
+    fields.emplace_back(name, value == "\x01" ? "(absent)" : value);
   }
-  return text;
+  return fields;
 }
 
 bool MatchesVary(std::string_view encoded, const http::RequestHead& request) {

@@ -15,6 +15,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "sidecar/base/sip_hash.h"
 #include "sidecar/cache/message.h"
@@ -73,8 +75,8 @@ std::optional<std::string> EncodeVary(Fields response, const http::RequestHead& 
 // Whether two stored answers vary on the same fields, whatever the values.
 bool SameVaryNames(std::string_view encoded, std::string_view other);
 
-// "Accept-Encoding=gzip,br; Accept-Language=de", for people.
-std::string DescribeVary(std::string_view encoded);
+// For people: names with the values that were stored, "(absent)" among them.
+std::vector<std::pair<std::string, std::string>> VaryFields(std::string_view encoded);
 
 // Whether a request selects the variant that was stored with `encoded`.
 bool MatchesVary(std::string_view encoded, const http::RequestHead& request);

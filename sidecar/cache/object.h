@@ -4,12 +4,13 @@
 // to kInlineBodyBytesMax, the body. Longer bodies stay in the segments they arrived in, shared with
 // the fill's readers and with the object's successors after a validation.
 //
-// Threads: immutable; any thread reads it inside its epoch, or with a Ref.
+// Threads: immutable but for a counter; any thread reads it inside its epoch, or with a Ref.
 // Owns:    its bytes (arena `cache`) and references of its segments.
 // Limits:  none of its own; charge() is what all of it costs.
 // Fails:   Make() and Segment::Make() return null when there is no memory.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -92,6 +93,10 @@ class Object final : public base::Owner, public base::CacheNode {
   std::span<const std::string_view> tags() const { return tags_; }
   size_t charge() const { return charge_; }
 
+  // How often it has answered, its predecessors before a validation included.
+  uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
+  void CountHit(uint64_t more = 1) const { hits_.fetch_add(more, std::memory_order_relaxed); }
+
   bool Matches(std::string_view key, const http::RequestHead& request) const {
     return this->key() == key && (vary_size_ == 0 || MatchesVary(vary(), request));
   }
@@ -124,6 +129,8 @@ class Object final : public base::Owner, public base::CacheNode {
 
   // Guarded by the tag index: where this object stands in each tag's list.
   std::vector<size_t> tag_positions_;
+
+  mutable std::atomic<uint64_t> hits_{0};  // At the end, away from what a lookup reads.
 };
 
 }  // namespace catzilla::cache

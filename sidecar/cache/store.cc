@@ -206,45 +206,6 @@ uint64_t ObjectStore::Invalidate(const RequestView& request, const ResponseView&
   return count;
 }
 
-// Looking in...
-
-std::vector<Description> ObjectStore::Describe(std::string_view url, const KeyPolicy& key_policy,
-                                               int64_t now_us) const {
-  CacheKey key;
-  BuildKey(NormalUrl(url).parts(), key_policy, seed_, &key);
-  std::vector<Description> found;
-  {
-    base::EpochDomain::Guard guard(domain_);
-    (void)table_.Peek(key.hash, [&](const Object& object) {
-      if (object.key() != key.text) return false;
-      Description description;
-      description.key = object.key();
-      description.vary = DescribeVary(object.vary());
-      description.etag = object.etag();
-      description.tags.assign(object.tags().begin(), object.tags().end());
-      description.status = object.status();
-      description.body_bytes = object.body_size();
-      description.charge_bytes = object.charge();
-      description.age_s = object.freshness().AgeUs(now_us) / 1'000'000;
-      description.ttl_s = object.freshness().TtlUs(now_us) / 1'000'000;
-      found.push_back(std::move(description));
-      return false;  // On to the next variant.
-    });
-  }
-  const FillShard& shard = fill_shards_[key.hash >> 56 & (kFillShards - 1)];
-  base::MutexLock lock(shard.mutex);
-  const auto [begin, end] = shard.fills.equal_range(key.hash);
-  for (auto at = begin; at != end; ++at) {
-    if (!(at->second->key() == key)) continue;
-    Description description;
-    description.key = key.text;
-    description.in_flight = true;
-    description.age_s = (now_us - at->second->started_us()) / 1'000'000;
-    found.push_back(std::move(description));
-  }
-  return found;
-}
-
 CacheStats ObjectStore::stats() const {
   CacheStats stats;
   counters_.AddTo(&stats);

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -68,7 +69,7 @@ struct Joined {
 // What catzillactl shows of a key.
 struct Description {
   std::string key;
-  std::string vary;
+  std::vector<std::pair<std::string, std::string>> vary;  // Names and stored values.
   std::string etag;
   std::vector<std::string> tags;
   int status = 0;
@@ -76,6 +77,9 @@ struct Description {
   uint64_t charge_bytes = 0;
   int64_t age_s = 0;
   int64_t ttl_s = 0;
+  int64_t stored_for_us = 0;  // Since it was stored, or validated last.
+  uint64_t hits = 0;
+  bool selected = false;   // The variant that the request which was asked about would get.
   bool in_flight = false;  // A fill; of it only the key is known.
 };
 
@@ -83,6 +87,7 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
  public:
   static constexpr size_t kFillsMax = 4096;
   static constexpr size_t kVariantsMax = 32;
+  static constexpr size_t kDescriptionsMax = 1024;
   static constexpr int64_t kHitForMissUs = 5'000'000;
 
   // All must outlive the store. REQUIRES at its end: no fill is in flight, no loop looks up.
@@ -116,8 +121,16 @@ class ObjectStore final : private base::CacheTable<Object>::Listener {
   uint64_t Invalidate(const RequestView& request, const ResponseView& response,
                       const KeyPolicy& key_policy);
 
+  // What is kept or on its way under `url`, of every host if it names none; kDescriptionsMax at
+  // most. `request`: who asks, or null. (describe.cc)
   std::vector<Description> Describe(std::string_view url, const KeyPolicy& key_policy,
-                                    int64_t now_us) const;
+                                    const http::RequestHead* request, int64_t now_us) const;
+  // What Find() would give, as a copy, from any thread, not counted as a use.
+  struct Known {
+    std::optional<Freshness> freshness;  // None: nothing that this request selects.
+    bool variants_exist = false;
+  };
+  Known Ask(const CacheKey& key, const http::RequestHead& request) const;
 
   // The next requests for this key do not wait for one another.
   void MarkHitForMiss(uint64_t hash, int64_t until_us);

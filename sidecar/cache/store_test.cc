@@ -369,6 +369,26 @@ TEST(Store, AHitAllocatesNothing) {
 }
 #endif
 
+TEST(Describe, O8TheVariantOfTheRequestIsSelected) {
+  Bench bench;
+  for (const char* value : {"1", "2"}) {
+    bench.Fill("GET /a\nX-V: " + std::string(value), {kFresh, {"Vary", "X-V"}}, value);
+  }
+  const Request second("GET /a\nX-V: 2");
+  for (const char* url : {"http://example.org/a", "/a"}) {
+    const std::vector<Description> found =
+        bench.store.Describe(url, {}, &second.head(), bench.now_us);
+    ASSERT_EQ(found.size(), 2u) << url;
+    for (const Description& one : found) EXPECT_EQ(one.selected, one.vary[0].second == "2") << url;
+  }
+  EXPECT_TRUE(bench.store.Describe("/b", {}, nullptr, bench.now_us).empty());
+  const ObjectStore::Known known = bench.store.Ask(bench.Key(second), second.head());
+  EXPECT_TRUE(known.freshness.has_value());
+  const Request third("GET /a\nX-V: 3");
+  EXPECT_FALSE(bench.store.Ask(bench.Key(third), third.head()).freshness.has_value());
+  EXPECT_TRUE(bench.store.Ask(bench.Key(third), third.head()).variants_exist);
+}
+
 TEST(Describe, ShowsVariantsAndFills) {
   Bench bench;
   bench.Fill("GET /a\nX-V: 1", {kFresh, {"Vary", "X-V"}, {"ETag", "\"e\""}, {"Cache-Tag", "t"}},
@@ -376,15 +396,21 @@ TEST(Describe, ShowsVariantsAndFills) {
   const Request request("GET /a\nX-V: 2");
   Follower follower;
   Joined joined = bench.Join(request, follower);
+  bench.Find("GET /a\nX-V: 1")->CountHit();
   const std::vector<Description> found =
-      bench.store.Describe("http://example.org/a", {}, bench.now_us + 5'000'000);
+      bench.store.Describe("http://example.org/a", {}, &request.head(), bench.now_us + 5'000'000);
   ASSERT_EQ(found.size(), 2u);
-  EXPECT_EQ(found[0].vary, "X-V=1");
+  ASSERT_EQ(found[0].vary.size(), 1u);
+  EXPECT_EQ(found[0].vary[0].first, "X-V");
+  EXPECT_EQ(found[0].vary[0].second, "1");
   EXPECT_EQ(found[0].etag, "\"e\"");
   EXPECT_EQ(found[0].tags, std::vector<std::string>{"t"});
   EXPECT_EQ(found[0].body_bytes, 5u);
   EXPECT_EQ(found[0].age_s, 5);
   EXPECT_EQ(found[0].ttl_s, 55);
+  EXPECT_EQ(found[0].stored_for_us, 5'000'000);
+  EXPECT_EQ(found[0].hits, 1u);
+  EXPECT_FALSE(found[0].selected) << "the request is another variant's";
   EXPECT_TRUE(found[1].in_flight);
   joined.fill->Leave(follower);
 }

@@ -142,7 +142,6 @@ class Exchange final {
   Next Start();
   Next StartRoute();
   Next RefuseChosen();
-  cache::Judgement JudgeStored(const cache::Object* stored, bool variants);
   void AppendObject(const cache::Object& object, uint64_t first, uint64_t length);
   void InvalidateAfter(const origin::ResponseHead& response);
 

@@ -4,6 +4,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/cache/cache_status.h"
+#include "sidecar/cache/decide.h"
 #include "sidecar/cache/validation.h"
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/request_fields.h"
@@ -19,7 +20,10 @@ Next Exchange::LookUp() {
   cache::BuildKey(view, route.key_policy, store.seed(), &key);
   bool variants = false;
   const cache::Object* object = store.Find(key, *request_, &variants);
-  const cache::Judgement judgement = JudgeStored(object, variants);
+  const cache::Judgement judgement =
+      cache::Decide(*route.config, *request_, object != nullptr ? &object->freshness() : nullptr,
+                    variants, context_->now().monotonic_us)
+          .judgement;
   const auto loop = static_cast<unsigned>(context_->index());
   record_.forward = judgement.forward;
   switch (judgement.verdict) {
@@ -45,25 +49,9 @@ Next Exchange::LookUp() {
   return GoAlone();
 }
 
-cache::Judgement Exchange::JudgeStored(const cache::Object* stored, bool variants) {
-  const cache::RequestFacts facts = cache::RequestFacts::Of(*request_);
-  cache::Judgement judgement = cache::Judge(stored != nullptr ? &stored->freshness() : nullptr,
-                                            facts, context_->now().monotonic_us, variants);
-  const config::Route& route = *choice_.route->config;
-  // A body on a request that may be cached would reach the app for one client and answer another.
-  const bool has_own_body = request_->has_body() && facts.is_safe;
-  // What a route keeps by its own TTL may have been made for the client whose cookies came along.
-  const bool has_own_cookies = route.cache_ttl_us >= 0 && !route.cache_ignores_cookies &&
-                               request_->Has(http::HeaderId::kCookie);
-  if (has_own_body || has_own_cookies) {
-    judgement.verdict = cache::Verdict::kBypass;
-    judgement.forward = cache::Forward::kBypass;
-  }
-  return judgement;
-}
-
 Next Exchange::SendObject(const cache::Object& object, std::string_view cache_lines) {
   record_.served = Served::kCache;
+  object.CountHit();
   const cache::Reply reply = cache::ReplyTo(*request_, object, context_->now().wall_s());
   char range[http::kContentRangeBytesMax];
   char line[256];

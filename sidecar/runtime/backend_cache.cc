@@ -1,10 +1,11 @@
-// The control plane's questions about caches, and about the way a request would take.
+// The control plane's questions about caches.
 #include <set>
 
 #include "sidecar/base/utf8.h"
 #include "sidecar/cache/url.h"
 #include "sidecar/http/target.h"
 #include "sidecar/runtime/backend.h"
+#include "sidecar/runtime/made_request.h"
 
 namespace catzilla::runtime {
 namespace {
@@ -78,6 +79,26 @@ bool Selector(const control::v1::PurgeRequest& request, cache::PurgeKind* kind,
   return false;
 }
 
+void Show(const cache::Description& object, const std::string& cache, const base::Now& now,
+          control::v1::CachedObject* out) {
+  out->set_cache(cache);
+  out->set_key(base::PercentSafe(object.key));
+  for (const auto& [name, value] : object.vary) {
+    (*out->mutable_vary())[base::PercentSafe(name)] = base::PercentSafe(value);
+  }
+  out->set_status(static_cast<uint32_t>(object.status));
+  out->set_bytes(object.body_bytes);
+  const int64_t stored_us = now.wall_us - object.stored_for_us;
+  out->mutable_stored_at()->set_seconds(stored_us / 1'000'000);
+  out->mutable_stored_at()->set_nanos(static_cast<int32_t>(stored_us % 1'000'000 * 1000));
+  out->set_age_ms(object.age_s * 1000);
+  out->set_fresh_for_ms(object.ttl_s * 1000);
+  out->set_hits(object.hits);
+  out->set_selected(object.selected);
+  out->set_etag(base::PercentSafe(object.etag));
+  for (const std::string& tag : object.tags) out->add_tags(base::PercentSafe(tag));
+}
+
 control::Answer NoCache(const std::string& name) {
   return {control::Answer::Kind::kNotFound, "there is no cache " + name};
 }
@@ -114,28 +135,32 @@ control::Answer RunningBackend::Lookup(const control::v1::LookupRequest& request
                                        control::v1::LookupResponse* out) {
   const base::Now now = base::ReadClock();
   const auto plan = sidecar_.plan();
+  const cache::Url url = cache::NormalUrl(request.url());
+  if (!url.path.starts_with('/')) {
+    return {control::Answer::Kind::kInvalid,
+            "'" + request.url() + "' is no URL (give http://host/path or /path)"};
+  }
+  const auto made = MadeRequest::Make(request.method().empty() ? "GET" : request.method(),
+                                      url.path + (url.query.empty() ? "" : "?" + url.query),
+                                      url.host, request.headers());
+  if (!made.ok()) return {control::Answer::Kind::kInvalid, made.error().sentence};
+  const http::RequestHead& head = made->head();
+  const http::Method method = head.method();
+  const bool answers = method == http::Method::kGet || method == http::Method::kHead;
   bool found = request.cache().empty();
   for (const auto& cache : plan->caches) {
     if (!Chosen(*cache, request.cache())) continue;
     found = true;
-    std::vector<cache::Description> described;
+    std::set<std::pair<std::string, std::string>> shown_already;  // Of another policy's key.
     for (const cache::KeyPolicy& policy : PoliciesFor(request.url(), *plan, *cache)) {
-      for (auto& one : cache->store->Describe(request.url(), policy, now.monotonic_us)) {
-        described.push_back(std::move(one));
+      for (const cache::Description& object : cache->store->Describe(
+               request.url(), policy, answers ? &head : nullptr, now.monotonic_us)) {
+        if (object.in_flight) continue;
+        std::string vary;
+        for (const auto& [name, value] : object.vary) vary += name + "=" + value + "\n";
+        if (!shown_already.emplace(object.key, vary).second) continue;
+        Show(object, cache->config->name, now, out->add_objects());
       }
-    }
-    for (const cache::Description& object : described) {
-      if (object.in_flight) continue;
-      control::v1::CachedObject& shown = *out->add_objects();
-      shown.set_cache(cache->config->name);
-      shown.set_key(base::PercentSafe(object.key));
-      if (!object.vary.empty()) (*shown.mutable_vary())["vary"] = base::PercentSafe(object.vary);
-      shown.set_status(static_cast<uint32_t>(object.status));
-      shown.set_bytes(object.body_bytes);
-      shown.set_age_ms(object.age_s * 1000);
-      shown.set_fresh_for_ms(object.ttl_s * 1000);
-      shown.set_etag(base::PercentSafe(object.etag));
-      for (const std::string& tag : object.tags) shown.add_tags(base::PercentSafe(tag));
     }
   }
   return found ? control::Answer{} : NoCache(request.cache());
@@ -169,93 +194,6 @@ control::Answer RunningBackend::CacheStats(const control::v1::CacheServiceStatsR
     (*shown.mutable_refused())["declined"] = counted.declined;
   }
   if (out->caches().empty() && !request.cache().empty()) return NoCache(request.cache());
-  return {};
-}
-
-control::Answer RunningBackend::Explain(const control::v1::ExplainRequest& request,
-                                        control::v1::ExplainResponse* out) {
-  const cache::Url url = cache::NormalUrl(request.url());
-  if (url.path.empty() || url.path[0] != '/') {
-    return {control::Answer::Kind::kInvalid,
-            "'" + request.url() + "' is no URL (give http://host/path or /path)"};
-  }
-  const std::string method = request.method().empty() ? "GET" : request.method();
-  const auto plan = sidecar_.plan();
-  const auto step = [&](const char* stage, const std::string& outcome, const std::string& reason) {
-    control::v1::ExplainStep& added = *out->add_steps();
-    added.set_stage(stage);
-    // Decoded paths are bytes; protobuf's strings carry only UTF-8.
-    added.set_outcome(base::PercentSafe(outcome));
-    added.set_reason(base::PercentSafe(reason));
-  };
-  std::string scratch;
-  const http::DecodedPath decoded = http::DecodePath(url.path, scratch);
-  step("decode", std::string(decoded.path), "percent-decoded once");
-  const std::string host = WithoutPort(url.host);
-  route::Verdict verdict;
-  plan->router.Match(host, method, decoded.path, &verdict);
-  out->set_config_version(sidecar_.config().Current()->number);
-  const auto reject = [&](uint32_t status, const std::string& reason) {
-    out->set_verdict(control::v1::VERDICT_KIND_REJECT);
-    out->set_status(status);
-    step("route", std::to_string(status), reason);
-  };
-  const auto forward = [&](const exchange::RouteTarget& target, const std::string& reason) {
-    out->set_verdict(control::v1::VERDICT_KIND_FORWARD);
-    out->set_route(target.config->name);
-    out->set_pool(target.config->pool);
-    step("route", "route " + target.config->name, reason);
-    if (target.cache != nullptr && verdict.kind == route::Verdict::Kind::kRoute) {
-      out->set_cache(target.cache->config->name);
-      step("cache", "cache " + target.cache->config->name, "named by the route");
-    }
-    step("forward", "pool " + target.config->pool,
-         target.pool == nullptr ? "there is no such pool: 503" : "named by the route");
-  };
-  switch (verdict.kind) {
-    case route::Verdict::Kind::kMount: {
-      const config::Mount& mount = *plan->mounts[verdict.mount]->config;
-      if (!http::IsFitForFiles(decoded.flags)) {
-        reject(400, "the path has bytes that no file name may have");
-        return {};
-      }
-      out->set_verdict(control::v1::VERDICT_KIND_FILES);
-      out->set_mount(mount.name);
-      const size_t skip = mount.prefix == "/" ? 0 : mount.prefix.size();
-      out->set_file(base::PercentSafe(mount.root + std::string(decoded.path.substr(skip))));
-      step("route", "mount " + mount.name, "longest prefix " + mount.prefix);
-      return {};
-    }
-    case route::Verdict::Kind::kRoute: {
-      const exchange::RouteTarget& target = *plan->routes[verdict.route];
-      for (uint32_t i = 0; i < verdict.capture_count && i < target.parameters.size(); ++i) {
-        const route::Capture& capture = verdict.captures[i];
-        (*out->mutable_parameters())[target.parameters[i]] =
-            base::PercentSafe(decoded.path.substr(capture.begin, capture.end - capture.begin));
-      }
-      forward(target, target.config->source == config::Layer::kApp
-                          ? "first declared match of the app"
-                          : "most specific match");
-      return {};
-    }
-    case route::Verdict::Kind::kAppDecides:
-      forward(*plan->routes[verdict.route], "the app routes this path itself");
-      return {};
-    case route::Verdict::Kind::kMethodNotAllowed:
-      if (plan->catch_all != nullptr) {
-        forward(*plan->catch_all, "the app answers for methods it has not");
-      } else {
-        reject(405, "the path is there for " + plan->router.Allow(host, decoded.path));
-      }
-      return {};
-    case route::Verdict::Kind::kNotFound:
-      if (plan->catch_all != nullptr) {
-        forward(*plan->catch_all, "nothing claims the path; the app answers for that itself");
-      } else {
-        reject(404, "no mount and no route claims the path");
-      }
-      return {};
-  }
   return {};
 }
 
