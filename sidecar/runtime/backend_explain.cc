@@ -5,6 +5,7 @@
 #include "sidecar/base/utf8.h"
 #include "sidecar/cache/decide.h"
 #include "sidecar/cache/url.h"
+#include "sidecar/exchange/choose.h"
 #include "sidecar/http/target.h"
 #include "sidecar/runtime/backend.h"
 #include "sidecar/runtime/made_request.h"
@@ -21,39 +22,20 @@ class Explanation {
       : plan_(plan), url_(std::move(url)), head_(head), has_host_(has_host), out_(*out) {}
 
   void Run() {
-    std::string scratch;
-    const http::DecodedPath decoded = http::DecodePath(url_.path, scratch);
+    std::string decoded_storage;
+    std::string clean_storage;
+    const http::DecodedPath decoded = http::DecodePath(url_.path, decoded_storage);
     Step("decode", std::string(decoded.path), "percent-decoded once");
     const std::string host(has_host_ ? head_.host() : std::string_view());
-    plan_.router.Match(host, std::string(head_.method_text()), decoded.path, &verdict_);
-    switch (verdict_.kind) {
-      case route::Verdict::Kind::kMount:
-        return File(decoded);
-      case route::Verdict::Kind::kRoute: {
-        const exchange::RouteTarget& target = *plan_.routes[verdict_.route];
-        for (uint32_t i = 0; i < verdict_.capture_count && i < target.parameters.size(); ++i) {
-          const route::Capture& capture = verdict_.captures[i];
-          (*out_.mutable_parameters())[target.parameters[i]] =
-              base::PercentSafe(decoded.path.substr(capture.begin, capture.end - capture.begin));
-        }
-        return Route(target, target.config->source == config::Layer::kApp
-                                 ? "first declared match of the app"
-                                 : "most specific match");
-      }
-      case route::Verdict::Kind::kAppDecides:
-        return Route(*plan_.routes[verdict_.route], "the app routes this path itself");
-      case route::Verdict::Kind::kMethodNotAllowed:
-        if (plan_.catch_all != nullptr) {
-          return Route(*plan_.catch_all, "the app answers for methods it has not");
-        }
-        return Reject("route", 405,
-                      "the path is there for " + plan_.router.Allow(host, decoded.path));
-      case route::Verdict::Kind::kNotFound:
-        if (plan_.catch_all != nullptr) {
-          return Route(*plan_.catch_all,
-                       "nothing claims the path; the app answers for that itself");
-        }
-        return Reject("route", 404, "no mount and no route claims the path");
+    exchange::Choose(plan_, {host, head_.method_text(), decoded.path, decoded.flags}, clean_storage,
+                     &choice_);
+    switch (choice_.kind) {
+      case exchange::Choice::Kind::kMount:
+        return File();
+      case exchange::Choice::Kind::kRoute:
+        return Route(*choice_.route);
+      case exchange::Choice::Kind::kRefusal:
+        return Reject("route", choice_.status, WhyRefused(host));
     }
   }
 
@@ -72,27 +54,52 @@ class Explanation {
     Step(stage, std::to_string(status), reason);
   }
 
-  void File(const http::DecodedPath& decoded) {
-    const config::Mount& mount = *plan_.mounts[verdict_.mount].config;
-    if (!http::IsFitForFiles(decoded.flags)) {
-      return Reject("route", 400, "the path has bytes that no file name may have");
+  std::string WhyRefused(std::string_view host) const {
+    if (choice_.status == 400) return "the path has bytes or dots that no file's path may have";
+    if (choice_.cause == "no_pool") {
+      return "route " + choice_.route->config->name + " names pool " + choice_.route->config->pool +
+             ", which is not there";
     }
+    if (choice_.cause == "app_starting") return "the app has registered and is not ready yet";
+    if (choice_.status != 405) return "no mount and no route claims the path";
+    return "the path is there for " + plan_.router.Allow(host, choice_.path);
+  }
+
+  void File() {
+    const config::Mount& mount = *choice_.mount->config;
     out_.set_verdict(control::v1::VERDICT_KIND_FILES);
     out_.set_mount(mount.name);
     const size_t skip = mount.prefix == "/" ? 0 : mount.prefix.size();
-    out_.set_file(base::PercentSafe(mount.root + std::string(decoded.path.substr(skip))));
+    out_.set_file(base::PercentSafe(mount.root + std::string(choice_.path.substr(skip))));
     Step("route", "mount " + mount.name, "longest prefix " + mount.prefix);
   }
 
-  void Route(const exchange::RouteTarget& target, const std::string& reason) {
+  std::string WhyRouted(const exchange::RouteTarget& target) const {
+    switch (choice_.verdict.kind) {
+      case route::Verdict::Kind::kAppDecides:
+        return "the app routes this path itself";
+      case route::Verdict::Kind::kMethodNotAllowed:
+        return "the app answers for methods it has not";
+      case route::Verdict::Kind::kNotFound:
+        return "nothing claims the path; the app answers for that itself";
+      default:
+        return target.config->source == config::Layer::kApp ? "first declared match of the app"
+                                                            : "most specific match";
+    }
+  }
+
+  void Route(const exchange::RouteTarget& target) {
+    for (uint32_t i = 0; i < choice_.verdict.capture_count && i < target.parameters.size(); ++i) {
+      const route::Capture& capture = choice_.verdict.captures[i];
+      (*out_.mutable_parameters())[target.parameters[i]] =
+          base::PercentSafe(choice_.path.substr(capture.begin, capture.end - capture.begin));
+    }
     out_.set_route(target.config->name);
-    Step("route", "route " + target.config->name, reason);
-    const bool caches = target.cache != nullptr && verdict_.kind == route::Verdict::Kind::kRoute;
-    if (caches && Cache(target)) return;
+    Step("route", "route " + target.config->name, WhyRouted(target));
+    if (choice_.matched && target.cache != nullptr && Cache(target)) return;
     out_.set_verdict(control::v1::VERDICT_KIND_FORWARD);
     out_.set_pool(target.config->pool);
-    Step("forward", "pool " + target.config->pool,
-         target.pool == nullptr ? "there is no such pool: 503" : "named by the route");
+    Step("forward", "pool " + target.config->pool, "named by the route");
   }
 
   // True: the way ends at the cache.
@@ -164,7 +171,7 @@ class Explanation {
   const http::RequestHead& head_;
   const bool has_host_;
   control::v1::ExplainResponse& out_;
-  route::Verdict verdict_;
+  exchange::Choice choice_;
 };
 
 }  // namespace
