@@ -1,3 +1,4 @@
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -59,6 +60,43 @@ TEST_F(Control, TheRuntimeAnswers) {
     EXPECT_FALSE(refused->Read(&response));
     EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   }
+}
+
+// The status of a unary call, or of a stream's end, whose request is these bytes.
+grpc::Status CallWith(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                      const std::string& bytes) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+  call->StartCall();
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  EXPECT_TRUE(queue.Next(&tag, &ok));
+  queue.Shutdown();
+  while (queue.Next(&tag, &ok)) {
+  }
+  return status;
+}
+
+TEST_F(Control, O13AMessageThatIsNoProtobufIsAnInvalidArgument) {
+  Start();
+  const std::string kNonsense = "\xff\xff\xff\xff";
+  for (const char* method :
+       {"/catzilla.control.v1.SidecarService/Explain", "/catzilla.control.v1.ConfigService/Apply",
+        "/catzilla.control.v1.CacheService/Purge", "/catzilla.control.v1.StatsService/Watch"}) {
+    const grpc::Status status = CallWith(channel_, method, kNonsense);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+    EXPECT_NE(status.error_message().find(method), std::string::npos) << status.error_message();
+  }
+  EXPECT_TRUE(CallWith(channel_, "/catzilla.control.v1.SidecarService/Status", "").ok());
+  EXPECT_EQ(CallWith(channel_, "/catzilla.control.v1.SidecarService/Nothing", "").error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "sidecar/control/access.h"
 #include "sidecar/control/config_service.h"
+#include "sidecar/control/malformed.h"
 #include "sidecar/control/registrar.h"
 #include "sidecar/control/runtime_services.h"
 #include "sidecar/control/socket.h"
@@ -91,6 +92,10 @@ struct ControlServer::Parts {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
                                0);  // Else a second daemon shares the port.
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+        interceptors;
+    interceptors.push_back(MakeMalformedAnswers());
+    builder.experimental().SetInterceptorCreators(std::move(interceptors));
     for (const auto& service : services) builder.RegisterService(service.get());
     if (!settings.tcp_address.empty()) {
       const bool open = settings.token.empty() && settings.tls_client_ca_file.empty();
