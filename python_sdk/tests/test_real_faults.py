@@ -162,9 +162,12 @@ def test_an_app_that_does_not_read_holds_back_the_upload(real: Any) -> None:
     ids=["import", "startup"],
 )
 def test_an_app_that_does_not_start_ends_the_command(real: Any, source: str, said: str) -> None:
+    """What it says is the app's own sentence, and nothing about our processes (A17)."""
     run = real(source)
     assert run.process.wait(60) == 1, run.text
     assert said in run.text
+    assert "nonsense" not in run.text
+    assert "call_soon_threadsafe" not in run.text
     assert "nothing is served: stopping" in run.text
     assert run.children() == {}
 

@@ -100,8 +100,8 @@ class Serving : public testing::Test {
   }
 
   // The plan is of the worker's generation from then on.
-  worker::FakeWorker Attach() {
-    worker::FakeWorker worker = rig.Attach(rig.Begin());
+  worker::Rig::FakeWorker Attach() {
+    worker::Rig::FakeWorker worker = rig.Attach(rig.Begin());
     hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
     return worker;
   }
