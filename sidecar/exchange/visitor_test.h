@@ -135,6 +135,7 @@ class Visitor final : private Client, private loop::Deferred {
     Send();  // While the bytes are there: who must keep them is told now.
   }
   bool MayParse() const {
+    if (closed_) return false;
     return exchange_ == nullptr || (!exchange_->request_complete() && body_wanted_);
   }
   bool Step(std::string_view* input) {
@@ -196,6 +197,7 @@ class Visitor final : private Client, private loop::Deferred {
               : outcome_of == Outcome::kClose ? "close"
                                               : "keep-alive";
     if (!complete) outcome += " unread";
+    closed_ = outcome != "keep-alive";
   }
   void Send() {
     while (reads_ && !output_.empty()) {
@@ -238,6 +240,7 @@ class Visitor final : private Client, private loop::Deferred {
   bool reads_ = true;
   bool body_wanted_ = true;
   bool leaving_ = false;
+  bool closed_ = false;  // Nothing of what comes now is a request.
 };
 
 // "status bytes route served_by" of a line of the access log, and what else it has but times.
