@@ -119,6 +119,7 @@ class Allocations : public testing::Test {
   }
 
   static constexpr char kIpv4[] = "192.0.2.1";
+  static constexpr char kIpv6[] = "2001:db8:1234:5678:9abc:def0:1234:5678";
   const std::string kLongHost = "a-rather-long-name.of-a-service.example.org:8080";
   Stage stage;
   config::Listener listener;
@@ -144,6 +145,30 @@ TEST_F(Allocations, AreNoneForAStoredAnswer) { ExpectNone("/kept", "a", kIpv4); 
 
 TEST_F(Allocations, AreNoneForAStoredAnswerThatHasNotChanged) {
   ExpectNone("/kept", "a", kIpv4, "If-None-Match: \"1\"\r\n");
+}
+
+TEST_F(Allocations, AreNoneForAFileToAnIpv6Client) { ExpectNone("/files/a.txt", "a", kIpv6); }
+
+TEST_F(Allocations, AreNoneForAStoredAnswerToAnIpv6Client) { ExpectNone("/kept", "a", kIpv6); }
+
+TEST_F(Allocations, AreNoneForAStoredAnswerUnderALongName) {
+  ExpectNone("/kept", kLongHost, kIpv4);
+}
+
+TEST_F(Allocations, AreNoneForAStoredAnswerUnderAPort) {
+  ExpectNone("/kept", "service.example.org:8080", kIpv4);
+}
+
+TEST_F(Allocations, AreNoneForAPieceOfAStoredAnswer) {
+  ExpectNone("/kept", "a", kIpv4, "Range: bytes=0-9\r\n");
+}
+
+// Trusted proxies name the client: any peer is one here.
+TEST_F(Allocations, AreNoneBehindAProxy) {
+  listener.trusted_proxies.push_back({{}, 0});
+  const std::string named = std::string("X-Forwarded-For: ") + kIpv6 + "\r\n";
+  ExpectNone("/files/a.txt", "a", kIpv4, named);
+  ExpectNone("/kept", "a", kIpv4, named);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ Next CallWay::Start() {
       known && request.content_length() <= kInlineBodyMax && !request.expect_continue();
   if (inlined && !exchange_.request_complete()) return Next::kWait;
   origin::RequestSpec spec;
+  if (inlined) spec.asked_us = exchange_.context().now().monotonic_us;
   RequestFields fields(request);
   exchange_.Describe(&fields, &spec);
   if (request.has_body()) {

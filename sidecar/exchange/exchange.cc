@@ -200,7 +200,8 @@ void Exchange::BreakOff(uint64_t unsent, bool truncated) {
   choice_.mount->files->stats().Add(context_->index(), files::Counter::kTruncated);
 }
 
-void Exchange::Abandon() {
+void Exchange::Abandon(uint64_t unsent) {
+  record_.body_bytes -= std::min(unsent, record_.body_bytes);
   if (answered_) return;
   if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(origin::CancelCode::kClientGone);
   record_.end = End::kClientClosed;

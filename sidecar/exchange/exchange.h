@@ -92,7 +92,8 @@ class Exchange final {
   // Whether the client is still answered when it has ended its side. An app's answer that is yet to
   // be made is not: the app is told of it as of a disconnect. REQUIRES: request_complete().
   bool SurvivesClientEnd() const { return !std::holds_alternative<CallWay>(way_); }
-  void Abandon();    // The client has gone.
+  // The client has gone; so many bytes of the output are lost with it.
+  void Abandon(uint64_t unsent = 0);
   Outcome Finish();  // Counts and logs. REQUIRES: Run() returned kDone, or abandoned.
 
   bool request_complete() const { return body_.complete; }

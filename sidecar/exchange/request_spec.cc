@@ -14,8 +14,9 @@ void Exchange::Describe(RequestFields* fields, origin::RequestSpec* spec) {
   spec->http_version = request_->minor_version() == 0 ? 0x10 : 0x11;
   spec->scheme = origin.https ? 1 : 0;
   spec->accept_us = record_.started_us;
+  if (spec->asked_us == 0) spec->asked_us = record_.started_us;
   if (route.request_timeout_us > 0) {
-    spec->deadline_us = record_.started_us + route.request_timeout_us;
+    spec->deadline_us = spec->asked_us + route.request_timeout_us;
   }
   spec->hard_timeout_us = route.hard_timeout_us;
   spec->client_port = origin.port;

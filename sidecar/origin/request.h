@@ -42,6 +42,9 @@ struct RequestSpec {
   uint8_t scheme = 0;  // 0 http, 1 https
   BodyMode body_mode = BodyMode::kNone;
   int64_t accept_us = 0;
+  // From when on an answer was possible, and the deadlines count: a small body is collected first.
+  // 0: accept_us. Not part of the frame.
+  int64_t asked_us = 0;
   int64_t deadline_us = 0;
   int64_t hard_timeout_us = 0;  // The route's; 0: the pool's. Not part of the frame.
   uint64_t body_length = 0;

@@ -10,7 +10,7 @@ using worker::FrameType;
 
 class AskingAnApp : public Serving {
  protected:
-  AskingAnApp() : app(rig.Attach(rig.Begin())) {}
+  AskingAnApp() : app(Attach()) {}
 
   uint32_t TakeRequest() {
     Pump();

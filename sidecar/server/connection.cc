@@ -66,11 +66,11 @@ void Connection::CloseNow(CloseReason reason) {
   state_ = State::kClosing;
   context_.stats.closed[static_cast<size_t>(reason)].Add();
   if (exchange_ != nullptr) {
+    const uint64_t unsent = output_ == nullptr ? 0 : output_->pending_bytes();
     if (long_.leaving) {
-      exchange_->BreakOff(output_ == nullptr ? 0 : output_->pending_bytes(),
-                          reason == CloseReason::kTruncated);
+      exchange_->BreakOff(unsent, reason == CloseReason::kTruncated);
     } else {
-      exchange_->Abandon();
+      exchange_->Abandon(unsent);
     }
     exchange_->Finish();
     context_.exchanges.Give(std::exchange(exchange_, nullptr));

@@ -49,7 +49,7 @@ class SlowMount : public SendingFiles {
     config::Mount mount = house.MountAt("/slow");
     mount.rate_bytes_per_s = 100'000;
     snapshot.mounts.push_back(std::make_shared<config::Mount>(mount));
-    hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, &hall.desk);
+    hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
   }
 };
 

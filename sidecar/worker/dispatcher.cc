@@ -101,7 +101,8 @@ Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& ge
   call.stream_ = 0;
   call.attempt_ = 0;
   call.route_id_ = spec.route_id;
-  call.started_us_ = spec.accept_us > 0 ? spec.accept_us : now_us;
+  const int64_t asked_us = spec.asked_us > 0 ? spec.asked_us : spec.accept_us;
+  call.started_us_ = asked_us > 0 ? asked_us : now_us;
   call.queued_us_ = now_us;
   call.soft_due_us_ =
       spec.deadline_us > 0 ? spec.deadline_us : call.started_us_ + pool.request_timeout_us();
