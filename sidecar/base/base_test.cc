@@ -7,6 +7,7 @@
 
 #include "sidecar/base/arena.h"
 #include "sidecar/base/cgroup.h"
+#include "sidecar/base/closest.h"
 #include "sidecar/base/intrusive_list.h"
 #include "sidecar/base/random.h"
 #include "sidecar/base/ref.h"
@@ -58,6 +59,17 @@ TEST(Secret, OnlyTheWholeOfItIsRight) {
   }
   EXPECT_FALSE(IsSecret("", ""));  // What was never set lets nobody in.
   EXPECT_FALSE(IsSecret("x", ""));
+}
+
+TEST(Closest, O7IsWhatSomebodyMeant) {
+  const std::vector<std::string_view> words = {"purge", "lookup", "stats", "max_body_size"};
+  EXPECT_EQ(Closest("pruge", words), "purge") << "two letters swapped are one mistake";
+  EXPECT_EQ(Closest("purg", words), "purge");
+  EXPECT_EQ(Closest("statss", words), "stats");
+  EXPECT_EQ(Closest("loookup", words), "lookup");
+  EXPECT_EQ(Closest("max_body", words), "max_body_size");
+  EXPECT_EQ(Closest("bogus", words), "");
+  EXPECT_EQ(Closest("", words), "");
 }
 
 struct Counted : RefCounted<Counted> {

@@ -71,6 +71,7 @@ def test_o7_a_mistyped_command_or_flag_is_answered_with_the_likely_one(
 ) -> None:
     for arguments, likely in (
         (["explian"], "'explian' is no command (did you mean explain?)"),
+        (["cache", "pruge"], "'pruge' is no command (did you mean purge?)"),
         (["cache", "purg"], "'purg' is no command (did you mean purge?)"),
         (["status", "--ouput", "json"], "'--ouput' is no flag (did you mean --output?)"),
         (["zzzzzzzz"], "'zzzzzzzz' is no command (see --help)"),
