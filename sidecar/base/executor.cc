@@ -146,9 +146,8 @@ void Executor::Work(Worker& self, int index) {
 
 // The first that may run.
 bool Executor::Take(Job* job) {
-  const auto next = std::find_if(queue_.begin(), queue_.end(), [this](const Job& queued) {
-    return !queued.group || MayRun(*queued.group);
-  });
+  auto next = queue_.begin();
+  while (next != queue_.end() && next->group && !MayRun(*next->group)) ++next;
   if (next == queue_.end()) return false;
   *job = std::move(*next);
   queue_.erase(next);
