@@ -67,8 +67,7 @@ grpc::Status Guard::Check(const grpc::ServerContextBase& context, Role needed, P
 }
 
 void AwaitServed(Backend& backend, schema::Outcome* outcome) {
-  if (outcome->applied != schema::Applied::kChanged || backend.AwaitServed(outcome->version))
-    return;
+  if (!outcome->ok() || backend.AwaitServed(outcome->version)) return;
   outcome->diagnostics.push_back({schema::Code::kNotServedYet, schema::Severity::kWarning, "", 0,
                                   "a loop of the sidecar does not serve this version yet",
                                   "`catzillactl status` and /livez show a loop that stands still",
