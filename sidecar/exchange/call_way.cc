@@ -41,7 +41,10 @@ Next CallWay::Start() {
   }
   origin::Failure failure;
   call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().generation, *this, &failure);
-  if (call_ == nullptr) return Failed(failure);
+  if (call_ == nullptr) {
+    return IsToBeRoutedAnew(failure) ? exchange_.RouteAnew(std::move(body_))
+                                     : exchange_.RefuseFailed(failure);
+  }
   // An inline body stays until the answer begins: it may have to be routed anew.
   awaits_continue_ = request.expect_continue();
   if (request.has_body() && !inlined) PassOnBody();
@@ -127,15 +130,13 @@ void CallWay::OnEnd() {
 void CallWay::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
-  Failed(failure);
+  // Found out again by Start(): what is chosen is borrowed from the plan, and only Run() holds it.
+  if (!IsToBeRoutedAnew(failure)) exchange_.RefuseFailed(failure);
 }
 
 // Newer code may have taken over before the request had begun: the plan of now says where it goes.
-Next CallWay::Failed(const origin::Failure& failure) {
-  if (failure.kind == origin::FailureKind::kSuperseded && exchange_.MayRouteAnew()) {
-    return exchange_.RouteAnew(std::move(body_));
-  }
-  return exchange_.RefuseFailed(failure);
+bool CallWay::IsToBeRoutedAnew(const origin::Failure& failure) const {
+  return failure.kind == origin::FailureKind::kSuperseded && exchange_.MayRouteAnew();
 }
 
 void CallWay::Cancel(origin::CancelCode code) {

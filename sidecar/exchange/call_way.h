@@ -41,7 +41,7 @@ class CallWay final : public origin::Observer {
 
  private:
   Next Start();
-  Next Failed(const origin::Failure& failure);
+  bool IsToBeRoutedAnew(const origin::Failure& failure) const;
   void PassOnBody();
   void ReturnWindow();
   // origin::Observer
