@@ -112,6 +112,7 @@ class House {
       }
       if (target->cache != nullptr) {
         target->record_policy.storage = {0, route->cache_ttl_us};
+        target->record_policy.lineage = serving->id().number;
         target->key_policy = target->cache->key_policy();
       }
       target->stats = series.Get(route->path, route->methods);
