@@ -71,8 +71,8 @@ class Bench {
   }
   Joined Join(const Request& request, Follower& follower, uint32_t exchange = 0,
               const Object* stale = nullptr) {
-    return store.Join(Key(request), request.head(), stale, RecordPolicy{}, {0, exchange, 0},
-                      follower, now_us);
+    return store.Join(Key(request), request.head(), stale, RecordPolicy{}, {exchange}, follower,
+                      now_us);
   }
   // Asks, answers and ends a fill, as one client alone would.
   void Fill(std::string_view request_text, std::vector<Field> fields, std::string_view body,

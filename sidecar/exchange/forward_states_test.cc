@@ -316,7 +316,8 @@ TEST_F(AwaitingTheAnswerInVain, TheQueueIsFull) {
   running.Leave();
   EXPECT_NE(stage.TakeCancel(), 0u);
   stage.ExpectAllGivenBack();
-  EXPECT_EQ(stage.Logged().front(), "503 74 /app worker cause=queue_full");
+  EXPECT_EQ(stage.Logged().front(),
+            "503 74 /app worker cause=queue_full detail=the pool's queue is full");
 }
 
 }  // namespace

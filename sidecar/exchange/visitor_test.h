@@ -302,9 +302,11 @@ struct Stage {
     desk.context.plan = house.MakePlan(config::Snapshot(), rig.pool, rig.serving, &desk);
     house.caches.clear();
   }
-  // The plan is of the worker's generation from then on.
+  // One more worker of the same code. The plan is of its generation from then on.
   void Attach() {
-    worker = rig.Attach(rig.Begin());
+    if (hello.ticket.token.empty()) hello = rig.Begin();
+    ++hello.pid;
+    worker = rig.Attach(hello);
     Apply();
   }
   worker::FakeConnection& lane() { return *worker.lane; }
@@ -400,6 +402,7 @@ struct Stage {
   House house;
   HouseTurns turns{house};
   worker::Rig rig;
+  worker::HelloText hello;
   Desk desk{rig.loop, rig.wheel, rig.dispatcher};
   config::Snapshot snapshot;
   worker::Rig::FakeWorker worker;

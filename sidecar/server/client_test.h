@@ -88,10 +88,7 @@ class Serving : public testing::Test {
     snapshot.limits = std::make_shared<config::Limits>(limits);
     hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
     listener = std::make_shared<config::Listener>();
-    for (const char* name : {"a", "b", "big", "none"}) Warm(name);
-    for (size_t i = 0; i < stats::kCloseReasons; ++i) {
-      closed_before[i] = hall.closed(static_cast<CloseReason>(i));
-    }
+    WarmAll();
   }
   ~Serving() override {
     house.executor.Shutdown();
@@ -103,7 +100,14 @@ class Serving : public testing::Test {
   worker::Rig::FakeWorker Attach() {
     worker::Rig::FakeWorker worker = rig.Attach(rig.Begin());
     hall.desk.context.plan = house.MakePlan(snapshot, rig.pool, rig.serving, &hall.desk);
+    WarmAll();
     return worker;
+  }
+  void WarmAll() {
+    for (const char* name : {"a", "b", "big", "none"}) Warm(name);
+    for (size_t i = 0; i < stats::kCloseReasons; ++i) {
+      closed_before[i] = hall.closed(static_cast<CloseReason>(i));
+    }
   }
   // So that what is asked for later is hot.
   void Warm(const std::string& name) {
