@@ -43,8 +43,7 @@ bool ReadHeaders(const std::vector<std::string>& given,
                  google::protobuf::Map<std::string, std::string>* headers) {
   for (const std::string& header : given) {
     const size_t colon = header.find(':');
-    if (colon == std::string::npos || colon == 0 ||
-        base::FindInvalidUtf8(header) != std::string::npos) {
+    if (colon == std::string::npos || colon == 0) {
       std::cerr << "catzillactl: '" << base::PercentSafe(header)
                 << "' is no header (give \"name: value\")\n";
       return false;
