@@ -30,7 +30,7 @@ def test_everything_that_fastapi_exports_is_exported() -> None:
     names = {n for n, v in vars(fastapi).items() if not n.startswith("_") and not isinstance(v, type(sys))}
     names |= {"status"}
     assert names <= set(catzilla.__all__)
-    assert all(getattr(catzilla, name) is getattr(fastapi, name) for name in names)
+    assert all(getattr(catzilla, name) is getattr(fastapi, name) for name in names - {"FastAPI"})
 
 
 def _python(code: str) -> str:

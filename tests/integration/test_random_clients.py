@@ -139,8 +139,12 @@ class Chaos:
             data = data[: self.random.randrange(len(data))]
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
             client.settimeout(PATIENCE)
-            with contextlib.suppress(ConnectionError):
+            try:
                 self.talk(client, data)
+            except TimeoutError:
+                self.stuck.append(f"nothing is taken of {data[:200]!r}")
+            except OSError:
+                pass  # It was ended before all was said.
 
     def talk(self, client: socket.socket, data: bytes) -> None:
         at = 0
