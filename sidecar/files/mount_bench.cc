@@ -17,7 +17,7 @@ namespace {
 
 class OneResult final : public OpenSink {
  public:
-  void OnOpened(uint64_t, OpenResult) override { told.store(true, std::memory_order_release); }
+  void OnOpened(base::Ticket, OpenResult) override { told.store(true, std::memory_order_release); }
   std::atomic<bool> told{false};
 };
 
@@ -36,7 +36,7 @@ void HotAnswer(benchmark::State& state) {
       config, Mount::Environment{store, executor, "catzilla", DetectResolveMethod()});
   const base::Now now = base::ReadClock();
   OneResult sink;
-  if (mount->Open("/static/a.txt", now, {&sink, 1}, 0) != Mount::Start::kPending) std::abort();
+  if (mount->Open("/static/a.txt", now, {&sink, {1}}, 0) != Mount::Start::kPending) std::abort();
   while (!sink.told.load(std::memory_order_acquire)) std::this_thread::yield();
 
   http::HeadBuffer buffer;
