@@ -1,16 +1,15 @@
 // The life of a plan: made, handed to every loop, served by all of them, settled.
 //
-//   made --posted to each loop--> taken by some --OnServed() of all--> settled --the next one is-->
-//   dies
+//   made --posted to each loop--> taken by some --OnServed() of all--> settled
+//   settled --the next one is settled--> dies
 //
 // Until it is settled the plan before is served too, on loops that have not taken the new one yet:
 // what only that one names (generations, pools, mounts) lives until then. Plans die on this part's
 // own thread, never on a loop.
 //
 // Threads: Publish() from any, one at a time; OnServed() from the loops, which wait for nobody
-// here;
-//          the rest from any. A thread of its own settles, and posts again what a loop would not
-//          take.
+//          here; the rest from any. A thread of its own settles, and posts again what a loop would
+//          not take.
 // Owns:    the newest plan, and those that some loop may still serve.
 // Limits:  plans as changes while a loop does not turn, which ends the process's liveness.
 // Fails:   Await() with false when its time is up.
