@@ -9,8 +9,7 @@
 // full. Only what an app has yet to answer is given up then, as under uvicorn.
 //
 // Threads: its loop's.
-// Owns:    the socket, the exchange while one is under way, what is to be written. An idle one
-// holds
+// Owns:    the socket, the exchange while one is under way, what is to be written. An idle one has
 //          neither buffer, exchange nor output queue.
 // Limits:  reads at most ReadBuffer::kBytes a turn and nothing while a request is under way; output
 //          as kOutputMark; times and sizes as config::Limits.
