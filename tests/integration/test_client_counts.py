@@ -108,8 +108,9 @@ def test_o12_a_hard_timeout_names_its_route_and_where_the_worker_stands(
     tmp_path: pathlib.Path, kind: str
 ) -> None:
     """Whether it holds up the loop, or a thread of the pool."""
+    began = tmp_path / "began"
     source = f"""
-import time
+import pathlib, time
 from catzilla import Catzilla
 app = Catzilla()
 
@@ -118,12 +119,18 @@ app = Catzilla()
     never_returns()
 
 def never_returns():
-    time.sleep(3600)
+    pathlib.Path({str(began)!r}).touch(); time.sleep(3600)
 """
     config = "pools: [{name: app, request_timeout: 200ms, hard_timeout: 400ms}]\n"
     with AppProcess(tmp_path, source, config=config) as app, app.connect() as raw:
-        assert raw.get("/slow/one").status == 504
-        eventually(lambda: "a request of /slow/{name} still runs after" in app.log(), 30)
+
+        def asked() -> bool:
+            """What is cancelled before it has begun is dropped: nothing is stuck then."""
+            assert raw.get("/slow/one").status == 504
+            return began.exists()
+
+        eventually(asked, 30)
+        eventually(lambda: "a request of /slow/{name} still runs after" in app.log(), 30, app.log)
         file = tmp_path / "app_under_test.py"
         stack = re.compile(
             r"the sidecar wants this process replaced; thread [\w ]+: "
