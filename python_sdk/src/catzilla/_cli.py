@@ -46,6 +46,7 @@ def _run(options: argparse.Namespace) -> int:
         workers=options.workers,
         loop=options.loop,
         lifespan=options.lifespan,
+        lanes=options.lanes,
         max_requests=options.max_requests,
         max_requests_jitter=options.max_requests_jitter,
         max_rss=options.max_rss,
@@ -175,6 +176,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--takeover", action="store_true", help="replace a live instance of the same name")
     run.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop (auto)")
     run.add_argument("--lifespan", choices=("auto", "on", "off"), default="auto", help="ASGI lifespan (auto)")
+    run.add_argument(
+        "--lanes",
+        choices=("on", "off"),
+        default=os.environ.get("CATZILLA_LANES", "on"),
+        help="off: every route runs the genuine ASGI app, none is compiled (on; CATZILLA_LANES)",
+    )
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
     ours = run.add_argument_group("the sidecar, started as a child")

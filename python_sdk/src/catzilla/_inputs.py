@@ -77,10 +77,8 @@ def _add(reads: Reads, place: str, param: Any) -> None:
     if not isinstance(alias, str):
         reads.user_models = True
         return
-    if place == "header":
-        # FastAPI converts underscores only in names it made itself.
-        converts = getattr(param.field_info, "convert_underscores", True) and alias == param.name
-        alias = (alias.replace("_", "-") if converts else alias).lower()
+    if place == "header":  # FastAPI has converted its underscores, if it does.
+        alias = alias.lower()
     _append(reads, Input(place, alias, place != "path" and _is_list(annotation)))
 
 

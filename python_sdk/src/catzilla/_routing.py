@@ -3,8 +3,8 @@
 Pure over the app: it may be called before and after start-up. The table is plain data (JSON), so that a worker
 can hand it to the master, which never imports the app; its hash tells whether two workers run the same table.
 
-In this version every route runs the genuine ASGI app (lane "slow"): the sidecar's match decides which mount
-or policy applies, and the app's own router decides what answers.
+In the fast lane the sidecar's match decides what answers; in the slow one the app's own router does, and the match
+only which mount or policy applies.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from starlette.responses import FileResponse, StreamingResponse
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 
 from catzilla._cache import policy_of
+from catzilla._compile._assign import assign_lanes
+from catzilla._compile._emit import CONTENT_TYPE, Compiled
 from catzilla._exceptions import ConfigurationError
 from catzilla._inputs import Input, Reads, reads_of
 from catzilla._static import StaticMount
@@ -41,7 +43,7 @@ _CONVERTORS: Final = {
     convertors.UUIDConvertor: "uuid",
 }
 _BUFFER_LIMIT: Final = 64 * 1024
-GENUINE: Final = "every route runs the genuine ASGI app in this version"
+GENUINE: Final = "lanes are off"
 
 
 @dataclass(slots=True)
@@ -93,9 +95,15 @@ class Table:
     unmatched: str = "app"  # app, sidecar
     unmatched_reason: str = ""
     redirect_slashes: bool = True
+    compiled: dict[int, Compiled] = field(default_factory=dict, repr=False)  # Of this process: not sent.
 
     def encode(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        plain = {
+            **vars_of(self),
+            "routes": [asdict(r) for r in self.routes],
+            "mounts": [asdict(m) for m in self.mounts],
+        }
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
     @property
     def hash(self) -> bytes:
@@ -107,8 +115,13 @@ class Table:
         return {route.id: ", ".join(route.vary).encode() for route in self.routes if route.vary}
 
 
-def compile_table(app: Any) -> Table:
-    """Raises ConfigurationError for a @cache that cannot be honoured."""
+def vars_of(table: Table) -> dict[str, Any]:
+    return {"unmatched": table.unmatched, "unmatched_reason": table.unmatched_reason,
+            "redirect_slashes": table.redirect_slashes}  # fmt: skip
+
+
+def compile_table(app: Any, *, lanes: bool = True) -> Table:
+    """Raises ConfigurationError for a @cache that cannot be honoured. `lanes`: whether routes are compiled."""
     if not isinstance(app, FastAPI):
         return Table(
             routes=[_catch_all(1, 0, type(app).__name__, "not a FastAPI app")],
@@ -121,9 +134,8 @@ def compile_table(app: Any) -> Table:
         table.routes.append(_entry(index + 1, index, context))
     for frontend in _frontends(app, len(contexts)):
         table.routes.append(frontend)
-    for entry in table.routes:
-        entry.lane_reasons.append(GENUINE)
     _refuse_hidden_policies(table)
+    assign_lanes(app, contexts, table, "" if lanes else GENUINE)
     _move_mounts(app, contexts, table)
     table.unmatched, table.unmatched_reason = _unmatched(app, table)
     return table
@@ -191,8 +203,11 @@ def _api_entry(route_id: int, index: int, context: RouteContext, original: APIRo
     if type(original).matches not in _OWN_MATCHERS:
         _give_up(entry, f"{type(original).__name__} has a matcher of its own")
     reads = reads_of(context.dependant)
-    entry.inputs = [{**asdict(found), "slot": slot} for slot, found in enumerate(reads.inputs[:256])]
+    entry.inputs = [{**asdict(found), "slot": slot} for slot, found in enumerate(reads.inputs[:255])]
     entry.body, entry.body_type = _body_of(context, reads)
+    if reads.body and not reads.form and CONTENT_TYPE not in {(found.place, found.name) for found in reads.inputs}:
+        place, name = CONTENT_TYPE
+        entry.inputs.append({"place": place, "name": name, "multi": False, "slot": len(entry.inputs)})
     entry.response = _response_of(context)
     policy = policy_of(context.endpoint)
     if policy is not None:

@@ -23,6 +23,7 @@ class WorkerSettings:
     workers: int = 1
     loop: str = "auto"  # auto, uvloop, asyncio
     lifespan: str = "auto"  # auto, on, off
+    lanes: str = "on"  # on, off: every route runs the genuine ASGI app
     max_requests: int = 0
     max_requests_jitter: int = 0
     max_rss: int = 0

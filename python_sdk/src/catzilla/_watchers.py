@@ -28,11 +28,11 @@ _WAY: Final = (
     (Router, "__call__", "starlette.routing"),
     (Router, "not_found", "starlette.routing"),
 )
-_FOREIGN: Final = ("fastapi.", "starlette.")
+_OWN: Final = ("fastapi.", "starlette.", "catzilla._compile.")
 
 
-def watched_by(app: FastAPI) -> str:
-    """Who it is, in a few words; empty: nobody."""
+def watched_by(app: FastAPI, *, of_user: bool = False) -> str:
+    """Who it is, in a few words; empty: nobody. `of_user`: its own middleware is no stranger."""
     kind = type(app)
     for name in ("build_middleware_stack", "__call__"):
         if name in vars(app) or getattr(kind, name) is not getattr(FastAPI, name):
@@ -46,13 +46,14 @@ def watched_by(app: FastAPI) -> str:
     telemetry = getattr(app, "_native_telemetry", None)
     if telemetry is not None and telemetry.enabled():
         return "FastAPI's telemetry records every request"
-    return _foreign_layer(app.middleware_stack)
+    known = tuple(one.cls for one in app.user_middleware if isinstance(one.cls, type)) if of_user else ()
+    return _foreign_layer(app.middleware_stack, known)
 
 
-def _foreign_layer(layer: Any) -> str:
+def _foreign_layer(layer: Any, known: tuple[type, ...]) -> str:
     """The stack as it was built; APM tools add to it without a trace in user_middleware."""
     while layer is not None and not isinstance(layer, Router):
-        if not type(layer).__module__.startswith(_FOREIGN):
+        if not type(layer).__module__.startswith(_OWN) and type(layer) not in known:
             return f"{type(layer).__name__} of {type(layer).__module__} sees every request"
         layer = getattr(layer, "app", None)
     return ""

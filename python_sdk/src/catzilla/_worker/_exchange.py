@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
@@ -30,21 +29,6 @@ log = logging.getLogger("catzilla.error")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY: Final = frozenset({204, 304})
 _DISCONNECT: Final = "http.disconnect"
-
-# Names of answer fields, in lower case. Apps use few different ones; past _NAMES_MAX they are not kept.
-_LOWER: Final[dict[bytes, bytes]] = {}
-_NAMES_MAX: Final = 1024
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-def _lower(name: bytes) -> bytes:
-    name = bytes(name)
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a header field")
-    lowered = name.lower()
-    if len(_LOWER) < _NAMES_MAX:
-        _LOWER[name] = lowered
-    return lowered
 
 
 class Host(Protocol):
@@ -73,8 +57,8 @@ class Exchange:
     """Scope, receive and send of one request, on one Task of its own."""
 
     __slots__ = (
-        "answered", "begun", "body_open", "chunks", "disconnected", "fields", "head_sent", "lane", "needs_continue",
-        "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
+        "answered", "begun", "body_open", "chunks", "disconnected", "fields", "head_sent", "lane", "lane_kind",
+        "needs_continue", "request", "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
     )  # fmt: skip
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
@@ -84,6 +68,7 @@ class Exchange:
         self.lane = lane
         self.stream = stream
         self.task: asyncio.Task[None] | None = None
+        self.request: Any = None  # The Starlette Request of an endpoint in the fast lane, if it took one.
         self.begun = False
         self.started_ns = perf_counter_ns()
         # The request's body.
@@ -93,6 +78,7 @@ class Exchange:
         self.body_open = not stream.peer_ended
         self.needs_continue = bool(flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
         # The answer.
+        self.lane_kind = frames.LANE_SLOW
         self.status = 0
         self.fields: Any = ()
         self.head_sent = False
@@ -207,12 +193,14 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def _head(self, body: bytes, *, end: bool) -> None:
-        fields = [(_LOWER.get(name) or _lower(name), value) for name, value in self.fields]
+        fields = [(frames.lower(name), value) for name, value in self.fields]
         vary = self.lane.worker.vary.get(self.stream.request.route_id)
         if vary is not None:
             fields.append((b"vary", vary))
         us = (perf_counter_ns() - self.started_ns) // 1000
-        self.lane.protocol.respond(self.stream, self.status, fields, body, end=end, us=min(us, 0xFFFFFFFF))
+        self.lane.protocol.respond(
+            self.stream, self.status, fields, body, end=end, us=min(us, 0xFFFFFFFF), lane=self.lane_kind
+        )
         self.head_sent = True
         self.lane.schedule()
 

@@ -36,6 +36,7 @@ from catzilla._worker._wire import (
 )
 
 _REQUEST: Final = struct.Struct("<IIBBBBHHQQQIHH14I16x")
+REQUEST_BYTES_MIN: Final = _REQUEST.size
 _RESPONSE: Final = struct.Struct("<HBBHHIIIIIII")
 _RESPONSE_FRAME: Final = struct.Struct("<IBBHIIHBBHHIIIIIII")
 _HEAD: Final = struct.Struct("<HHI")
@@ -214,6 +215,21 @@ def encode_response(
         ),
         data, tags, body,
     ))  # fmt: skip
+
+
+def encode_answer(
+    stream: int, status: int, count: int, fields: bytes, body: bytes, handler_us: int, lane: int
+) -> bytes:
+    """A whole RESPONSE frame with END, of fields that are encoded already."""
+    size = len(fields)
+    return (
+        _RESPONSE_FRAME.pack(
+            36 + size + len(body), RESPONSE, FLAG_END, 0, stream, 0,
+            status, lane, 0, 0, count, size, 0, handler_us, 0, 0, 0, 0,
+        )
+        + fields
+        + body
+    )  # fmt: skip
 
 
 class Response(NamedTuple):

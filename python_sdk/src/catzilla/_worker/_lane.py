@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from catzilla._exceptions import LinkError
 from catzilla._worker import _frames as frames
 from catzilla._worker._exchange import ASGIApp, Exchange, Host
+from catzilla._worker._frames import FrameError
 from catzilla._worker._inherit import forget, keep_from_children
-from catzilla._worker._protocol import LaneProtocol, Phase
+from catzilla._worker._protocol import LaneProtocol, Phase, Stream
+
+if TYPE_CHECKING:  # Only apps of FastAPI have compiled routes: others do not import it.
+    from catzilla._compile._compiled import CompiledApp
+    from catzilla._worker._fast import LoopOut, ThreadOut
+    from catzilla._worker._threads import Threads
 
 # An eager first step saves a turn of the loop; 3.11 has none.
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_NONE: Final[dict[int, Any]] = {}
 
 
 class LaneHost(Host, Protocol):
@@ -21,6 +30,8 @@ class LaneHost(Host, Protocol):
 
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
+    compiled: CompiledApp | None
+    threads: Threads | None
 
     def begun(self) -> None: ...
     def settled(self) -> None: ...
@@ -44,6 +55,9 @@ class Lane(asyncio.Protocol):
         self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
         self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
         self._late_heads: list[Exchange] = []  # ...and in the one before.
+        self._fast = 0  # Requests that the fast lane is at.
+        self._loop_out: LoopOut | None = None
+        self._thread_out: ThreadOut | None = None
 
     # From the loop...
 
@@ -60,9 +74,14 @@ class Lane(asyncio.Protocol):
             self.flush()
             self._fail(error)
             return
+        compiled = self.worker.compiled
+        routes = compiled.routes if compiled is not None else _NONE
         for kind, stream, value in events:
             if kind == "opened":
-                self._begin(Exchange(self, cast(Any, stream)))
+                if routes and self._begin_fast(cast(Any, stream), routes):
+                    continue
+                if not self._begin(cast(Stream, stream)):
+                    return
             elif kind == "room":
                 self._wake_blocked()
             elif stream is not None:
@@ -79,6 +98,8 @@ class Lane(asyncio.Protocol):
                 self.attached.set_result(value)
             else:
                 self.worker.on_goaway(value, self)
+        if self.worker.threads is not None:
+            self.worker.threads.wake()
         # Behind the first steps of the Tasks just made: their answers leave in this turn.
         self.schedule()
 
@@ -105,7 +126,7 @@ class Lane(asyncio.Protocol):
         data = self.protocol.take()
         if data and self._transport is not None:
             self._transport.write(data)
-        if self.protocol.phase is Phase.DRAINING and not self._exchanges and not self.protocol.streams:
+        if self.protocol.phase is Phase.DRAINING and not (self._exchanges or self._fast or self.protocol.streams):
             self.drained = True
             self.close()
 
@@ -122,7 +143,7 @@ class Lane(asyncio.Protocol):
         if exchange in self._exchanges:
             self._exchanges.discard(exchange)
             stream = exchange.stream
-            if exchange.chunks and not stream.ended:
+            if exchange.chunks and stream.request.body_mode == frames.BODY_STREAMING:  # Others need no window.
                 self.protocol.consumed(stream, sum(map(len, exchange.chunks)))
             stream.exchange = None
             self.protocol.settle(stream, code, sentence)
@@ -154,10 +175,91 @@ class Lane(asyncio.Protocol):
     def detached(self) -> int:
         return sum(1 for exchange in tuple(self._exchanges) if exchange.stream.detached)  # Any thread asks.
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin(self, stream: Stream, prepare: Callable[[Exchange], None] | None = None) -> bool:
+        """By the genuine app. False: the frame was none, and the lane is lost."""
+        try:
+            exchange = Exchange(self, stream)
+        except FrameError as error:
+            failure = self.protocol.broken(error)
+            self.flush()
+            self._fail(failure)
+            return False
+        if prepare is not None:
+            prepare(exchange)
         self._exchanges.add(exchange)
         self.worker.begun()
         exchange.task = asyncio.Task(exchange.run(self.worker.app), loop=self._loop, **_EAGER)
+        return True
+
+    # The fast lane...
+
+    def _begin_fast(self, stream: Any, routes: dict[int, Any]) -> bool:
+        """False: this request is for the genuine app; nothing of the user's has run."""
+        compiled = routes.get(int.from_bytes(stream.payload[:4], "little"))
+        if compiled is None:
+            return False
+        try:
+            values = compiled.prepare(stream.payload)
+        except Exception:
+            return False
+        if values is None:
+            return False
+        if compiled.stack:
+            return self._begin_stack(stream, compiled, values)
+        stream.began_ns = perf_counter_ns()
+        stream.compiled = compiled
+        self._fast += 1
+        self.worker.begun()
+        if compiled.threaded:
+            assert self.worker.threads is not None
+            self.worker.threads.submit(self._thread_out or self._outs()[1], stream, compiled.run, values)
+        else:
+            run = compiled.run(self._loop_out or self._outs()[0], stream, *values)
+            asyncio.Task(run, loop=self._loop, **_EAGER)
+        return True
+
+    def _begin_stack(self, stream: Stream, compiled: Any, values: tuple[Any, ...]) -> bool:
+        """Through the genuine middleware to the compiled endpoint."""
+        from catzilla._compile._stack import StackEnd
+
+        def lead(exchange: Exchange) -> None:
+            home = self.worker.compiled
+            assert home is not None
+            home.lead(exchange.scope, StackEnd(home, compiled, values, exchange))
+
+        return self._begin(stream, lead)
+
+    def _outs(self) -> tuple[LoopOut, ThreadOut]:
+        from catzilla._worker._fast import LoopOut, ThreadOut
+
+        compiled, threads = self.worker.compiled, self.worker.threads
+        assert compiled is not None
+        assert threads is not None
+        self._loop_out = LoopOut(self, compiled, threads)
+        self._thread_out = ThreadOut(self, compiled, threads, self._loop_out)
+        return self._loop_out, self._thread_out
+
+    def take(self, stream: Any, what: Any, settled: bool) -> None:
+        """From a thread: a frame, a coroutine that goes on with the request, or None: it has returned."""
+        if what is None:
+            self.protocol.settle(stream)
+        elif isinstance(what, bytes):
+            self.protocol.complete(stream, what, settled=settled)
+        else:
+            asyncio.Task(what, loop=self._loop, **_EAGER)
+        self.schedule()
+        if settled:
+            self.fast_settled()
+
+    def fast_settled(self, *, moved: bool = False) -> None:
+        """A request has left the fast lane. `moved`: for the genuine stack, where it goes on."""
+        self._fast -= 1
+        if not moved:
+            self.worker.settled()
+
+    def adopt(self, exchange: Exchange) -> None:
+        """Goes on in the genuine stack."""
+        self._exchanges.add(exchange)
 
     def _wake_blocked(self) -> None:
         """Any WINDOW may be the one that a writer waits for: its stream's, or the connection's."""
@@ -179,4 +281,4 @@ class Lane(asyncio.Protocol):
         self.worker.lane_lost(self, error)
 
     def __repr__(self) -> str:
-        return f"<Lane {self.protocol!r} busy={len(self._exchanges)}>"
+        return f"<Lane {self.protocol!r} busy={len(self._exchanges) + self._fast}>"

@@ -81,9 +81,10 @@ class WorkerProcess:
         return self._exit_code
 
     def _make_worker(self, lifespan: Lifespan) -> None:
+        from catzilla._compile._assign import compiled_app
         from catzilla._routing import compile_table, guard_of
 
-        table = compile_table(self._app)  # Now: start-up may have added routes.
+        table = compile_table(self._app, lanes=self._settings.lanes == "on")  # Now: start-up may have added routes.
         self._worker = Worker(
             self._app,
             self._settings,
@@ -92,6 +93,7 @@ class WorkerProcess:
             table_hash=table.hash,
             vary=table.vary,
             framework=_framework(),
+            compiled=compiled_app(self._app, table.compiled),
             guard=(lambda: guard_of(self._app)) if table.unmatched == "sidecar" else None,
             on_changed=lambda: self._tell(type="changed"),
             on_ended=self._link_ended,

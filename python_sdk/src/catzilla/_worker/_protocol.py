@@ -34,21 +34,28 @@ HEAD_BYTES_MAX: Final = 1 << 20
 class Stream:
     """One request as the link sees it. `exchange` belongs to whoever answers it."""
 
-    __slots__ = (
-        "cancelled", "detached", "ended", "exchange", "id", "peer_ended", "request", "room", "settled", "unreturned",
-    )  # fmt: skip
+    peer_ended = False  # The sidecar's END or CANCEL has been seen.
+    ended = False  # Ours has been sent.
+    cancelled = False  # CANCEL was seen: our END waits for the handler and says so.
+    settled = False  # The handler has returned.
+    detached = False  # Answered before that: its credit goes back on its own.
+    unreturned = 0  # Body bytes consumed, whose window we still hold.
+    exchange: Any = None
+    _request: Request | None = None
 
-    def __init__(self, stream_id: int, request: Request, peer_ended: bool, room: int) -> None:
+    def __init__(self, stream_id: int, payload: bytes, peer_ended: bool, room: int) -> None:
         self.id = stream_id
-        self.request = request
-        self.peer_ended = peer_ended  # The sidecar's END or CANCEL has been seen.
-        self.ended = False  # Ours has been sent.
-        self.cancelled = False  # CANCEL was seen: our END waits for the handler and says so.
-        self.settled = False  # The handler has returned.
-        self.detached = False  # Answered before that: its credit goes back on its own.
+        self.payload = payload  # Of the REQUEST.
+        self.peer_ended = peer_ended
         self.room = room  # Answer bytes the sidecar still takes.
-        self.unreturned = 0  # Body bytes consumed, whose window we still hold.
-        self.exchange: Any = None
+
+    @property
+    def request(self) -> Request:
+        """Raises FrameError if the payload is none; then the lane is to be failed."""
+        request = self._request
+        if request is None:
+            request = self._request = Request(self.payload)
+        return request
 
     def __repr__(self) -> str:
         return f"<Stream {self.id} {self.request!r}{' cancelled' if self.cancelled else ''}>"
@@ -74,6 +81,7 @@ class LaneProtocol:
     # What the sidecar says...
 
     def feed(self, data: bytes) -> list[Event]:
+        """What the bytes say. Raises LinkError for what breaks the contract."""
         events: list[Event] = []
         try:
             for kind, flags, stream_id, aux, payload in self._reader.feed(data):
@@ -89,16 +97,22 @@ class LaneProtocol:
                 frames.check_frame((kind, flags, stream_id, aux, payload))
                 handle(self, events, flags, stream_id, aux, payload)
         except FrameError as error:
-            self.goaway(error.code, str(error))
-            self.phase = Phase.CLOSED
-            raise LinkError(f"the sidecar broke the link's rules: {error}", error.code) from None
+            raise self.broken(error) from None
         return events
+
+    def broken(self, error: FrameError) -> LinkError:
+        """The sidecar has broken the contract: says so to it, and is what is to be raised."""
+        self.goaway(error.code, str(error))
+        self.phase = Phase.CLOSED
+        return LinkError(f"the sidecar broke the link's rules: {error}", error.code)
 
     def _open(self, flags: int, stream_id: int, payload: bytes) -> Event:
         if stream_id in self.streams or not stream_id:
             raise FrameError(f"REQUEST on stream {stream_id}, which is open")
         assert self.ack is not None
-        stream = Stream(stream_id, Request(payload), bool(flags & FLAG_END), self.ack.stream_window)
+        if len(payload) < frames.REQUEST_BYTES_MIN:
+            raise FrameError("REQUEST is shorter than its fixed part")
+        stream = Stream(stream_id, payload, bool(flags & FLAG_END), self.ack.stream_window)
         self.streams[stream_id] = stream
         self._last = stream_id
         return ("opened", stream, None)
@@ -189,7 +203,16 @@ class LaneProtocol:
     # What we say...
 
     def respond(
-        self, stream: Stream, status: int, fields: Fields, body: bytes, *, end: bool, flags: int = 0, us: int = 0
+        self,
+        stream: Stream,
+        status: int,
+        fields: Fields,
+        body: bytes,
+        *,
+        end: bool,
+        flags: int = 0,
+        us: int = 0,
+        lane: int = frames.LANE_SLOW,
     ) -> None:
         """The head, and as much of the body as goes with it. REQUIRES: len(body) ≤ data_bytes_max.
 
@@ -197,13 +220,26 @@ class LaneProtocol:
         """
         if stream.cancelled:
             return
-        frame = frames.encode_response(stream.id, status, fields, body, end=end, flags=flags, handler_us=us)
+        frame = frames.encode_response(stream.id, status, fields, body, end=end, flags=flags, handler_us=us, lane=lane)
         self._check_head(len(frame) - len(body))
         if end:
             self._held.append((stream, frame))
             self._ended(stream)
         else:
             self._out.append(frame)
+
+    def complete(self, stream: Stream, frame: bytes, *, settled: bool) -> None:
+        """A whole answer in one RESPONSE frame with END. `settled`: its handler has returned."""
+        if stream.cancelled:
+            if settled:
+                self.settle(stream)
+        elif settled:
+            stream.settled = True
+            self._out.append(frame)
+            self._ended(stream)
+        else:
+            self._held.append((stream, frame))
+            self._ended(stream)
 
     def data(self, stream: Stream, body: bytes | memoryview, *, end: bool = False) -> int:
         """Sends as much of `body` as the windows take, and says how much. `end` holds if all of it went."""

@@ -13,10 +13,11 @@ import logging
 import os
 import platform
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from catzilla._exceptions import LinkError
 from catzilla._settings import Ticket, WorkerPlace, WorkerSettings, __version__
@@ -28,10 +29,15 @@ from catzilla._worker._lane import Lane
 from catzilla._worker._protocol import HEAD_BYTES_MAX, STREAM_WINDOW, Phase
 from catzilla._worker._stacks import log_stacks
 
+if TYPE_CHECKING:  # Only apps of FastAPI have compiled routes: others do not import it.
+    from catzilla._compile._compiled import CompiledApp
+    from catzilla._worker._threads import Threads
+
 log = logging.getLogger("catzilla.worker")
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _ATTACH_TIMEOUT: Final = 10.0
+_SWITCH_INTERVAL: Final = 0.0005
 _LEVEL_ERROR: Final = 3  # Of a LOG frame.
 
 # What a link's end means: (GOAWAY code or 0, was it clean, a sentence).
@@ -56,6 +62,7 @@ class Worker:
         table_hash: bytes,
         vary: dict[int, bytes] | None = None,
         framework: str = "",
+        compiled: CompiledApp | None = None,
         guard: Callable[[], int] | None = None,
         on_changed: Callable[[], None] = lambda: None,
         on_ended: LinkEnded,
@@ -65,6 +72,15 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.state = state
         self.vary = vary or {}
+        self.compiled = compiled
+        self.threads: Threads | None = None
+        if compiled is not None:
+            from catzilla._worker._threads import Threads
+
+            self.threads = Threads(self.loop)
+            compiled.hop = self.threads.call
+            if compiled.threaded:  # The loop and the threads hand over to each other all the time.
+                sys.setswitchinterval(_SWITCH_INTERVAL)
         # Counters, written by the loop.
         self.requests = 0
         self.exceptions = 0

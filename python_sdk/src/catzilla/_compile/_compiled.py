@@ -1,0 +1,159 @@
+"""An app's compiled routes as a worker uses them, and the way back to the genuine app.
+
+The junction stands where the app's stack calls its router. A request that has begun in the fast lane and is not
+simple any more (an exception, an answer that is a stream) goes through the genuine stack as every request does;
+at the junction it meets no router but its own end: the exception is raised, the response returned, inside FastAPI's
+own request_response(), with its exit stacks. So handlers, middleware and teardown see what they always see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import FastAPI, routing
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from catzilla._compile._emit import Compiled
+
+_KEY: Final = "catzilla.end"
+
+
+@dataclass(slots=True)
+class Resumption:
+    """How a request ends that the fast lane has begun."""
+
+    home: CompiledApp
+    compiled: Compiled
+    error: BaseException | None
+    response: Response | None
+    inner: Sequence[Any]  # Context managers entered, of function scope...
+    outer: Sequence[Any]  # ...and of request scope.
+    request: Request | None  # What the endpoint had, if it had one.
+    body: bytes
+    answered: bool  # The client has its answer: this is only about what failed behind it.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.home.enter(scope, self.compiled)
+        await routing.request_response(self._end)(scope, receive, send)
+
+    async def _end(self, request: Request) -> Response:
+        if self.request is not None:  # Handlers see what has been read and kept.
+            vars(request).update(vars(self.request))
+        elif self.compiled.plan.context.body_field is not None:
+            request._body = self.body
+        for name, managers in (("fastapi_inner_astack", self.outer), ("fastapi_function_astack", self.inner)):
+            for manager in managers:
+                request.scope[name].push_async_exit(
+                    manager if hasattr(manager, "__aexit__") else _exit_in_thread(manager)
+                )
+        if self.answered:
+            assert self.error is not None
+            return _Answered(self.error)
+        if self.error is not None:
+            raise self.error
+        assert self.response is not None
+        return self.response
+
+
+class _Answered(Response):
+    """An answer that has left already, and what failed behind it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+        raise self._error
+
+
+def _exit_in_thread(manager: Any) -> Callable[..., Any]:
+    async def leave(*what: Any) -> bool:
+        # A limit of its own, as FastAPI has it: an exit that waits for a free thread could wait for itself.
+        return bool(await anyio.to_thread.run_sync(manager.__exit__, *what, limiter=CapacityLimiter(1)))
+
+    return leave
+
+
+class _Junction:
+    """In the place of the router."""
+
+    def __init__(self, router: ASGIApp) -> None:
+        self.app = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        end = scope.pop(_KEY, None)
+        await (self.app if end is None else end)(scope, receive, send)
+
+
+class CompiledApp:
+    """The fast lane's routes, by their ids."""
+
+    def __init__(self, app: FastAPI, routes: dict[int, Compiled]) -> None:
+        self._app = app
+        self._all = routes
+        self.hop: Callable[[Callable[[], Any]], Awaitable[Any]]  # To a thread and back; set by the worker.
+        self._routers = [(router, router._routes_version, len(router.routes)) for router in _routers(app.router)]
+
+    @property
+    def routes(self) -> dict[int, Compiled]:
+        """Empty once the app's routes are others than those compiled: its own router decides then."""
+        for router, version, count in self._routers:
+            if router._routes_version != version or len(router.routes) != count:
+                self._all, self._routers = {}, []
+                break
+        return self._all
+
+    @property
+    def threaded(self) -> bool:
+        return any(compiled.threaded for compiled in self._all.values())
+
+    @property
+    def app(self) -> FastAPI:
+        return self._app
+
+    def enter(self, scope: Scope, compiled: Compiled) -> None:
+        """Puts into the scope what Starlette and the router would have put there."""
+        context = compiled.plan.context
+        scope["app"], scope["router"] = self._app, self._app.router
+        route: Any = context._effective_route
+        _, child = route.matches(scope)
+        scope.update(child)
+        scope["route"] = context.original_route
+
+    def lead(self, scope: Scope, end: ASGIApp) -> None:
+        """From now on this scope's way through the app's stack leads there, and not to the router."""
+        scope[_KEY] = end
+
+
+def install_junction(app: FastAPI) -> bool:
+    """Once the app has started. False: its stack is not FastAPI's."""
+    if app.middleware_stack is None:
+        app.middleware_stack = app.build_middleware_stack()
+    layer: Any = app.middleware_stack
+    while layer is not None and type(layer) is not AsyncExitStackMiddleware:
+        layer = getattr(layer, "app", None)
+    if layer is None:
+        return False
+    if type(layer.app) is not _Junction:
+        if layer.app is not app.router:
+            return False
+        layer.app = _Junction(app.router)
+    return True
+
+
+def _routers(router: routing.APIRouter) -> list[routing.APIRouter]:
+    """It, and all that are included below it."""
+    found = [router]
+    for one in found:
+        for route in one.routes:
+            if isinstance(route, routing._IncludedRouter) and route.original_router not in found:
+                found.append(route.original_router)
+    return found

@@ -1,0 +1,119 @@
+"""How what an endpoint returns becomes the bytes that FastAPI would send."""
+
+from __future__ import annotations
+
+import json
+import json.encoder
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastapi import routing
+from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import ResponseValidationError
+from fastapi.utils import is_body_allowed_for_status_code
+from pydantic import ValidationError
+from starlette.responses import JSONResponse, Response
+
+from catzilla._worker import _frames as frames
+from catzilla._worker._frames import Request
+
+# is_body_allowed_for_status_code() is false for these, and they say no length.
+BODILESS: Final = frozenset({204, 304})
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_refuse)
+_make: Final[Any] = getattr(json.encoder, "c_make_encoder", None)
+_text: Final = json.encoder.encode_basestring
+
+
+def _encode(value: Any) -> str:
+    if _make is None:
+        return _ENCODER.encode(value)
+    return "".join(_make({}, _refuse, _text, None, ":", ",", False, False, False)(value, 0))
+
+
+def plain_json(value: Any, render: Callable[[Any], bytes]) -> bytes:
+    """As JSONResponse(jsonable_encoder(value)) has it, without the walk if nothing needs it."""
+    try:
+        text = _encode(value)
+    except Exception:
+        return render(jsonable_encoder(value))
+    if '"_sa' in text:  # Left out by jsonable_encoder, if it is a key.
+        return render(jsonable_encoder(value))
+    return text.encode("utf-8")
+
+
+render_json: Final = JSONResponse(None).render
+
+
+def invalid_response(
+    error: ValidationError, value: Any, dependant: Dependant, request: Request
+) -> ResponseValidationError:
+    """What serialize_response raises."""
+    context = routing._extract_endpoint_context(dependant.call)
+    context["path"] = f"{request.method} {request.root_path.rstrip('/')}{dependant.path}"
+    errors = _regenerate_error_with_loc(errors=error.errors(include_url=False), loc_prefix=("response",))
+    return ResponseValidationError(errors=errors, body=value, endpoint_ctx=context)
+
+
+def new_response() -> Response:
+    """What a parameter of type Response gets."""
+    response = Response()
+    del response.headers["content-length"]
+    response.status_code = None  # type: ignore[assignment]
+    return response
+
+
+def is_simple(response: Response) -> bool:
+    """Whether head and body are all there is to it."""
+    return type(response).__call__ is Response.__call__ and response.background is None
+
+
+def simple(response: Response, vary: bytes) -> tuple[int, int, bytes, bytes]:
+    """Status, number of fields, fields, body. Raises ValueError for fields that cannot be sent."""
+    fields = [(frames.lower(name), value) for name, value in response.raw_headers]
+    if vary:
+        fields.append((b"vary", vary))
+    count, head = frames.encode_fields(fields)
+    status = response.status_code
+    return status, count, head, b"" if status in BODILESS else bytes(response.body)
+
+
+def fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The pairs again."""
+    parts = iter(head.split(b"\0"))
+    return list(zip(parts, parts, strict=False))
+
+
+def large(status: int, head: bytes, content: bytes) -> Response:
+    """What does not fit one frame, for the genuine way of sending."""
+    response = Response(status_code=status)
+    response.raw_headers = fields_of(head)
+    response.body = content
+    return response
+
+
+def with_response(status: int, content: bytes, asked: Response, vary: bytes) -> tuple[int, int, bytes, bytes]:
+    """The same for JSON of ours, after a parameter of type Response has been there."""
+    built = Response(content, media_type="application/json", status_code=asked.status_code or status)
+    if not is_body_allowed_for_status_code(built.status_code):
+        built.body = b""
+    built.headers.raw.extend(asked.headers.raw)
+    return simple(built, vary)
+
+
+def build(kind: type[Response], content: Any, status: int | None, asked: Response | None) -> Response:
+    """An object of the route's response class, as get_request_handler makes it."""
+    arguments: dict[str, Any] = {} if status is None else {"status_code": status}
+    built = kind(content, background=None, **arguments)
+    if not is_body_allowed_for_status_code(built.status_code):
+        built.body = b""
+    if asked is not None:
+        built.headers.raw.extend(asked.headers.raw)
+    return built

@@ -1,0 +1,274 @@
+"""What one route needs, step by step: FastAPI's own analysis of it, made flat.
+
+    dependant tree --Planner--> Inputs, Calls (dependencies in the order of solve_dependencies, then the endpoint)
+
+The order and the per-request cache are static: which call is made when, and which value is shared, depends on the
+tree alone. Refuses, with the reason, what only the genuine app does: then the route takes the slow lane.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Literal
+
+from fastapi._compat import ModelField, Undefined, field_annotation_is_sequence
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies import models, utils
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
+from fastapi.routing import APIRoute, RouteContext
+from fastapi.security.base import SecurityBase
+from pydantic_core import SchemaSerializer, SchemaValidator
+from starlette import convertors
+from starlette.responses import Response
+
+from catzilla._compile._schema import runs_user_code
+
+Flavour = Literal["async", "sync", "async_generator", "generator", "inline"]
+
+_PLACES: Final = ("path", "query", "header", "cookie")
+_CONSTANTS: Final = (type(None), bool, int, float, str, bytes, Enum)
+_CONVERTORS: Final = (convertors.StringConvertor, convertors.PathConvertor)
+
+
+class RefusedError(Exception):
+    """Why a route takes the slow lane."""
+
+
+@dataclass(slots=True)
+class Input:
+    """A value of the request that is validated before any code of the user runs."""
+
+    variable: str
+    place: str  # path, query, header, cookie, body
+    name: str  # On the wire; of a whole body: "".
+    multi: bool
+    field: ModelField
+
+    @property
+    def validator(self) -> SchemaValidator | None:
+        """None: a plain text, which is taken as it is."""
+        adapter = self.field._type_adapter
+        schema: Any = adapter.core_schema
+        while schema["type"] == "default":
+            schema = schema["schema"]
+        plain = schema["type"] == "str" and schema.keys() <= {"type", "metadata"}
+        return None if plain and self.place != "body" and not self.multi else adapter.validator  # type: ignore[return-value]
+
+    @property
+    def required(self) -> bool:
+        return bool(self.field.field_info.is_required())
+
+    @property
+    def default_is_constant(self) -> bool:
+        return isinstance(self.field.default, _CONSTANTS)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the user's code: a dependency, or at last the endpoint."""
+
+    variable: str
+    function: Any
+    flavour: Flavour
+    arguments: dict[str, str]  # Parameter -> expression over variables.
+    function_scope: bool = False  # Of generators: left before the answer, not behind it.
+
+
+@dataclass(slots=True)
+class Plan:
+    """A route that the fast lane can serve."""
+
+    route_id: int
+    context: RouteContext
+    inputs: list[Input] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)  # Of expressions, by name.
+    request: bool = False  # Some call takes the Request...
+    response: bool = False  # ...or the Response.
+
+    @property
+    def synchronous(self) -> bool:
+        """All of it: a thread may run it as a whole."""
+        return all(call.flavour in ("sync", "generator", "inline") for call in self.calls)
+
+    @property
+    def has_exits(self) -> bool:
+        return any(call.flavour in ("async_generator", "generator") for call in self.calls)
+
+
+def plan_route(route_id: int, context: RouteContext) -> Plan:
+    """Raises RefusedError."""
+    original = context.original_route
+    if not isinstance(original, APIRoute):
+        raise RefusedError("not a path operation")
+    _check_route(context, original)
+    return _Planner(route_id, context).plan
+
+
+def _check_route(context: RouteContext, original: APIRoute) -> None:
+    kind = type(original)
+    for name in ("get_route_handler", "handle", "matches"):
+        if getattr(kind, name) is not getattr(APIRoute, name) or name in vars(original):
+            raise RefusedError(f"{kind.__name__}.{name} is its own")
+    if context.is_sse_stream or context.is_json_stream or context.stream_item_field is not None:
+        raise RefusedError("its answer is a stream")
+    if context.max_body_size is not None:
+        raise RefusedError("it has a max_body_size")
+    for name, convertor in context.param_convertors.items():
+        if type(convertor) not in _CONVERTORS:
+            raise RefusedError(f"{{{name}}} has the convertor {type(convertor).__name__}")
+    response_class = context.response_class
+    if isinstance(response_class, DefaultPlaceholder):
+        response_class = response_class.value
+    if not inspect.isclass(response_class) or response_class.__call__ is not Response.__call__:
+        raise RefusedError(f"{getattr(response_class, '__name__', response_class)} sends itself")
+    if isinstance(getattr(context.body_field, "field_info", None), Form):
+        raise RefusedError("it takes a form")
+
+
+class _Planner:
+    def __init__(self, route_id: int, context: RouteContext) -> None:
+        self.plan = Plan(route_id, context)
+        self._solved: dict[Any, str] = {}  # Key in FastAPI's per-request cache -> variable.
+        dependant = context.dependant
+        assert dependant is not None
+        arguments = self._arguments(dependant)
+        self._call(dependant, arguments, "raw")
+        self._check_answer()
+
+    def _arguments(self, dependant: Dependant) -> dict[str, str]:
+        """As solve_dependencies: dependencies first, then parameters by place, then the body, then special ones."""
+        arguments: dict[str, str] = {}
+        for sub in dependant.dependencies:
+            variable = self._dependency(sub)
+            if sub.name is not None:
+                arguments[sub.name] = variable
+        for place in _PLACES:
+            for param in getattr(dependant, f"{place}_params"):
+                arguments[param.name] = self._parameter(place, param)
+        arguments.update(self._body(dependant))
+        arguments.update(self._special(dependant))
+        return arguments
+
+    def _dependency(self, sub: Dependant) -> str:
+        key = models._get_cache_key(dependant=sub)
+        if sub.use_cache and key in self._solved:
+            # FastAPI walks below it all the same, for the sake of dependencies that are not cached there.
+            for below in _uncached(sub):
+                raise RefusedError(f"{_name(below)} is not cached below {_name(sub.call)}, which is")
+            return self._solved[key]
+        arguments = self._arguments(sub)
+        variable = self._call(sub, arguments, f"d{len(self.plan.calls)}")
+        self._solved.setdefault(key, variable)
+        return variable
+
+    def _call(self, dependant: Dependant, arguments: dict[str, str], variable: str) -> str:
+        if dependant.concurrency is not None:
+            raise RefusedError(f"{_name(dependant.call)} has a max_concurrency")
+        flavour = _flavour_of(dependant.call)
+        if variable == "raw" and flavour in ("generator", "async_generator"):
+            raise RefusedError("its endpoint is a generator")
+        leaves_first = dependant.scope == "function" and flavour in ("generator", "async_generator")
+        self.plan.calls.append(Call(variable, dependant.call, flavour, arguments, leaves_first))
+        return variable
+
+    def _parameter(self, place: str, param: ModelField) -> str:
+        if utils._get_param_model(param) is not None:
+            raise RefusedError(f"{param.name} is a model of parameters")
+        aliases = utils._get_param_aliases(param)
+        if len(aliases) != 1 or utils._is_json_field(param):
+            raise RefusedError(f"{param.name} has several names, or is JSON")
+        name = aliases[0][1]
+        multi = place != "path" and bool(field_annotation_is_sequence(param.field_info.annotation))
+        return self._input(place, name.lower() if place == "header" else name, multi, param)
+
+    def _body(self, dependant: Dependant) -> dict[str, str]:
+        params = dependant.body_params
+        if not params:
+            return {}
+        if any(isinstance(param.field_info, Form) for param in params):
+            raise RefusedError("it takes a form")
+        embed = self.plan.context._embed_body_fields or len(params) > 1 or utils._should_embed_body_fields(params)
+        arguments: dict[str, str] = {}
+        for param in params:
+            name = ""
+            if embed:
+                aliases = utils._get_param_aliases(param)
+                if len(aliases) != 1:
+                    raise RefusedError(f"{param.name} has several names")
+                name = aliases[0][0]
+            arguments[param.name] = self._input("body", name, False, param)
+        return arguments
+
+    def _input(self, place: str, name: str, multi: bool, param: ModelField) -> str:
+        adapter = param._type_adapter
+        if type(adapter.validator) is not SchemaValidator:
+            raise RefusedError(f"{param.name}: its validator is of {type(adapter.validator).__module__}")
+        factory = param.field_info.default_factory
+        if runs_user_code(adapter.core_schema) or (factory is not None and not _is_type(factory)):
+            raise RefusedError(f"validating {param.name} runs code of the app")
+        if param.field_info.validate_default and not param.field_info.is_required():
+            raise RefusedError(f"the default of {param.name} is validated")
+        variable = f"v{len(self.plan.inputs)}"
+        self.plan.inputs.append(Input(variable, place, name, multi, param))
+        return variable
+
+    def _special(self, dependant: Dependant) -> Iterator[tuple[str, str]]:
+        if dependant.websocket_param_name or dependant.background_tasks_param_name:
+            raise RefusedError("it takes BackgroundTasks")
+        for name in (dependant.http_connection_param_name, dependant.request_param_name):
+            if name:
+                self.plan.request = True
+                yield name, "request"
+        if dependant.response_param_name:
+            self.plan.response = True
+            yield dependant.response_param_name, "response"
+        if dependant.security_scopes_param_name:
+            constant = f"scopes{len(self.plan.constants)}"
+            self.plan.constants[constant] = models._get_oauth_scopes(dependant=dependant)
+            yield dependant.security_scopes_param_name, f"SecurityScopes(list({constant}))"
+
+    def _check_answer(self) -> None:
+        field_ = self.plan.context.response_field
+        if field_ is not None:
+            adapter = field_._type_adapter
+            if type(adapter.validator) is not SchemaValidator or type(adapter.serializer) is not SchemaSerializer:
+                raise RefusedError("the validator of its answer is not pydantic's own")
+
+
+def _uncached(dependant: Dependant) -> Iterator[Any]:
+    for sub in dependant.dependencies:
+        if not sub.use_cache:
+            yield sub.call
+        yield from _uncached(sub)
+
+
+def _flavour_of(call: Any) -> Flavour:
+    # FastAPI's own security classes read a field or two and never wait.
+    if isinstance(call, SecurityBase) and type(call).__module__.startswith("fastapi.security"):
+        return "inline"
+    if models._is_async_gen_callable(call):
+        return "async_generator"
+    if models._is_gen_callable(call):
+        return "generator"
+    return "async" if models._is_coroutine_callable(call) else "sync"
+
+
+def _is_type(factory: Any) -> bool:
+    return factory in (list, dict, set, frozenset, tuple, str, int, float, bool, bytes)
+
+
+def _name(call: Any) -> str:
+    return getattr(call, "__qualname__", None) or type(call).__qualname__
+
+
+def default_of(found: Input) -> Any:
+    """What FastAPI takes where nothing was sent: a copy, each time."""
+    value = found.field.default
+    assert value is not Undefined
+    return deepcopy(value)

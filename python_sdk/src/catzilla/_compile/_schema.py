@@ -1,0 +1,55 @@
+"""Whether validating a value runs code of the user: such validation must run once, where FastAPI runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+_OWN: Final = ("pydantic.", "pydantic_core.", "annotated_types.", "fastapi.")
+_STANDARD: Final = frozenset(sys.stdlib_module_names) - {"__main__"}
+
+
+def runs_user_code(schema: Any) -> bool:
+    """Over a whole core schema, its definitions included (references are not followed: they stand there)."""
+    todo: list[Any] = [schema]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if _is_of_user(node):
+                return True
+            todo.extend(value for key, value in node.items() if key not in ("metadata", "serialization"))
+        elif isinstance(node, list | tuple):
+            todo.extend(node)
+    return False
+
+
+def _is_of_user(node: dict[Any, Any]) -> bool:
+    kind = node.get("type")
+    if not isinstance(kind, str):
+        return False
+    if kind.startswith("function-"):
+        function = node["function"]
+        return not _is_own(function["function"] if isinstance(function, dict) else function)
+    if kind == "default":
+        factory = node.get("default_factory")
+        return factory is not None and not (_is_own(factory) or _module_of(factory) in _STANDARD)
+    if kind == "model":
+        name = node.get("post_init")
+        return bool(node.get("custom_init")) or (name is not None and not _is_own(getattr(node["cls"], name, None)))
+    if kind == "dataclass":
+        return bool(node.get("post_init"))
+    if kind == "enum":
+        return node.get("missing") is not None
+    if kind == "tagged-union":
+        return callable(node.get("discriminator"))
+    return kind in ("call", "custom-error") and callable(node.get("function"))
+
+
+def _is_own(function: Callable[..., Any] | None) -> bool:
+    module = _module_of(function)
+    return module in ("pydantic", "pydantic_core") or module.startswith(_OWN)
+
+
+def _module_of(function: Any) -> str:
+    return getattr(function, "__module__", None) or ""

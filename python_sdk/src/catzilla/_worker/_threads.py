@@ -1,0 +1,229 @@
+"""Threads for routes that are synchronous all the way: one runs, the others help where it is held up.
+
+    loop: submit()*, wake() --queue--> a thread runs until the queue is empty, then tells the loop, once per batch
+
+Also for the synchronous parts of other routes: call() runs one of them, for a Task that waits.
+
+A handler that is at work for more than a millisecond holds up nobody: the loop's watch takes the answers that are
+ready and wakes another thread for what has not begun. There are as many threads as anyio's limit for its own pool
+allows, and all but the first take its tokens: both together run no more than that.
+
+Threads: submit(), wake(), close() and deliver() the loop's; _run() each thread's own. What they share are deques,
+lists and an integer, each step of which is one operation under the GIL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+
+from catzilla._text import log_exception
+
+_claim: Any
+try:  # What anyio's own threads have, so that from_thread.run() works on ours.
+    from anyio._backends._asyncio import AsyncIOBackend
+    from anyio._core._eventloop import claim_worker_thread
+
+    _claim = partial(claim_worker_thread, AsyncIOBackend)
+except ImportError:  # pragma: no cover (another anyio)
+    _claim = nullcontext
+
+log = logging.getLogger("catzilla.error")
+
+_WATCH_S: Final = 0.001
+_IDLE_S: Final = 10.0  # As anyio's.
+
+
+class _Thread:
+    __slots__ = ("has_token", "lock", "thread")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()  # Released by who wakes it.
+        self.has_token = False
+        self.thread: threading.Thread | None = None
+
+
+class Threads:
+    """One per worker process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.collected: deque[Any] = deque()  # (function, *arguments) each, for the loop.
+        self._loop = loop
+        self._jobs: deque[tuple[Any, Any, Any, tuple[Any, ...]]] = deque()
+        self._all: list[_Thread] = []
+        self._idle: list[_Thread] = []
+        self._begun = 0  # Jobs, by any thread; read to see that something moves.
+        self._told = False  # The loop has been asked to deliver.
+        self._watching = False
+        self._closed = False
+
+    # The loop's...
+
+    def submit(self, out: Any, stream: Any, run: Any, values: tuple[Any, ...]) -> None:
+        self._jobs.append((out, stream, run, values))
+
+    def call(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Runs it in a copy of the caller's context."""
+        future = self._loop.create_future()
+        self._jobs.append((None, future, self._run_call, (copy_context(), function)))
+        self.wake()
+        return future
+
+    def wake(self) -> None:
+        """After a batch of submit()s."""
+        if not self._jobs:
+            return
+        if len(self._idle) == len(self._all):
+            self._wake_one()
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(_WATCH_S, self._watch, self._begun)
+
+    def deliver(self) -> None:
+        """Hands on what is ready."""
+        self._told = False
+        collected = self.collected
+        while collected:
+            function, *arguments = collected.popleft()
+            try:
+                function(*arguments)
+            except Exception as error:  # One that fails keeps nothing from the others.
+                log_exception(log, "the fast lane failed", error)
+
+    def close(self) -> None:
+        """Idle threads end; one that is at work ends after its job."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().lock.release()
+
+    def _watch(self, begun_before: int) -> None:
+        self._watching = False
+        if self.collected:
+            self.deliver()
+        moved = self._begun != begun_before
+        if self._jobs and not moved:
+            self._wake_one()
+        self._return_tokens()
+        if self._jobs or (moved and len(self._idle) < len(self._all)):
+            self._watching = True
+            self._loop.call_later(_WATCH_S, self._watch, self._begun)
+
+    def _wake_one(self) -> None:
+        first = len(self._idle) == len(self._all)
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        try:
+            thread = self._idle.pop()
+        except IndexError:
+            if self._all and limiter.available_tokens < 1:
+                return
+            thread = self._start()
+        if not first and not thread.has_token:
+            try:
+                limiter.acquire_on_behalf_of_nowait(thread)
+            except anyio.WouldBlock:
+                self._idle.append(thread)
+                return
+            thread.has_token = True
+        thread.lock.release()
+
+    def _start(self) -> _Thread:
+        thread = _Thread()
+        self._all.append(thread)
+        thread.thread = threading.Thread(
+            target=copy_context().run, args=(self._run, thread), name=f"catzilla lane {len(self._all)}", daemon=True
+        )
+        thread.thread.start()
+        return thread
+
+    def _return_tokens(self) -> None:
+        for thread in tuple(self._idle):
+            if thread.has_token:
+                thread.has_token = False
+                anyio.to_thread.current_default_thread_limiter().release_on_behalf_of(thread)
+
+    # Each thread's...
+
+    def _run(self, me: _Thread) -> None:
+        with _claim(self._loop):
+            me.lock.acquire()
+            while not self._closed:
+                try:
+                    job = self._jobs.popleft()
+                except IndexError:
+                    if not self._rest(me):
+                        return
+                    continue
+                self._begun += 1
+                self._do(*job)
+
+    def _rest(self, me: _Thread) -> bool:
+        """Until it is woken. False: it is not needed any more."""
+        self._tell()
+        self._idle.append(me)
+        if self._jobs:  # Submitted since we looked: whoever takes us off the list sees to it.
+            try:
+                self._idle.remove(me)
+            except ValueError:
+                pass
+            else:
+                return True
+        while not me.lock.acquire(timeout=_IDLE_S):
+            if len(self._all) > 1 and not me.has_token and not self._jobs:
+                try:
+                    self._idle.remove(me)
+                except ValueError:
+                    continue  # Woken at this moment.
+                self._all.remove(me)
+                return False
+        return True
+
+    def _tell(self) -> None:
+        if self.collected and not self._told:
+            self._told = True
+            try:
+                self._loop.call_soon_threadsafe(self.deliver)
+            except RuntimeError:  # The loop has closed: nobody is left to be told.
+                self._closed = True
+
+    def _do(self, out: Any, stream: Any, run: Any, values: tuple[Any, ...]) -> None:
+        if out is not None and stream.cancelled:
+            out.drop(stream)
+            return
+        try:
+            run(out, stream, *values)
+        except BaseException as error:  # It sees to those of the app itself.
+            log_exception(log, "the fast lane failed", error)
+            if out is not None:
+                out.drop(stream)
+
+    def _run_call(self, _: None, future: asyncio.Future[Any], context: Context, function: Callable[[], Any]) -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            self.collected.append((_set_exception, future, error))
+        else:
+            self.collected.append((_set_result, future, result))
+
+
+def _set_result(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.cancelled():
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # No Task could tell it from its own end.
+        wrapped = RuntimeError("coroutine raised StopIteration")
+        wrapped.__cause__ = error
+        error = wrapped
+    if not future.cancelled():
+        future.set_exception(error)
