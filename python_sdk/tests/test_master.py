@@ -48,7 +48,7 @@ def test_the_registration_carries_the_table(launch: Any, tmp_path: Path) -> None
     assert (registration["app"], registration["workers_expected"]) == ("shop", 1)
     routes = {route["template"]: route for route in registration["table"]["routes"]}
     assert routes["/slow"]["inputs"] == [{"place": "INPUT_PLACE_QUERY", "name": "seconds"}]
-    assert routes["/slow"]["lane"] == "LANE_SLOW"
+    assert routes["/slow"]["lane"] == "LANE_FAST"
     assert routes["/cached"]["cache"] == {"ttl": "5s", "tags": ["t"], "cache": "default"}
     assert registration["caches"] == [{"name": "default"}]
     assert registration["mounts"] == [{"name": "assets", "prefix": "/assets", "root": str(tmp_path / "assets")}]

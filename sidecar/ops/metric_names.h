@@ -128,6 +128,8 @@ namespace catzilla::ops {
   METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                 \
          "How long requests that had to wait for a worker have waited.")                        \
   METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.") \
+  METRIC(PoolAnswers, "catzilla_pool_answers", kCounter, "pool, lane",                          \
+         "Answers of workers, by the lane that made them: fast, stack or slow.")                \
   METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                \
          "Requests sent to another worker because the first one was lost.")                     \
   METRIC(PoolRerouted, "catzilla_pool_rerouted", kCounter, "pool",                              \

@@ -308,6 +308,13 @@ void Metrics::CollectPools(ops::Exposition& out) {
   for (const worker::PoolStatus& pool : pools) SampleFailures(out, pool, true);
   out.Family(metric::kPoolFailures);
   for (const worker::PoolStatus& pool : pools) SampleFailures(out, pool, false);
+  out.Family(metric::kPoolAnswers);
+  for (const worker::PoolStatus& pool : pools) {
+    for (size_t lane = 0; lane < worker::kAnswerLanes; ++lane) {
+      out.Sample({{"pool", pool.name}, {"lane", worker::kAnswerLaneNames[lane]}},
+                 pool.answers[lane]);
+    }
+  }
   out.Family(metric::kPoolQueueWait);
   for (const worker::PoolStatus& pool : pools) {
     out.Histogram({"pool", pool.name}, worker::kQueueWaitBounds, pool.queue_wait,

@@ -130,6 +130,7 @@ void Channel::OnResponse(const FrameView& frame, Call& call) {
   call.response_seen_ = true;
   call.request_.clear();
   call.detached_ = call.detached_ || (view.flags & kDetachedAnswer) != 0;
+  pool_->CountAnswer(dispatcher_.index(), view.lane);
   worker_->handler_us.fetch_add(view.handler_us, std::memory_order_relaxed);
   // A stream may live for hours: it takes its place on the lane, but keeps no request waiting.
   if (!frame.header.end() || call.detached_) ReturnCredit(call);

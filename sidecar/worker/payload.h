@@ -6,6 +6,7 @@
 //          and every offset has been checked. Encoders append to `out` and cannot fail.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -103,6 +104,10 @@ struct HelloAck {
 };
 const char* DecodeHelloAck(std::string_view payload, HelloAck* ack);
 void EncodeHelloAck(const HelloAck& ack, std::string* out);
+
+// How the SDK has made an answer: the genuine app, compiled behind its middleware, compiled.
+inline constexpr std::array<std::string_view, 3> kAnswerLaneNames = {"slow", "stack", "fast"};
+inline constexpr size_t kAnswerLanes = kAnswerLaneNames.size();
 
 enum ResponseFlag : uint16_t {
   kOutsideUserMiddleware = 0x01,

@@ -83,7 +83,8 @@ struct PoolStatus {
   uint32_t in_flight = 0;
   uint64_t requests = 0;
   uint64_t retries = 0;
-  std::array<uint64_t, kFailureKinds> failures{};                  // By FailureKind.
+  std::array<uint64_t, kAnswerLanes> answers{};    // By the SDK's lane: slow, stack, fast.
+  std::array<uint64_t, kFailureKinds> failures{};  // By FailureKind.
   std::array<uint64_t, kQueueWaitBounds.size() + 1> queue_wait{};  // Not cumulative.
   uint64_t queue_wait_us = 0;
   std::vector<WorkerStatus> workers;
@@ -167,6 +168,10 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   // Counted by the loops.
   void CountFailure(int loop, FailureKind kind) { Bump(numbers_[loop].failures[size_t(kind)]); }
   void CountRequest(int loop) { Bump(numbers_[loop].requests); }
+  // `lane`: of the SDK, as the RESPONSE says; a number that we do not know counts as slow.
+  void CountAnswer(int loop, uint8_t lane) {
+    Bump(numbers_[loop].answers[lane < kAnswerLanes ? lane : 0]);
+  }
   void CountRetry(int loop) { Bump(numbers_[loop].retries); }
   void CountQueueWait(int loop, int64_t wait_us);
 
@@ -190,6 +195,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
     std::array<std::atomic<uint64_t>, kFailureKinds> failures{};
     std::atomic<uint64_t> requests{0};
     std::atomic<uint64_t> retries{0};
+    std::array<std::atomic<uint64_t>, kAnswerLanes> answers{};
     std::array<std::atomic<uint64_t>, kQueueWaitBounds.size() + 1> queue_wait{};
     std::atomic<uint64_t> queue_wait_us{0};
   };

@@ -27,6 +27,7 @@ PoolStatus Pool::Status() const {
   for (const Numbers& numbers : numbers_) {
     status.requests += Get(numbers.requests);
     status.retries += Get(numbers.retries);
+    for (size_t i = 0; i < kAnswerLanes; ++i) status.answers[i] += Get(numbers.answers[i]);
     status.queue_wait_us += Get(numbers.queue_wait_us);
     for (int i = 0; i < kFailureKinds; ++i) status.failures[i] += Get(numbers.failures[i]);
     for (size_t i = 0; i < status.queue_wait.size(); ++i) {

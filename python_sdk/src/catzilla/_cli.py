@@ -8,10 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError, ConfigurationError
 from catzilla._settings import WorkerSettings, __version__
+
+if TYPE_CHECKING:  # Late: it imports FastAPI, which `run` leaves to the workers.
+    from catzilla._routing import Table
 
 _SIZE: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _TIME: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -103,9 +106,11 @@ def _run(options: argparse.Namespace) -> int:
 
 def _routes(options: argparse.Namespace) -> int:
     from catzilla._load import load_app
-    from catzilla._routing import GENUINE, compile_table
+    from catzilla._routing import compile_table
 
     table = compile_table(load_app(options.app, os.path.abspath(options.app_dir), factory=options.factory))
+    if options.source is not None:
+        return _print_source(table, options.source)
     if options.output == "json":
         print(table.encode())
         return 0
@@ -121,7 +126,7 @@ def _routes(options: argparse.Namespace) -> int:
                 entry.lane,
                 f"{entry.cache_ttl}{tags}" if entry.cache_ttl else "-",
                 entry.endpoint,
-                "; ".join(reason for reason in entry.lane_reasons if reason != GENUINE),
+                "; ".join(entry.lane_reasons),
             )
         )
     for mount in table.mounts:
@@ -130,9 +135,24 @@ def _routes(options: argparse.Namespace) -> int:
         rows.append(("-", "static", "GET,HEAD", path, where, "-", mount.resource["root"], mount.reason))
     _print_table(rows)
     why = f" ({table.unmatched_reason})" if table.unmatched_reason else ""
-    print(f"\nlane slow: {GENUINE}")
+    lanes = [entry.lane for entry in table.routes]
+    print(f"\nlanes: {lanes.count('fast')} fast, {lanes.count('stack')} stack, {lanes.count('slow')} slow")
     print(f"other paths: {'404 by the sidecar' if table.unmatched == 'sidecar' else f'to the app{why}'}")
     print(f"table: {table.hash.hex()}")
+    return 0
+
+
+def _print_source(table: Table, name: str) -> int:
+    """What the named routes were compiled to."""
+    found = [
+        e for e in table.routes if name in (str(e.id), e.template, e.endpoint, f"{'/'.join(e.methods)} {e.template}")
+    ]
+    if not found:
+        raise ConfigurationError(f"no route is called {name!r}: give an id, a path or an endpoint of `catzilla routes`")
+    for entry in found:
+        compiled = table.compiled.get(entry.id)
+        print(f"# {entry.id}: {'/'.join(entry.methods)} {entry.template} ({entry.endpoint}), lane {entry.lane}")
+        print(compiled.source if compiled is not None else f"# not compiled: {'; '.join(entry.lane_reasons)}\n")
     return 0
 
 
@@ -215,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     routes = verbs.add_parser("routes", help="print an app's route table, with lanes and reasons")
     routes.set_defaults(run=_routes)
     _add_app(routes)
+    routes.add_argument("--source", metavar="NAME", help="what a route is compiled to: by its id, path or endpoint")
     routes.add_argument("-o", "--output", choices=("table", "json"), default="table")
 
     verbs.add_parser("version", help="print versions").set_defaults(run=_version)

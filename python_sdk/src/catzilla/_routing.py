@@ -43,7 +43,6 @@ _CONVERTORS: Final = {
     convertors.UUIDConvertor: "uuid",
 }
 _BUFFER_LIMIT: Final = 64 * 1024
-GENUINE: Final = "lanes are off"
 
 
 @dataclass(slots=True)
@@ -99,9 +98,11 @@ class Table:
 
     def encode(self) -> str:
         plain = {
-            **vars_of(self),
-            "routes": [asdict(r) for r in self.routes],
-            "mounts": [asdict(m) for m in self.mounts],
+            "routes": [asdict(route) for route in self.routes],
+            "mounts": [asdict(mount) for mount in self.mounts],
+            "unmatched": self.unmatched,
+            "unmatched_reason": self.unmatched_reason,
+            "redirect_slashes": self.redirect_slashes,
         }
         return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
@@ -113,11 +114,6 @@ class Table:
     def vary(self) -> dict[int, bytes]:
         """Route id -> the Vary that @cache asks for."""
         return {route.id: ", ".join(route.vary).encode() for route in self.routes if route.vary}
-
-
-def vars_of(table: Table) -> dict[str, Any]:
-    return {"unmatched": table.unmatched, "unmatched_reason": table.unmatched_reason,
-            "redirect_slashes": table.redirect_slashes}  # fmt: skip
 
 
 def compile_table(app: Any, *, lanes: bool = True) -> Table:
@@ -135,7 +131,7 @@ def compile_table(app: Any, *, lanes: bool = True) -> Table:
     for frontend in _frontends(app, len(contexts)):
         table.routes.append(frontend)
     _refuse_hidden_policies(table)
-    assign_lanes(app, contexts, table, "" if lanes else GENUINE)
+    assign_lanes(app, contexts, table, "" if lanes else "lanes are off")
     _move_mounts(app, contexts, table)
     table.unmatched, table.unmatched_reason = _unmatched(app, table)
     return table
@@ -410,4 +406,4 @@ def _name(thing: Any) -> str:
 _OWN_MATCHERS: Final = frozenset({Route.matches, WebSocketRoute.matches, Mount.matches, APIRoute.matches,
                                   fastapi_routing.APIWebSocketRoute.matches})  # fmt: skip
 
-__all__ = ["GENUINE", "BaseRoute", "Input", "MountEntry", "RouteEntry", "Table", "compile_table"]
+__all__ = ["BaseRoute", "Input", "MountEntry", "RouteEntry", "Table", "compile_table"]

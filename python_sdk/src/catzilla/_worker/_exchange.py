@@ -57,8 +57,8 @@ class Exchange:
     """Scope, receive and send of one request, on one Task of its own."""
 
     __slots__ = (
-        "answered", "begun", "body_open", "chunks", "disconnected", "fields", "head_sent", "lane", "lane_kind",
-        "needs_continue", "request", "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
+        "answered", "begun", "body_open", "chunks", "disconnected", "fallback", "fields", "head_sent", "lane",
+        "lane_kind", "needs_continue", "request", "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
     )  # fmt: skip
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
@@ -79,6 +79,7 @@ class Exchange:
         self.needs_continue = bool(flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
         # The answer.
         self.lane_kind = frames.LANE_SLOW
+        self.fallback = stream.fallback
         self.status = 0
         self.fields: Any = ()
         self.head_sent = False
@@ -199,7 +200,14 @@ class Exchange:
             fields.append((b"vary", vary))
         us = (perf_counter_ns() - self.started_ns) // 1000
         self.lane.protocol.respond(
-            self.stream, self.status, fields, body, end=end, us=min(us, 0xFFFFFFFF), lane=self.lane_kind
+            self.stream,
+            self.status,
+            fields,
+            body,
+            end=end,
+            us=min(us, 0xFFFFFFFF),
+            lane=self.lane_kind,
+            fallback=self.fallback,
         )
         self.head_sent = True
         self.lane.schedule()

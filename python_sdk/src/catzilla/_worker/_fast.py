@@ -47,6 +47,7 @@ class _Out:
     def __init__(self, lane: FastCarrier, home: CompiledApp, threads: Threads) -> None:
         self.lane = lane
         self.threads = threads
+        self._complete = lane.protocol.complete
         self.home = home
         # The most that a head and a body in one frame take.
         self.most = min(lane.protocol.data_bytes_max, lane.protocol.head_bytes_max) - 64
@@ -75,8 +76,8 @@ class LoopOut(_Out):
     def answer(
         self, stream: Stream, status: int, count: int, head: bytes, content: bytes, *, settled: bool = True
     ) -> None:
+        self._complete(stream, self.encode(stream, status, count, head, content), settled)
         lane = self.lane
-        lane.protocol.complete(stream, self.encode(stream, status, count, head, content), settled=settled)
         lane.schedule()
         if settled:
             lane.fast_settled()
@@ -117,6 +118,7 @@ class LoopOut(_Out):
         """Goes on inside the genuine stack. Never raises."""
         exchange: Exchange = stream.exchange or Exchange(self.lane, stream)
         exchange.begun = True
+        exchange.fallback = frames.FALLBACK_EXCEPTION if error is not None else frames.FALLBACK_NONE
         exchange.answered = exchange.disconnected = answered
         self.lane.adopt(exchange)
         self.lane.fast_settled(moved=True)

@@ -201,8 +201,9 @@ class Lane(asyncio.Protocol):
         try:
             values = compiled.prepare(stream.payload)
         except Exception:
-            return False
+            values = None
         if values is None:
+            stream.fallback = frames.FALLBACK_INPUT
             return False
         if compiled.stack:
             return self._begin_stack(stream, compiled, values)
@@ -244,7 +245,7 @@ class Lane(asyncio.Protocol):
         if what is None:
             self.protocol.settle(stream)
         elif isinstance(what, bytes):
-            self.protocol.complete(stream, what, settled=settled)
+            self.protocol.complete(stream, what, settled)
         else:
             asyncio.Task(what, loop=self._loop, **_EAGER)
         self.schedule()

@@ -40,6 +40,7 @@ class Stream:
     settled = False  # The handler has returned.
     detached = False  # Answered before that: its credit goes back on its own.
     unreturned = 0  # Body bytes consumed, whose window we still hold.
+    fallback = frames.FALLBACK_NONE  # Why not the lane of its route.
     exchange: Any = None
     _request: Request | None = None
 
@@ -213,6 +214,7 @@ class LaneProtocol:
         flags: int = 0,
         us: int = 0,
         lane: int = frames.LANE_SLOW,
+        fallback: int = frames.FALLBACK_NONE,
     ) -> None:
         """The head, and as much of the body as goes with it. REQUIRES: len(body) ≤ data_bytes_max.
 
@@ -220,7 +222,9 @@ class LaneProtocol:
         """
         if stream.cancelled:
             return
-        frame = frames.encode_response(stream.id, status, fields, body, end=end, flags=flags, handler_us=us, lane=lane)
+        frame = frames.encode_response(
+            stream.id, status, fields, body, end=end, flags=flags, handler_us=us, lane=lane, fallback=fallback
+        )
         self._check_head(len(frame) - len(body))
         if end:
             self._held.append((stream, frame))
@@ -228,7 +232,7 @@ class LaneProtocol:
         else:
             self._out.append(frame)
 
-    def complete(self, stream: Stream, frame: bytes, *, settled: bool) -> None:
+    def complete(self, stream: Stream, frame: bytes, settled: bool) -> None:
         """A whole answer in one RESPONSE frame with END. `settled`: its handler has returned."""
         if stream.cancelled:
             if settled:
@@ -236,7 +240,11 @@ class LaneProtocol:
         elif settled:
             stream.settled = True
             self._out.append(frame)
-            self._ended(stream)
+            if stream.peer_ended and not stream.unreturned:
+                stream.ended = True
+                del self.streams[stream.id]
+            else:
+                self._ended(stream)
         else:
             self._held.append((stream, frame))
             self._ended(stream)

@@ -98,8 +98,7 @@ class Worker:
         self._control: ControlConnection | None = None
         self._goaway = 0
         self._ended = True
-        self._idle = asyncio.Event()  # No handler runs.
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # Of drain(): no handler runs.
         self._recycling = False
         self._lag_us = 0
         self._gc_us = 0
@@ -139,9 +138,11 @@ class Worker:
             self._control.goaway(code, sentence)
         for lane in self._lanes:
             lane.goaway(code, sentence)
+        self._idle = asyncio.Event()
         try:
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
+                if self.active:
+                    await self._idle.wait()
         except TimeoutError:
             return False
         finally:
@@ -199,13 +200,12 @@ class Worker:
     def begun(self) -> None:
         """A handler runs."""
         self.active += 1
-        self._idle.clear()
 
     def settled(self) -> None:
         """A handler has returned."""
         self.requests += 1
         self.active -= 1
-        if not self.active:
+        if self._idle is not None and not self.active:
             self._idle.set()
         if self._requests_max and self.requests >= self._requests_max:
             self.want_recycle(f"max_requests: {self.requests} served")

@@ -112,6 +112,15 @@ REQUEST_CANCEL_ON_DISCONNECT: Final = 0x40
 LANE_SLOW: Final = 0
 LANE_STACK: Final = 1
 LANE_FAST: Final = 2
+
+# Why not the registered lane, in a RESPONSE.
+FALLBACK_NONE: Final = 0
+FALLBACK_NOT_COMPILED: Final = 1
+FALLBACK_INPUT: Final = 2
+FALLBACK_OVERRIDES: Final = 3
+FALLBACK_PATCHED: Final = 4
+FALLBACK_VALIDATION: Final = 5
+FALLBACK_EXCEPTION: Final = 6
 RESPONSE_OUTSIDE_USER_MIDDLEWARE: Final = 0x01
 RESPONSE_DETACHED: Final = 0x02
 RESPONSE_STORE: Final = 0x04
@@ -172,6 +181,9 @@ def encode_frame(kind: int, stream: int = 0, payload: bytes | memoryview = b"", 
     return _HEADER.pack(len(payload), kind, flags, 0, stream, aux) + payload
 
 
+_WHOLE: Final = (FLAG_END, REQUEST)  # The most frequent one.
+
+
 class FrameReader:
     """Cuts a byte stream into frames. Keeps at most one unfinished frame."""
 
@@ -202,7 +214,7 @@ class FrameReader:
         need = HEADER_BYTES
         while end - at >= HEADER_BYTES:
             length, kind, flags, reserved, stream, aux = _HEADER.unpack_from(data, at)
-            if reserved or flags or length > HELLO_BYTES_MAX or kind not in _KNOWN:
+            if reserved or length > HELLO_BYTES_MAX or kind not in _KNOWN or (flags and (flags, kind) != _WHOLE):
                 self._check(length, kind, flags, reserved)
             need = HEADER_BYTES + length
             if end - at < need:
