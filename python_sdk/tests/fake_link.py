@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
         self.ids = itertools.count(1)
         self.stats: frames.Stats | None = None
         self.pongs = 0
+        self.given_back = 0  # Bytes of request bodies, by WINDOW on a stream or on the connection.
         self.lines: list[tuple[int, str]] = []
         self.goaway: tuple[int, str] | None = None
         self.closed = asyncio.Event()
@@ -149,6 +150,7 @@ class Connection(asyncio.Protocol):
             elif kind == frames.LOG:
                 self.lines.append((aux, payload.decode()))
             elif kind == frames.WINDOW:
+                self.given_back += aux
                 exchange = self.exchanges.get(stream)
                 if exchange is not None:
                     exchange.window += aux

@@ -125,6 +125,21 @@ def test_a_body_waits_for_windows() -> None:
     assert peer.lane.data(one, b"x") == 0
 
 
+def test_what_is_given_back_on_a_stream_that_has_ended_is_the_connections() -> None:
+    """Its client has read the last bytes only now: the lane must not lose them (frames.md, section 3.2)."""
+    peer = Peer(stream_window=1000, connection_window=1000)
+    for number in (1, 2, 3):
+        stream = peer.open(number)
+        peer.lane.respond(stream, 200, [], b"", end=False)
+        assert peer.lane.data(stream, b"x" * 1000, end=True) == 1000
+        peer.lane.settle(stream)
+        peer.sent()
+        assert peer.lane.streams == {}
+        assert peer.frame(f.WINDOW, number, aux=600) == [("room", None, None)]
+        peer.frame(f.WINDOW, 0, aux=400)
+    assert peer.lane.room == 1000
+
+
 def test_a_large_body_is_cut_at_the_data_limit_and_its_last_piece_ends() -> None:
     peer = Peer(stream_window=1 << 20, connection_window=1 << 20, data_bytes_max=4096)
     stream = peer.open()

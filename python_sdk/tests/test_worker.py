@@ -144,6 +144,29 @@ def test_a_slow_client_holds_the_app_and_not_the_lane(tmp_path: Path) -> None:
     run(script())
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_body_that_the_app_leaves_unread_takes_no_window_for_good(tmp_path: Path, last: bool) -> None:
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await hello(scope, receive, send)
+
+    async def script() -> None:
+        async with serving(tmp_path, app) as pair:
+            exchange = await pair.open("POST", streaming=True)
+            size = exchange.window
+            await exchange.send_body(b"x" * size, end=last)
+            exchange.connection.write(f.encode_frame(f.PING, payload=bytes(8)))
+            await wait_for(lambda: exchange.connection.pongs)  # It has all of the body by now.
+            assert exchange.connection.given_back == 0
+            gate.set()
+            assert (await exchange.answer()).status == 200
+            await wait_for(lambda: exchange.connection.given_back == size)
+
+    run(script())
+
+
 def test_expect_100_is_asked_for_only_by_an_app_that_reads(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         if scope["path"] == "/read":

@@ -143,7 +143,8 @@ class Lane(asyncio.Protocol):
         if exchange in self._exchanges:
             self._exchanges.discard(exchange)
             stream = exchange.stream
-            if exchange.chunks and stream.request.body_mode == frames.BODY_STREAMING:  # Others need no window.
+            # What the app has left unread took its window, whether or not it has answered. Inline bodies took none.
+            if exchange.chunks and stream.request.body_mode == frames.BODY_STREAMING:
                 self.protocol.consumed(stream, sum(map(len, exchange.chunks)))
             stream.exchange = None
             self.protocol.settle(stream, code, sentence)

@@ -179,8 +179,7 @@ class LaneProtocol:
 
     def _on_window(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
         stream = self.streams.get(stream_id)
-        if stream_id == 0 or stream is not None:
-            self.room += aux
+        self.room += aux  # Also when the stream has ended meanwhile: these bytes are given back in no other way.
         if stream is not None:
             stream.room += aux
         if max(self.room, stream.room if stream else 0) > frames.WINDOW_MAX:
