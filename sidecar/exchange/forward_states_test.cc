@@ -53,6 +53,28 @@ class Forwarding : public testing::Test {
   Visitor client{stage.desk.context};
 };
 
+// RFC 9112 section 3.2.2: who names the host in the target may leave out the path, not the query.
+TEST_F(Forwarding, AnAbsoluteTargetReachesTheAppWithoutItsHost) {
+  stage.AddRoute("/", {"GET"}, "");
+  stage.Attach();
+  const std::pair<std::string, std::string> targets[] = {
+      {"http://a", "/"}, {"http://a?", "/?"}, {"http://a?x=1&y", "/?x=1&y"}, {"http://a/?z", "/?z"}};
+  for (const auto& [asked, told] : targets) {
+    Visitor guest{stage.desk.context};
+    guest.Say("GET " + asked + " HTTP/1.1\r\nHost: b\r\n\r\n");
+    stage.Pump();
+    worker::FakeConnection::Frame frame;
+    ASSERT_TRUE(stage.lane().Take(worker::FrameType::kRequest, &frame)) << asked;
+    worker::RequestView view;
+    ASSERT_EQ(worker::DecodeRequest(frame.payload, &view), nullptr);
+    EXPECT_EQ(view.target, told);
+    EXPECT_EQ(view.path, "/");
+    stage.lane().Respond(frame.header.stream);
+    stage.Pump();
+    EXPECT_EQ(guest.outcome, "keep-alive");
+  }
+}
+
 class AwaitingASmallBody : public Forwarding {
  protected:
   AwaitingASmallBody() { stage.Attach(); }

@@ -28,6 +28,9 @@ class RequestFields {
   // One more; `name` in lower case, both borrowed.
   void Add(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }
 
+  // A copy that lasts as long as this object.
+  std::string_view Keep(std::string_view text);
+
   std::span<const http::Field> fields() const { return fields_; }
 
   // Finds the value of each input that the route registered; says in spec->flags if the query is
@@ -42,7 +45,6 @@ class RequestFields {
   void SplitCookies();
   void Collect(const config::Input& input, const RouteTarget& target, std::string_view path,
                std::span<const route::Capture> captures, Values* values) const;
-  std::string_view Keep(std::string_view text);
 
   const http::RequestHead& request_;
   std::vector<http::Field> fields_;

@@ -1,4 +1,6 @@
 // A request as a worker is told of it.
+#include <string>
+
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/request_fields.h"
 
@@ -23,9 +25,10 @@ void Exchange::Describe(RequestFields* fields, origin::RequestSpec* spec) {
   spec->server_port = client_->facts().server_port;
   spec->target = request_->target();
   if (request_->is_absolute()) {
-    // Without scheme and authority, as a server behind a proxy sees it.
-    spec->target = {request_->path().data(),
-                    request_->path().size() + request_->query_with_mark().size()};
+    // Without scheme and authority, as a server behind a proxy sees it. Made, not cut out: where the
+    // target has no path, that is a '/' from elsewhere.
+    spec->target =
+        fields->Keep(std::string(request_->path()).append(request_->query_with_mark()));
   }
   spec->path = facts_.path();
   spec->host = request_->authority();
