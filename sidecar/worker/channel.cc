@@ -68,6 +68,7 @@ void Channel::Send(Call& call) {
   call.channel_ = this;
   call.state_ = Call::State::kOpen;
   call.stream_ = stream;
+  call.awaits_continue_ = call.expects_continue_;  // Each worker opens the window anew.
   call.window_ = call.streaming_ && !call.awaits_continue_ ? worker_->stream_window : 0;
   call.receive_window_ = stream_window_;
   call.held_ = call.consumed_ = 0;
@@ -172,6 +173,7 @@ void Channel::Flush() {
   }
   out_.clear();
   out_sent_ = 0;
+  pongs_held_ = 0;
   if (out_.capacity() > kOutputKept) out_.shrink_to_fit();
   poll_.Watch(loop::kReadable);
   if (drained() && peer_left_) Lose("the worker has left", true);

@@ -84,6 +84,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   static constexpr size_t kStreamsMax = 16384;
   static constexpr size_t kStreamsAtFirst = 64;
   static constexpr int kReadsPerTurn = 4;
+  static constexpr uint32_t kPongsHeldMax = 1024;
   static constexpr size_t kOutputKept = 64 * 1024;  // A larger buffer is given back once empty.
 
   void OnReady(unsigned ready) override;
@@ -141,6 +142,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   uint64_t send_window_;     // Request bytes the lane still takes.
   uint32_t receive_window_;  // Answer bytes the worker may still send.
   uint32_t unreturned_ = 0;  // To be given back with WINDOW(0).
+  uint32_t pongs_held_ = 0;  // Since everything had been written for the last time.
   bool ping_open_ = false;
   int64_t ping_due_us_ = 0;
   int64_t drain_due_us_ = 0;

@@ -12,19 +12,21 @@ namespace catzilla::worker {
 
 namespace {
 
-bool IsTokenChar(unsigned char c) {
-  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
+// In lower case: whoever frames the answer, keeps it or cuts its connection fields compares so.
+bool IsNameChar(unsigned char c) {
+  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z')) return true;
   return c != 0 && std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
 }
 
-// What may never leave on the wire towards a client: names that are no tokens, control characters
-// in a value (RFC 9110 section 5.5), lengths that are no numbers or that contradict each other.
+// What may never leave on the wire towards a client: names that are no tokens or have capitals,
+// control characters in a value (RFC 9110 section 5.5), lengths that are no numbers or that
+// contradict each other.
 bool FieldsMayLeave(const FieldsView& fields) {
   std::optional<uint64_t> length;
   for (const Field field : fields) {
     if (field.name.empty()) return false;
     if (!std::all_of(field.name.begin(), field.name.end(),
-                     [](char c) { return IsTokenChar(static_cast<unsigned char>(c)); })) {
+                     [](char c) { return IsNameChar(static_cast<unsigned char>(c)); })) {
       return false;
     }
     if (std::any_of(field.value.begin(), field.value.end(), [](char c) {
@@ -63,6 +65,7 @@ void Channel::OnFrame(const FrameView& frame) {
   if (const char* why = CheckFrame(frame)) return ProtocolError(why);
   switch (frame.header.type) {
     case FrameType::kPing:
+      if (++pongs_held_ > kPongsHeldMax) return ProtocolError("PINGs whose answers are not read");
       return Append(FrameType::kPong, 0, 0, 0, frame.payload);
     case FrameType::kPong:
       ping_open_ = false;

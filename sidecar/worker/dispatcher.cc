@@ -115,7 +115,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& ge
   call.body_over_ = false;
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
   call.streaming_ = spec.body_mode == BodyMode::kStreaming;
-  call.awaits_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;
+  call.expects_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;
   call.response_begun_ = call.response_seen_ = call.trailers_seen_ = call.detached_ = false;
   RequestSpec dated = spec;
   dated.deadline_us = call.soft_due_us_;

@@ -73,7 +73,7 @@ class Worker final : public base::RefCounted<Worker> {
  private:
   friend class Pool;
   // Guarded by the pool's mutex.
-  std::array<uint8_t, kLoopsMax> lanes_{};
+  std::array<uint32_t, kLoopsMax> lanes_{};
   bool control_ = false;
   bool said_goodbye_ = false;
 };

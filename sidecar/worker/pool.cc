@@ -1,6 +1,7 @@
 #include "sidecar/worker/pool.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "sidecar/base/check.h"
 #include "sidecar/base/secret.h"
@@ -75,8 +76,15 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   }
   for (const auto& worker : generation->workers_) {
     if (!IsSameProcess(*worker, hello)) continue;
-    if (hello.purpose == Purpose::kLane) return worker;
-    return refuse(GoawayCode::kProtocol, "this process has a control connection already");
+    if (hello.purpose != Purpose::kLane) {
+      return refuse(GoawayCode::kProtocol, "this process has a control connection already");
+    }
+    // Those on their way to their loops are not counted yet.
+    if (std::accumulate(worker->lanes_.begin(), worker->lanes_.end(), 0u) >= kLanesMax) {
+      return refuse(GoawayCode::kTooMany, "this worker has " + std::to_string(kLanesMax) +
+                                              " lanes, no more are taken");
+    }
+    return worker;
   }
   if (hello.purpose == Purpose::kLane) {
     return refuse(GoawayCode::kProtocol, "open the control connection before the lanes");
@@ -154,7 +162,7 @@ void Pool::ControlDetached(Worker& worker, bool clean, std::vector<WorkerEvent>*
     worker.draining.store(true);
     worker.said_goodbye_ |= clean;
     UpdateReady(worker, events);
-    for (uint8_t lanes : worker.lanes_) lanes_left |= lanes > 0;
+    for (const uint32_t lanes : worker.lanes_) lanes_left |= lanes > 0;
     ForgetIfGone(worker, events);
     GrantLocked();
   }
@@ -166,7 +174,7 @@ void Pool::ControlDetached(Worker& worker, bool clean, std::vector<WorkerEvent>*
 // A worker is forgotten with its last connection.
 void Pool::ForgetIfGone(Worker& worker, std::vector<WorkerEvent>* events) {
   if (worker.control_) return;
-  for (uint8_t lanes : worker.lanes_) {
+  for (const uint32_t lanes : worker.lanes_) {
     if (lanes > 0) return;
   }
   events->push_back(

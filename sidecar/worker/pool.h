@@ -6,7 +6,7 @@
 //          while anything is called back.
 // Owns:    Generations by reference until they are over and empty; Calls that wait belong to their
 //          dispatchers.
-// Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLoopsMax.
+// Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLanesMax, kLoopsMax.
 // Order:   the oldest waiter of all loops gets the next free credit of its generation; a request
 //          never overtakes that queue, and never crosses to another generation.
 #pragma once
@@ -31,6 +31,7 @@
 namespace catzilla::worker {
 
 inline constexpr size_t kWorkersMax = 256;  // Processes of one pool, all generations.
+inline constexpr uint32_t kLanesMax = 64;   // Of one process; one on each loop is what it needs.
 
 // How the pool reaches the connections; implemented by dispatchers and the acceptor's registry.
 class PoolLinks {

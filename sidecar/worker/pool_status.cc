@@ -50,7 +50,7 @@ PoolStatus Pool::Status() const {
       row.pid = worker->pid;
       row.index = worker->index;
       row.start_time_us = worker->start_time_us;
-      for (uint8_t lanes : worker->lanes_) row.lanes += lanes;
+      for (const uint32_t lanes : worker->lanes_) row.lanes += lanes;
       row.in_flight = worker->in_flight.load();
       row.credits = worker->ceiling.load();
       row.requests = worker->requests.load();
