@@ -204,10 +204,12 @@ TEST(Mailbox, DeliversFromOtherThreadsAndDeclinesWhenFull) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_FALSE(mailbox.Post(std::make_unique<int>(1)));
-  while (receiver.sum < 100) loop.RunOnce(true);
+  EXPECT_TRUE(mailbox.PostAlways(std::make_unique<int>(1)));
+  while (receiver.sum < 101) loop.RunOnce(true);
   EXPECT_TRUE(mailbox.Post(std::make_unique<int>(1)));
   mailbox.Close();
   EXPECT_FALSE(mailbox.Post(std::make_unique<int>(1)));
+  EXPECT_FALSE(mailbox.PostAlways(std::make_unique<int>(1)));
   loop.DrainHandles();
 }
 

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -65,17 +66,10 @@ class Mailbox final : private Wakeup::Handler {
       : receiver_(receiver), messages_max_(messages_max), wakeup_(loop, *this) {}
 
   // False: full, or closed; the message is untouched. One wake-up serves a batch.
-  [[nodiscard]] bool Post(Message&& message) {
-    bool was_empty = false;
-    {
-      base::MutexLock lock(mutex_);
-      if (closed_ || waiting_.size() >= messages_max_) return false;
-      was_empty = waiting_.empty();
-      waiting_.push_back(std::move(message));
-    }
-    if (was_empty) wakeup_.Signal();
-    return true;
-  }
+  [[nodiscard]] bool Post(Message&& message) { return PostWithin(messages_max_, message); }
+
+  // For messages that must not be lost and whose number something else bounds. False: closed.
+  bool PostAlways(Message&& message) { return PostWithin(SIZE_MAX, message); }
 
   // Messages not yet delivered are destroyed.
   void Close() {
@@ -88,6 +82,17 @@ class Mailbox final : private Wakeup::Handler {
   }
 
  private:
+  bool PostWithin(size_t messages_max, Message& message) {
+    bool was_empty = false;
+    {
+      base::MutexLock lock(mutex_);
+      if (closed_ || waiting_.size() >= messages_max) return false;
+      was_empty = waiting_.empty();
+      waiting_.push_back(std::move(message));
+    }
+    if (was_empty) wakeup_.Signal();
+    return true;
+  }
   void OnWakeup() override {
     {
       base::MutexLock lock(mutex_);

@@ -69,9 +69,8 @@ void LoopServer::OnOpened(base::Ticket ticket, files::OpenResult result) {
   message.kind = ServerMessage::Kind::kOpened;
   message.ticket = ticket;
   message.opened = std::move(result);
-  // A mailbox that is full or closed means a loop that is going away with all its exchanges: their
-  // number bounds the messages of this kind.
-  (void)mailbox_.Post(std::move(message));
+  // A closed mailbox means a loop that is going away with all its exchanges.
+  (void)Post(std::move(message));
 }
 
 void LoopServer::OnMessage(ServerMessage& message) {

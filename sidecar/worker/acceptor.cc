@@ -91,7 +91,7 @@ void Acceptor::DropLongestSilent() {
 
 void Acceptor::PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
                                  GoawayCode code) {
-  (void)mailbox_.Post({std::move(pool), generation, worker_id, code});
+  (void)mailbox_.PostAlways({std::move(pool), generation, worker_id, code});
 }
 
 void Acceptor::OnMessage(ControlMessage& message) {

@@ -63,6 +63,9 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
 
   // Any thread. False: the mailbox is full or closed.
   bool Post(DispatcherMessage&& message) { return mailbox_.Post(std::move(message)); }
+  // What nobody says a second time: at most once for each request that waits, each worker, each
+  // generation. False: closed.
+  bool PostAlways(DispatcherMessage&& message) { return mailbox_.PostAlways(std::move(message)); }
 
   loop::Loop& loop() { return loop_; }
   int index() const { return loop_.index(); }

@@ -148,8 +148,7 @@ void Registry::PostFailure(int loop, Call* call, uint32_t epoch, FailureKind kin
   message.call = call;
   message.epoch = epoch;
   message.failure = kind;
-  // A full mailbox loses it; the call's own deadline in the queue then says so later.
-  (void)dispatcher(loop)->Post(std::move(message));
+  (void)dispatcher(loop)->PostAlways(std::move(message));
 }
 
 void Registry::PostGoaway(std::shared_ptr<Pool> pool, uint64_t generation, uint64_t worker_id,
@@ -162,7 +161,7 @@ void Registry::PostGoaway(std::shared_ptr<Pool> pool, uint64_t generation, uint6
     message.generation = generation;
     message.worker_id = worker_id;
     message.code = code;
-    (void)dispatcher->Post(std::move(message));
+    (void)dispatcher->PostAlways(std::move(message));
   }
   if (control_ != nullptr) control_->PostControlGoaway(pool->name(), generation, worker_id, code);
 }
