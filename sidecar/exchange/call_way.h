@@ -36,6 +36,8 @@ class CallWay final : public origin::Observer {
   // The request's body...
   void RequestBody(std::string_view bytes);
   void RequestEnd();
+  // The client waits to be asked for the body, and the app has not asked yet.
+  bool awaits_continue() const { return awaits_continue_ && body_.empty(); }
   // The answer is not wanted any more. Idempotent.
   void Cancel(origin::CancelCode code);
 

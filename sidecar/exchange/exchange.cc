@@ -143,6 +143,7 @@ Next Exchange::RouteAnew(std::string body) {
   held_.reset();
   tells_forward_ = false;
   record_.Reset(record_.started_us);
+  client_->SetBodyReading(true);  // Until who is to have it says otherwise.
   const Next next = Start();
   if (CallWay* way = std::get_if<CallWay>(&way_)) way->RequestBody(body);
   return next;

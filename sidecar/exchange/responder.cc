@@ -145,6 +145,8 @@ void Responder::Promise(uint16_t status, std::optional<uint64_t> length) {
 
 void Responder::Inform(const origin::ResponseHead& informational) {
   if (head_written_ || request_->minor_version() == 0) return;
+  // No window bounds them, and nobody needs them: a client that does not read gets none.
+  if (client_->output().pending_bytes() >= kOutputMark) return;
   HeadRoom room(client_->output(), BytesOf(informational) + kOwnBytesMax);
   room.out().Status(informational.status);
   for (const http::Field& field : informational.fields) room.out().Field(field.name, field.value);
@@ -313,7 +315,8 @@ void Responder::SendStored(const StoredHead& head) {
   const std::string_view kept = head.fields.empty() ? head.line : head.fields;
   char own[1024];
   http::ResponseWriter lines(own, sizeof(own));
-  if (head.tells_length && head.length.has_value()) lines.Field("Content-Length", *head.length);
+  const bool tells = head.tells_length && http::StatusHasBody(head.status);  // RFC 9110 section 8.6.
+  if (tells && head.length.has_value()) lines.Field("Content-Length", *head.length);
   if (framing_ == ResponseFraming::kChunked) lines.Field("Transfer-Encoding", "chunked");
   WriteConnection(lines);
   if (!HasLine(kept, "server")) WriteServer(lines);

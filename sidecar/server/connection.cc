@@ -415,7 +415,7 @@ void Connection::ArmDeadline() {
       if (writing) {
         wait_us = limits_->write_timeout_us;
         if (blocked_us != 0) from_us = blocked_us;
-      } else if (!exchange_->request_complete() && body_wanted_) {
+      } else if (exchange_->AwaitsClient() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
       } else {
         context_.wheel.Disarm(*this);  // The pool's own deadlines hold now, or the files'.
