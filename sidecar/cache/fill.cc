@@ -24,6 +24,7 @@ Fill::Fill(ObjectStore& store, const CacheKey& key, RecordPolicy policy, base::R
       policy_(std::move(policy)),
       stale_(std::move(stale)),
       started_us_(started_us),
+      moved_us_(started_us),
       producer_(producer) {}
 
 Fill::~Fill() = default;
@@ -49,11 +50,11 @@ void Fill::Arm(Follower& follower, bool armed) {
   (armed ? armed_ : busy_).PushBack(follower);
 }
 
-bool Fill::Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us) {
+bool Fill::Admits(const http::RequestHead& request, const Object* stale, int64_t moved_after_us) {
   base::MutexLock lock(mutex_);
-  if (overflowed_) return false;
+  if (overflowed_ || moved_us_ <= moved_after_us) return false;
   if (state_ == State::kStreaming) return MatchesVary(record_.vary, request);
-  return state_ == State::kPending && stale == stale_.get() && started_us_ > started_after_us;
+  return state_ == State::kPending && stale == stale_.get();
 }
 
 Fill::Tagged Fill::HasTag(std::string_view tag) {
@@ -216,6 +217,7 @@ Producer::Begun Producer::Begin(const RequestView& request, const ResponseView& 
   }
   base::MutexLock lock(fill.mutex_);
   fill.record_ = std::move(record);
+  fill.moved_us_ = std::max(fill.moved_us_, times.response_us);
   fill.keep_ = true;
   fill.state_ = Fill::State::kStreaming;
   fill.WakeFollowers();
@@ -268,7 +270,7 @@ bool Producer::Wanted() {
   return fill_->WantedLocked();
 }
 
-bool Producer::Append(std::string_view bytes) {
+bool Producer::Append(std::string_view bytes, int64_t now_us) {
   Fill& fill = *fill_;
   bool overflows = false;
   uint64_t total = 0;
@@ -285,6 +287,7 @@ bool Producer::Append(std::string_view bytes) {
       overflows = true;
     }
     if (!fill.WantedLocked()) return false;
+    fill.moved_us_ = std::max(fill.moved_us_, now_us);
     total = fill.bytes_;
   }
   if (overflows) fill.store_.StopSharing(fill);

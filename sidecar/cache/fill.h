@@ -145,9 +145,9 @@ class Fill final : public base::Owner {
 
   enum class Tagged : uint8_t { kNo, kYes, kUnknown };
 
-  // Whether a newcomer may wait for this one: it has not waited too long for its head, validates
-  // the same object, and is the newcomer's variant as far as is known.
-  bool Admits(const http::RequestHead& request, const Object* stale, int64_t started_after_us);
+  // Whether a newcomer may wait for this one: it has not stood still for too long, before its head
+  // or after it, validates the same object, and is the newcomer's variant as far as is known.
+  bool Admits(const http::RequestHead& request, const Object* stale, int64_t moved_after_us);
   Tagged HasTag(std::string_view tag);
   void Follow(Follower& follower, base::Ticket ticket);
   void Arm(Follower& follower, bool armed) CATZILLA_REQUIRES(mutex_);
@@ -186,6 +186,7 @@ class Fill final : public base::Owner {
   uint64_t bytes_ CATZILLA_GUARDED_BY(mutex_) = 0;
   size_t charge_ CATZILLA_GUARDED_BY(mutex_) = 0;
   bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;  // Will be stored if it ends well.
+  int64_t moved_us_ CATZILLA_GUARDED_BY(mutex_);  // When the last of it came.
   bool overflowed_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
   base::Ticket producer_ CATZILLA_GUARDED_BY(mutex_);
@@ -238,7 +239,8 @@ class Producer {
   // outgrown the cache ever waits.
   size_t Room();
   // REQUIRES: Begin() said kShared. False: nobody wants it any more; abort, and cancel at the app.
-  [[nodiscard]] bool Append(std::string_view bytes);
+  // `now_us`: newcomers do not wait for one that has stood still for too long.
+  [[nodiscard]] bool Append(std::string_view bytes, int64_t now_us = 0);
   bool Wanted();
 
   // Who follows gets it to its end, but it is not kept, and nobody follows any more.

@@ -159,6 +159,21 @@ TEST_F(Fills, NobodyWaitsBehindAFillThatIsTooSlow) {
   own.fill->Leave(third);
 }
 
+TEST_F(Fills, NobodyWaitsBehindAFillThatStandsStill) {
+  Begin(Fresh());
+  bench.now_us += 20'000'000;
+  ASSERT_TRUE(lead.producer.Append("begun", bench.now_us));
+  bench.now_us += 20'000'000;
+  Follower third, fourth;
+  Joined behind = bench.Join(request, third, 3);
+  EXPECT_EQ(behind.role, Role::kFollow) << "it moves, if slowly";
+  bench.now_us += 10'000'000;
+  Joined own = bench.Join(request, fourth, 4);
+  EXPECT_EQ(own.role, Role::kLead);
+  behind.fill->Leave(third);
+  own.fill->Leave(fourth);
+}
+
 TEST_F(Fills, BeyondTheObjectMaximumItIsAWindow) {
   Begin(Fresh());
   const std::string chunk(64 * 1024, 'x');

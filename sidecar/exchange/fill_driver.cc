@@ -88,7 +88,9 @@ void FillDriver::OnInformational(const origin::ResponseHead& informational) {
   if (leader_ != nullptr) leader_->OnFillInformational(informational);
 }
 
-bool FillDriver::Append(std::string_view bytes) { return producer_.Append(bytes); }
+bool FillDriver::Append(std::string_view bytes) {
+  return producer_.Append(bytes, context_->now().monotonic_us);
+}
 
 void FillDriver::OnData(std::string_view bytes) {
   if (passing_ != nullptr) {
