@@ -279,7 +279,7 @@ TEST(RegistryTest, SaysWhatIsWrongWithARegistration) {
   EXPECT_TRUE(rig.registry.Orphan("app", b->generation));
   EXPECT_EQ(rig.registry.List().size(), 1u);
   config::Pool config;
-  for (size_t i = 1; i < Registry::kPoolsMax; ++i) {
+  for (size_t i = 1; i < Registry::kPoolsHeldMax; ++i) {
     config.name = "p" + std::to_string(i);
     EXPECT_NE(rig.registry.Configure(config), nullptr);
   }

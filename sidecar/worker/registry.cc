@@ -40,7 +40,7 @@ std::shared_ptr<Pool> Registry::Configure(const config::Pool& config) {
     base::MutexLock lock(mutex_);
     auto found = pools_.find(config.name);
     if (found == pools_.end()) {
-      if (pools_.size() >= kPoolsMax) return nullptr;
+      if (pools_.size() >= kPoolsHeldMax) return nullptr;
       PoolLinks& links = *this;
       auto made = std::make_shared<Pool>(config.name, options_.epoch, options_.loops, links);
       found = pools_.emplace(config.name, std::move(made)).first;

@@ -4,7 +4,8 @@
 // Threads: any. Dispatchers and the acceptor are made known before the loops run and stay until
 //          they have stopped.
 // Owns:    the pools; they live as long as somebody holds them. A removed pool drains first.
-// Limits:  kPoolsMax pools.
+// Limits:  kPoolsMax pools in a plan; with those of plans before that a loop may still serve,
+//          kPoolsHeldMax.
 // Fails:   with a sentence, for the control plane to pass on.
 #pragma once
 
@@ -56,6 +57,7 @@ class Registry final : private PoolLinks {
   Registry& operator=(const Registry&) = delete;
 
   static constexpr size_t kPoolsMax = 64;
+  static constexpr size_t kPoolsHeldMax = 8 * kPoolsMax;
   const RegistryOptions& options() const { return options_; }
   // Live, for drains that begin from now on.
   void SetDrainTimeout(int64_t us) { drain_timeout_us_.store(us); }
@@ -66,7 +68,7 @@ class Registry final : private PoolLinks {
   void SetControlLinks(ControlLinks* links) { control_ = links; }
   void SetEvents(EventSink* sink) { events_ = sink; }
 
-  // Makes the pool, or changes it. Null: there are kPoolsMax already.
+  // Makes the pool, or changes it. Null: there are kPoolsHeldMax already.
   std::shared_ptr<Pool> Configure(const config::Pool& config);
   std::shared_ptr<Pool> Find(std::string_view name) const;
   // Which generation of a pool a plan names; 0: none.
