@@ -1,8 +1,6 @@
 // The operators' resources: each one by itself, and all of them among each other and the machine.
 #include <grp.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -12,6 +10,7 @@
 
 #include "sidecar/route/path_template.h"
 #include "sidecar/route/trie.h"
+#include "sidecar/schema/root_look.h"
 #include "sidecar/schema/units.h"
 #include "sidecar/schema/validate.h"
 #include "sidecar/schema/validate_serving.h"
@@ -159,19 +158,19 @@ class Checker {
                    "write the path from / on");
     }
     if (!context_.check_files) return;
-    struct stat status{};
-    if (stat(mount.root().c_str(), &status) != 0) {
-      const int error = errno;
+    const RootLook look = LookAtRoot(mount.root());
+    if (const int error = look.stat_error; error != 0) {
       return Error(Code::kMissingDirectory, path, mount.root() + ": " + std::strerror(error),
-                   error == EACCES ? "let the sidecar's user search every directory above it"
-                                   : "create it, or correct the path");
+                   error == EACCES      ? "let the sidecar's user search every directory above it"
+                   : error == ETIMEDOUT ? "its file system does not answer: mount it anew"
+                                        : "create it, or correct the path");
     }
-    if (!S_ISDIR(status.st_mode)) {
+    if (!look.is_directory) {
       return Error(Code::kMissingDirectory, path, mount.root() + " is not a directory",
                    "mount the directory that holds the file");
     }
-    if (access(mount.root().c_str(), R_OK | X_OK) != 0) {
-      Error(Code::kMissingDirectory, path, mount.root() + ": " + std::strerror(errno),
+    if (look.access_error != 0) {
+      Error(Code::kMissingDirectory, path, mount.root() + ": " + std::strerror(look.access_error),
             "give the sidecar's user read and search permission");
     }
   }
