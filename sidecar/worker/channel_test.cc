@@ -454,5 +454,23 @@ TEST_F(ChannelTest, StreamIdsWrapAndSkipThoseAlive) {
   EXPECT_TRUE(long_lived.ended);
 }
 
+// Half of its table: who asks for one more is told so, not granted the worker again and again.
+TEST(FullLane, SaysSoAtOnce) {
+  config::Pool config;
+  config.credits_per_worker = 60'000;
+  Notes many, one;
+  Rig rig(config);
+  HelloText hello = rig.Begin();
+  hello.in_flight_max = 60'000;
+  Rig::FakeWorker worker = rig.Attach(hello);
+  for (int i = 0; i < 8192; ++i) ASSERT_NE(rig.Start(many), nullptr);
+  rig.Pump();
+  EXPECT_TRUE(many.notes.empty());
+  rig.Start(one);
+  rig.Pump();
+  EXPECT_EQ(one.notes, (Lines{"failure queue_full"}));
+  EXPECT_EQ(rig.in_flight(), 8192u);
+}
+
 }  // namespace
 }  // namespace catzilla::worker

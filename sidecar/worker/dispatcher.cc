@@ -201,7 +201,15 @@ void Dispatcher::OnGrant(DispatcherMessage& message) {
   }
   const int64_t now_us = loop_.now().monotonic_us;
   Channel* lane = LaneOf(*message.worker);
-  if (lane == nullptr) {
+  if (lane == nullptr && message.worker->usable()) {
+    // Its lane here has no place for another stream: it would be granted at once again, and again.
+    message.pool->Release(*message.worker);
+    lane = AcquireLane(*call.generation_);
+    if (lane == nullptr) {
+      NoteSaturation(call.pool());
+      return Fail(call, FailureKind::kQueueFull, "the lanes have no place for another stream");
+    }
+  } else if (lane == nullptr) {
     // The worker went in the meantime. The place in the queue was earned.
     message.pool->Release(*message.worker);
     FailureKind kind;

@@ -34,6 +34,33 @@ TEST(WorkerKilled, IdempotentRequestGoesToAnotherWorker) {
   EXPECT_EQ(rig.pool->Status().retries, 1u);
 }
 
+TEST(WorkerKilled, TheNextOneAsksForTheBodyAnew) {
+  Notes notes;
+  Rig rig;
+  const HelloText hello = rig.Begin();
+  Rig::FakeWorker first = rig.Attach(hello);
+  Call* call = nullptr;
+  const uint32_t stream = rig.StartOn(*first.lane, notes, &call, [](RequestSpec& spec) {
+    spec.method = "PUT";
+    spec.body_mode = BodyMode::kStreaming;
+    spec.body_length = kLengthUnknown;
+    spec.flags = kExpectContinue;
+  });
+  first.lane->Send(FrameType::kWindow, stream, {}, 0, 1000);
+  rig.Pump();
+  EXPECT_EQ(call->body_window(), 1000u);
+  Rig::FakeWorker second = rig.Attach(Another(hello, 101));
+  first.Kill();
+  rig.Pump();
+  Frame frame;
+  ASSERT_TRUE(second.lane->Take(FrameType::kRequest, &frame));
+  EXPECT_EQ(call->body_window(), 0u);
+  second.lane->Send(FrameType::kWindow, frame.header.stream, {}, 0, 500);
+  rig.Pump();
+  EXPECT_EQ(call->body_window(), 500u);
+  call->Cancel(CancelCode::kClientGone);
+}
+
 TEST(WorkerKilled, OnlyOnce) {
   Notes notes;
   Rig rig;
