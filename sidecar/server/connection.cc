@@ -21,6 +21,9 @@ using stats::CloseReason;
 // so that the answer is not lost to a reset (RFC 9112 section 9.6).
 constexpr int64_t kLingerUs = 2'000'000;
 
+// Whoever connects during a drain and then says nothing does not hold up its end.
+constexpr int64_t kDrainIdleUs = 1'000'000;
+
 }  // namespace
 
 Connection::Connection(ConnectionHost& host, std::shared_ptr<const config::Listener> listener,
@@ -404,6 +407,7 @@ void Connection::ArmDeadline() {
   switch (state_) {
     case State::kIdle:
       wait_us = writing ? limits_->write_timeout_us : limits_->idle_timeout_us;
+      if (!writing && context_.draining) wait_us = std::min(wait_us, kDrainIdleUs);
       if (writing && blocked_us != 0) from_us = blocked_us;
       break;
     case State::kProxyHeader:

@@ -126,6 +126,26 @@ def test_an_answer_on_its_way_outlives_the_drain(tmp_path: pathlib.Path) -> None
     assert sidecar.process.wait(20) == 0, sidecar.log()
 
 
+def test_who_connects_during_the_drain_and_says_nothing_does_not_hold_it_up(
+    tmp_path: pathlib.Path,
+) -> None:
+    site = make_site(tmp_path)
+    with (site / "huge.bin").open("wb") as huge:
+        huge.truncate(64 * 1024 * 1024)
+    config = f"mounts: [{{name: site, prefix: /, root: {site}}}]\ndrain: {{timeout: 20s}}\n"
+    with Sidecar(tmp_path, config, arguments=("--loops", "1")) as sidecar:
+        assert sidecar.process is not None
+        slow, idle = RawConnection(sidecar.port), RawConnection(sidecar.port)
+        slow.send(b"GET /huge.bin HTTP/1.1\r\nHost: t\r\n\r\n")
+        slow.socket.recv(1)
+        assert idle.get("/a.txt").status == 200
+        sidecar.process.send_signal(signal.SIGTERM)
+        assert idle.closed()  # So the loop drains.
+        with RawConnection(sidecar.port):
+            slow.close()
+            assert sidecar.process.wait(10) == 0
+
+
 def test_a_file_rewritten_in_place_never_mixes(tmp_path: pathlib.Path) -> None:
     site = make_site(tmp_path)
     size = 64 * 1024 * 1024
