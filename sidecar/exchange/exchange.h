@@ -98,8 +98,8 @@ class Exchange final {
 
   bool request_complete() const { return body_.complete; }
   bool answered() const { return answered_; }
-  // Whether it is the client's turn to send of its body: not before the app has asked one that waits
-  // for 100 Continue.
+  // Whether it is the client's turn to send of its body: not before the app has asked one that
+  // waits for 100 Continue.
   bool AwaitsClient() const {
     const CallWay* way = std::get_if<CallWay>(&way_);
     return !body_.complete && (way == nullptr || !way->awaits_continue());

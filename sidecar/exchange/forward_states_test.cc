@@ -57,8 +57,10 @@ class Forwarding : public testing::Test {
 TEST_F(Forwarding, AnAbsoluteTargetReachesTheAppWithoutItsHost) {
   stage.AddRoute("/", {"GET"}, "");
   stage.Attach();
-  const std::pair<std::string, std::string> targets[] = {
-      {"http://a", "/"}, {"http://a?", "/?"}, {"http://a?x=1&y", "/?x=1&y"}, {"http://a/?z", "/?z"}};
+  const std::pair<std::string, std::string> targets[] = {{"http://a", "/"},
+                                                         {"http://a?", "/?"},
+                                                         {"http://a?x=1&y", "/?x=1&y"},
+                                                         {"http://a/?z", "/?z"}};
   for (const auto& [asked, told] : targets) {
     Visitor guest{stage.desk.context};
     guest.Say("GET " + asked + " HTTP/1.1\r\nHost: b\r\n\r\n");

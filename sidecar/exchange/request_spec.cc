@@ -25,10 +25,9 @@ void Exchange::Describe(RequestFields* fields, origin::RequestSpec* spec) {
   spec->server_port = client_->facts().server_port;
   spec->target = request_->target();
   if (request_->is_absolute()) {
-    // Without scheme and authority, as a server behind a proxy sees it. Made, not cut out: where the
-    // target has no path, that is a '/' from elsewhere.
-    spec->target =
-        fields->Keep(std::string(request_->path()).append(request_->query_with_mark()));
+    // Without scheme and authority, as a server behind a proxy sees it. Made, not cut out: where
+    // the target has no path, that is a '/' from elsewhere.
+    spec->target = fields->Keep(std::string(request_->path()).append(request_->query_with_mark()));
   }
   spec->path = facts_.path();
   spec->host = request_->authority();

@@ -315,7 +315,8 @@ void Responder::SendStored(const StoredHead& head) {
   const std::string_view kept = head.fields.empty() ? head.line : head.fields;
   char own[1024];
   http::ResponseWriter lines(own, sizeof(own));
-  const bool tells = head.tells_length && http::StatusHasBody(head.status);  // RFC 9110 section 8.6.
+  // A 204 has none (RFC 9110 section 8.6).
+  const bool tells = head.tells_length && http::StatusHasBody(head.status);
   if (tells && head.length.has_value()) lines.Field("Content-Length", *head.length);
   if (framing_ == ResponseFraming::kChunked) lines.Field("Transfer-Encoding", "chunked");
   WriteConnection(lines);

@@ -72,8 +72,8 @@ class LoopServer final : public ConnectionHost,
   // watched.
   [[nodiscard]] bool Open(std::shared_ptr<const config::Listener> listener, int fd);
 
-  // Any thread. False: the loop is closing; or, of a plan, it has too much to read and is to be asked
-  // again. The others are said once, and at most once for each exchange and fill.
+  // Any thread. False: the loop is closing; or, of a plan, it has too much to read and is to be
+  // asked again. The others are said once, and at most once for each exchange and fill.
   bool Post(ServerMessage&& message) {
     return message.kind == ServerMessage::Kind::kPlan ? mailbox_.Post(std::move(message))
                                                       : mailbox_.PostAlways(std::move(message));

@@ -6,7 +6,8 @@
 //          while anything is called back.
 // Owns:    Generations by reference until they are over and empty; Calls that wait belong to their
 //          dispatchers.
-// Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLanesMax, kLoopsMax.
+// Limits:  queue_max by count, queue_timeout by age (each loop's wheel); kWorkersMax, kLanesMax,
+//          kLoopsMax.
 // Order:   the oldest waiter of all loops gets the next free credit of its generation; a request
 //          never overtakes that queue, and never crosses to another generation.
 #pragma once
