@@ -1,0 +1,51 @@
+# The stage compat: FastAPI's own tests, out of its own source distribution, against Catzilla.
+# shellcheck shell=sh
+
+# Of the version that dev.d/requirements.lock pins.
+FASTAPI_SDIST=fastapi==0.165.0
+FASTAPI_SHA256=dd94d4128319c1e1d50535ab023ab698f850a4d2822f0e181747b46f4ff3c0ab
+
+# Its tests and examples, without its code: what is tested is what is installed.
+compat_fastapi() {
+  grep -q "^$FASTAPI_SDIST " dev.d/requirements.lock ||
+    fail "dev.d/compat.sh names $FASTAPI_SDIST, dev.d/requirements.lock another" "write the new version and its hash there"
+  fresh compat-fastapi "$FASTAPI_SHA256" && [ -d "$DEPS/compat/fastapi/tests" ] && return 0
+  work=$(mktemp -d)
+  printf '%s --hash=sha256:%s\n' "$FASTAPI_SDIST" "$FASTAPI_SHA256" >"$work/requirements.txt"
+  step "FastAPI's tests, from the pinned source of $FASTAPI_SDIST" "$DEPS/compat-fastapi.log" \
+    "is the package index reachable?" \
+    "$VENV/bin/pip" download --disable-pip-version-check --no-deps --no-binary :all: --require-hashes \
+    -d "$work" -r "$work/requirements.txt"
+  tar -xf "$work"/fastapi-*.tar.gz -C "$work" || fail "the source of $FASTAPI_SDIST could not be unpacked"
+  rm -rf "$DEPS/compat/fastapi"
+  mkdir -p "$DEPS/compat/fastapi"
+  for part in tests docs_src docs scripts pyproject.toml; do
+    mv "$work"/fastapi-*/"$part" "$DEPS/compat/fastapi/" || fail "the source of $FASTAPI_SDIST has no $part"
+  done
+  rm -rf "$work"
+  stamp compat-fastapi "$FASTAPI_SHA256"
+}
+
+# What those tests import: in a folder of their own, so that nothing else sees it.
+compat_packages() {
+  sum=$(sum_of dev.d/compat.lock dev.d/requirements.lock)
+  fresh compat-packages "$sum" && [ -d "$DEPS/compat/packages" ] && return 0
+  rm -rf "$DEPS/compat/packages"
+  step "what FastAPI's tests import" "$DEPS/compat-packages.log" "is the package index reachable?" \
+    "$VENV/bin/pip" install --disable-pip-version-check --no-deps --require-hashes \
+    --target "$DEPS/compat/packages" -r dev.d/compat.lock
+  stamp compat-packages "$sum"
+}
+
+# CATZILLA_COMPAT=all: also with the compiled lanes off, and all of FastAPI's suite.
+stage_compat() {
+  mkdir -p "$DEPS/compat"
+  compat_fastapi
+  compat_packages
+  all=""
+  [ "${CATZILLA_COMPAT:-}" != all ] || all=--all
+  # shellcheck disable=SC2086
+  dev_build release catzilla-sidecar &&
+    CATZILLA_BIN_DIR="$CATZILLA_TOP/build/release/bin" \
+      "$VENV/bin/python" tests/compat/run.py --jobs "$(jobs_count)" $all
+}

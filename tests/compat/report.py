@@ -1,0 +1,98 @@
+"""The report of a stage: what passed where, which lane answered, what is missed and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from verdict import Listed, Run, differences
+
+LANES = ("fast", "stack", "slow")
+FALLBACKS = (
+    "",
+    "not compiled",
+    "its input needs FastAPI",
+    "overrides",
+    "patched internals",
+    "a validation error",
+    "an exception",
+)
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{part} ({100 * part / whole:.1f} %)" if whole else "0"
+
+
+def outcomes_table(runs: list[Run]) -> list[str]:
+    lines = [
+        "| setting | passed | failed | xfailed | skipped | answers compared | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for run in runs:
+        counts = [run.count("passed"), run.count("failed", "xpassed"), run.count("xfailed")]
+        cells = [*counts, run.count("skipped"), len(run.answers), round(run.seconds)]
+        lines.append(f"| {run.name} | {' | '.join(str(cell) for cell in cells)} |")
+    return lines
+
+
+def lanes_table(runs: list[Run]) -> list[str]:
+    lines = [
+        "| setting | requests to API routes | fast | stack | slow | other requests | WebSockets, genuine |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for run in runs:
+        api = {
+            lane: sum(n for (kind, by, _), n in run.shares.items() if kind == "api" and by == lane)
+            for lane in LANES
+        }
+        total = sum(api.values())
+        others = sum(n for (kind, _, _), n in run.shares.items() if kind != "api")
+        cells = [str(total), *(percent(api[lane], total) for lane in LANES), str(others)]
+        lines.append(f"| {run.name} | {' | '.join(cells)} | {run.kept['websocket']} |")
+    return lines
+
+
+def fallbacks(runs: list[Run]) -> list[str]:
+    lines: list[str] = []
+    for run in runs:
+        why: Counter[str] = Counter()
+        for (kind, _, fallback), count in run.shares.items():
+            if kind == "api" and fallback:
+                why[FALLBACKS[fallback] if fallback < len(FALLBACKS) else str(fallback)] += count
+        if why:
+            told = ", ".join(f"{reason} {count}" for reason, count in why.most_common())
+            lines.append(f"- {run.name}: left their lane because of {told}")
+    return lines
+
+
+def misses(runs: list[Run], listed: list[Listed]) -> list[str]:
+    lines: list[str] = []
+    by_reason: dict[str, list[Listed]] = {}
+    for entry in listed:
+        by_reason.setdefault(entry.reason, []).append(entry)
+    for reason, entries in by_reason.items():
+        lines.append(f"- {reason}")
+        for run in runs[1:]:
+            missed = {test for test, outcome in run.outcomes.items() if outcome == "failed"}
+            other = differences(runs[0], run).keys() - missed
+            failing = sum(
+                any(e.covers("fails", run.mode, test) for e in entries) for test in missed
+            )
+            differing = sum(
+                any(e.covers("answers", run.mode, test) for e in entries) for test in other
+            )
+            if failing or differing:
+                lines.append(
+                    f"    - {run.name}: {failing} fail, {differing} pass with another answer"
+                )
+    return lines
+
+
+def report(runs: list[Run], listed: list[Listed], wrong: list[str], what: str) -> str:
+    """`runs`: the genuine one first."""
+    lines = ["# FastAPI's own tests against Catzilla", "", what, "", *outcomes_table(runs), ""]
+    lines += [*lanes_table(runs[1:]), "", *fallbacks(runs[1:]), ""]
+    lines += ["What is not as on FastAPI itself, and why (tests/compat/expected.txt):", ""]
+    lines += [*misses(runs, listed), ""]
+    lines += [f"{len(wrong)} unexpected:" if wrong else "Nothing unexpected.", ""]
+    lines += [f"- {one}" for one in wrong]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,137 @@
+"""The SDK's worker, watched: what its handlers raised, when they are done, which lane answered what."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from typing import Any
+
+from catzilla._routing import Table, compile_table, guard_of
+from catzilla._settings import Ticket, WorkerPlace, WorkerSettings
+from catzilla._worker import _frames as frames
+from catzilla._worker._lane import Lane
+from catzilla._worker._serve import Worker
+
+PATIENCE = 10.0
+LANES = {frames.LANE_SLOW: "slow", frames.LANE_STACK: "stack", frames.LANE_FAST: "fast"}
+
+# (kind of the route, lane, fallback) of every answer of this process.
+answers: Counter[tuple[str, str, int]] = Counter()
+
+
+def settings_of(lanes: str) -> WorkerSettings:
+    """`lanes` is an option that an SDK without compiled lanes does not have."""
+    options: dict[str, Any] = {"lanes": lanes}
+    known = WorkerSettings.__dataclass_fields__
+    return WorkerSettings(
+        target="compat:app", **{key: value for key, value in options.items() if key in known}
+    )
+
+
+class WatchedWorker(Worker):
+    """`quiet()` waits until the handlers are done, as Starlette's TestClient does before it says what they raised."""
+
+    def __init__(self, app: Any, state: dict[str, Any], table: Table, lanes: str) -> None:
+        super().__init__(
+            app,
+            settings_of(lanes),
+            WorkerPlace.here(0),
+            state=state,
+            table_hash=table.hash,
+            vary=table.vary,
+            framework="fastapi",
+            on_ended=lambda *_: None,
+            on_recycle=lambda _: None,
+        )
+        gc.callbacks.remove(self._on_gc)  # A process of tests has hundreds of workers.
+        self.table = table
+        self.kinds = {entry.id: entry.kind for entry in table.routes}
+        self.failures: list[BaseException] = []
+        self.open = 0  # Answers whose clients still read.
+        self._one_less = asyncio.Event()
+
+    def failed(self, what: str, error: BaseException) -> None:
+        self.failures.append(error)
+        super().failed(what, error)
+
+    def settled(self) -> None:
+        super().settled()
+        self._one_less.set()
+
+    async def quiet(self) -> list[BaseException]:
+        """What handlers raised since it was last asked."""
+        async with asyncio.timeout(PATIENCE):
+            while self.active > self.open:
+                self._one_less.clear()
+                await self._one_less.wait()
+        failures, self.failures = self.failures, []
+        return failures
+
+
+class Serving:
+    """One app on one loop. `current()` is False once the app's table would be another one."""
+
+    def __init__(self, app: Any, state: dict[str, Any], lanes: str) -> None:
+        self.app = app
+        self.state = state
+        self._guard = _guard_of(app)
+        self.worker = WatchedWorker(app, state, compile_table(app), lanes)
+
+    def current(self, app: Any, state: dict[str, Any]) -> bool:
+        return app is self.app and state is self.state and _guard_of(app) == self._guard
+
+
+def _guard_of(app: Any) -> tuple[Any, ...]:
+    handlers = getattr(app, "exception_handlers", {})
+    return guard_of(app), tuple(handlers.items()), getattr(app, "root_path", "")
+
+
+class Tap:
+    """Reads along on a lane, for the lane byte of RESPONSE."""
+
+    def __init__(self, worker: Any, transport: Any) -> None:
+        self._worker = worker
+        self._transport = transport
+        limits = frames.Limits(1 << 20, 1 << 16)
+        self._in, self._out = frames.FrameReader(limits), frames.FrameReader(limits)
+        self._kinds: dict[int, str] = {}
+
+    def incoming(self, data: bytes) -> None:
+        for kind, _, stream, _, payload in self._in.feed(data):
+            if kind == frames.REQUEST:
+                route_id = frames.Request(payload).route_id
+                self._kinds[stream] = self._worker.kinds.get(route_id, "none")
+
+    def write(self, data: bytes) -> None:
+        for kind, _, stream, _, payload in self._out.feed(data):
+            if kind == frames.RESPONSE:
+                answer = frames.decode_response(payload)
+                lane = LANES[answer.lane]
+                answers[self._kinds.pop(stream, "none"), lane, answer.fallback] += 1
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def tap_lanes() -> None:
+    """Once per process."""
+    made, received = Lane.connection_made, Lane.data_received
+
+    def connection_made(lane: Lane, transport: Any) -> None:
+        if isinstance(lane.worker, WatchedWorker):
+            transport = Tap(lane.worker, transport)
+        made(lane, transport)
+
+    def data_received(lane: Lane, data: bytes) -> None:
+        if isinstance(lane._transport, Tap):
+            lane._transport.incoming(data)
+        received(lane, data)
+
+    Lane.connection_made = connection_made  # type: ignore[method-assign, assignment]
+    Lane.data_received = data_received  # type: ignore[method-assign, assignment]
+
+
+def ticket(socket: str = "", token: str = "00" * 16) -> Ticket:
+    return Ticket(pool="compat", epoch=1, generation=1, token=token, socket=socket)
