@@ -46,6 +46,7 @@ stage_compat() {
   [ "${CATZILLA_COMPAT:-}" != all ] || all=--all
   # shellcheck disable=SC2086
   dev_build release catzilla-sidecar &&
+    pytest_run tests/compat &&
     CATZILLA_BIN_DIR="$CATZILLA_TOP/build/release/bin" \
       "$VENV/bin/python" tests/compat/run.py --jobs "$(jobs_count)" $all
 }

@@ -32,7 +32,10 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_SLOT_MAX = 0x7FFF
+_LENGTH_MAX = 0x7FFF
+_OFFSET_MAX = 0xFFFF
+# Host, addresses, ids and such, beside the target.
+_OTHER_STRINGS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def _slots(
         else:
             values = [value for known, value in given[wanted["place"]] if known == name]
             slots[wanted["slot"]] = _of(values, wanted)
-    if not fits(slots):
+    if not fits(slots, _OTHER_STRINGS + 2 * len(query) + sum(map(len, path.values()))):
         return (None,) * len(slots), flags | frames.REQUEST_SLOTS_OVERFLOW
     return tuple(slots), flags
 
@@ -122,12 +125,10 @@ def _of(values: list[bytes], wanted: dict[str, Any]) -> Slot:
 
 
 def _query(query: bytes) -> list[tuple[bytes, bytes]]:
-    """Raises UnicodeDecodeError if what it says is not UTF-8."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    for pair in pairs:
-        for text in pair:
-            text.decode()
-    return pairs
+    """As Starlette reads it. Raises UnicodeDecodeError if the raw query is not UTF-8."""
+    query.decode()
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return [(name.encode(), value.encode()) for name, value in pairs]
 
 
 def _cookies(fields: Fields) -> list[tuple[bytes, bytes]]:
@@ -141,9 +142,13 @@ def _cookies(fields: Fields) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def fits(slots: Sequence[Slot]) -> bool:
-    """Offsets have 16 bits, lengths 15. Every value is placed behind the request line's own strings."""
-    sizes = [
-        len(one) for slot in slots for one in (slot if isinstance(slot, list) else [slot or b""])
-    ]
-    return sum(sizes) + 4 * len(sizes) < _SLOT_MAX
+def fits(slots: Sequence[Slot], before: int) -> bool:
+    """Offsets have 16 bits, lengths 15; `before` bytes of other strings come first."""
+    at = 120 + 4 * len(slots) + before
+    for slot in slots:
+        values = slot if isinstance(slot, list) else [slot or b""]
+        table = 4 * len(values) if isinstance(slot, list) else 0
+        if max(table, *map(len, values)) > _LENGTH_MAX:
+            return False
+        at += table + sum(map(len, values))
+    return at <= _OFFSET_MAX

@@ -61,6 +61,7 @@ class Plugin:
             from watched import tap_lanes
 
             tap_lanes()
+            transport.count_async_clients()
             kind.mode = make_mode(MODE, LANES)
         testclient._TestClientTransport = kind  # type: ignore[misc]
 
@@ -101,7 +102,7 @@ class Outcomes:
             expected = "xpassed" if report.passed else "xfailed"
             self._seen[test] = expected if hasattr(report, "wasxfail") else report.outcome
         elif report.skipped and not before:
-            self._seen[test] = "skipped"
+            self._seen[test] = "xfailed" if hasattr(report, "wasxfail") else "skipped"
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
