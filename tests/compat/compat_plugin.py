@@ -77,6 +77,7 @@ class Plugin:
         transport.common.close()
         counts = {
             "answers": [[*key, count] for key, count in sorted(watched.answers.items())],
+            "reasons": dict(watched.reasons),
             "kept": dict(transport.Transport.kept),
         }
         (OUT / f"counts-{self._worker}.json").write_text(json.dumps(counts))

