@@ -186,7 +186,7 @@ class Fill final : public base::Owner {
   uint64_t bytes_ CATZILLA_GUARDED_BY(mutex_) = 0;
   size_t charge_ CATZILLA_GUARDED_BY(mutex_) = 0;
   bool keep_ CATZILLA_GUARDED_BY(mutex_) = false;  // Will be stored if it ends well.
-  int64_t moved_us_ CATZILLA_GUARDED_BY(mutex_);  // When the last of it came.
+  int64_t moved_us_ CATZILLA_GUARDED_BY(mutex_);   // When the last of it came.
   bool overflowed_ CATZILLA_GUARDED_BY(mutex_) = false;
   bool producer_waits_ CATZILLA_GUARDED_BY(mutex_) = false;
   base::Ticket producer_ CATZILLA_GUARDED_BY(mutex_);

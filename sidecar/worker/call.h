@@ -81,12 +81,12 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   uint32_t held_ = 0;            // Received and not given back on the wire yet...
   uint32_t consumed_ = 0;        // ...of which the observer is through with so many.
   bool idempotent_ = false;
-  bool streaming_ = false;        // The body follows in REQUEST_DATA.
+  bool streaming_ = false;         // The body follows in REQUEST_DATA.
   bool expects_continue_ = false;  // Of whichever worker gets it.
   bool awaits_continue_ = false;   // The first WINDOW is still to come.
-  bool own_end_ = false;          // The body's END is out.
-  bool body_over_ = false;        // SendBody() has said `last`.
-  bool response_begun_ = false;   // Any frame of the answer has come.
+  bool own_end_ = false;           // The body's END is out.
+  bool body_over_ = false;         // SendBody() has said `last`.
+  bool response_begun_ = false;    // Any frame of the answer has come.
   bool response_seen_ = false;
   bool trailers_seen_ = false;
   bool detached_ = false;      // DETACHED came: END is not the last of it.

@@ -81,8 +81,8 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
     }
     // Those on their way to their loops are not counted yet.
     if (std::accumulate(worker->lanes_.begin(), worker->lanes_.end(), 0u) >= kLanesMax) {
-      return refuse(GoawayCode::kTooMany, "this worker has " + std::to_string(kLanesMax) +
-                                              " lanes, no more are taken");
+      return refuse(GoawayCode::kTooMany,
+                    "this worker has " + std::to_string(kLanesMax) + " lanes, no more are taken");
     }
     return worker;
   }

@@ -269,18 +269,26 @@ class _Emitter:
         return ["while inner:", f"    {self._wait}out.exit(inner.pop())"]
 
     def _answer(self) -> list[str]:
-        leave = self._leave()
         return [
             "if isinstance(raw, Response):",
-            "    if not outputs.is_simple(raw):",
-            f"        return {self._resume('None, raw')}",
-            *("    " + line for line in leave),
-            "    status, count, head, content = outputs.simple(raw, VARY)",
+            *("    " + line for line in self._send("raw")),
             "else:",
-            *("    " + line for line in self._content(leave)),
+            *("    " + line for line in self._content()),
         ]
 
-    def _content(self, leave: list[str]) -> list[str]:
+    def _send(self, response: str) -> list[str]:
+        """A response object."""
+        return [
+            f"if not outputs.is_simple({response}):",
+            f"    return {self._resume(f'None, {response}')}",
+            *self._leave(),
+            f"simple = outputs.simple({response}, VARY)",
+            "if simple is None:",
+            f"    return {self._resume(f'None, {response}')}",
+            "status, count, head, content = simple",
+        ]
+
+    def _content(self) -> list[str]:
         """From what the endpoint returned to status, count, head and content."""
         context = self._plan.context
         field = context.response_field
@@ -319,12 +327,12 @@ class _Emitter:
         elif default and context.response_class.value is JSONResponse:
             lines += ["content = outputs.plain_json(raw, outputs.render_json)"]
         else:
-            return lines + self._object(field, shape, leave)
-        return lines + leave + self._head(status)
+            return lines + self._object(field, shape)
+        if self._plan.response:
+            return [*lines, f"built = outputs.with_response({status}, content, response)", *self._send("built")]
+        return [*lines, *self._leave(), *self._head(status)]
 
     def _head(self, status: int) -> list[str]:
-        if self._plan.response:
-            return [f"status, count, head, content = outputs.with_response({status}, content, response, VARY)"]
         if status < 200 or status == 205:
             raise RefusedError(f"it answers {status}")
         vary = b"vary\0" + self._vary.replace(b"%", b"%%") + b"\0" if self._vary else b""
@@ -336,7 +344,7 @@ class _Emitter:
         self.names["HEAD"] = b"content-length\0%d\0" + kind
         return [f"status, count, head = {status}, {count + 1}, HEAD % len(content)"]
 
-    def _object(self, field: Any, shape: dict[str, Any], leave: list[str]) -> list[str]:
+    def _object(self, field: Any, shape: dict[str, Any]) -> list[str]:
         """A response class of the app's choice: an object of it is made, as FastAPI makes it."""
         context = self._plan.context
         kind = context.response_class
@@ -350,10 +358,5 @@ class _Emitter:
         status = f"{context.status_code!r}"
         if self._plan.response:
             status = f"response.status_code or {status}"
-        return [
-            f"built = outputs.build(RESPONSE, {content}, {status}, {'response' if self._plan.response else 'None'})",
-            "if not outputs.is_simple(built):",
-            f"    return {self._resume('None, built')}",
-            *leave,
-            "status, count, head, content = outputs.simple(built, VARY)",
-        ]
+        response = "response" if self._plan.response else "None"
+        return [f"built = outputs.build(RESPONSE, {content}, {status}, {response})", *self._send("built")]

@@ -71,16 +71,23 @@ def new_response() -> Response:
 
 
 def is_simple(response: Response) -> bool:
-    """Whether head and body are all there is to it."""
-    return type(response).__call__ is Response.__call__ and response.background is None
+    """Whether head and body are all there is to it, and can be sent: what cannot fails as in the genuine app."""
+    return (
+        type(response).__call__ is Response.__call__
+        and response.background is None
+        and type(response.status_code) is int
+        and 200 <= response.status_code <= 599
+        and isinstance(response.body, bytes | memoryview)
+    )
 
 
-def simple(response: Response, vary: bytes) -> tuple[int, int, bytes, bytes]:
-    """Status, number of fields, fields, body. Raises ValueError for fields that cannot be sent."""
-    fields = [(frames.lower(name), value) for name, value in response.raw_headers]
-    if vary:
-        fields.append((b"vary", vary))
-    count, head = frames.encode_fields(fields)
+def simple(response: Response, vary: bytes) -> tuple[int, int, bytes, bytes] | None:
+    """Status, number of fields, fields, body. None: a field cannot be sent."""
+    fields = [*response.raw_headers, (b"vary", vary)] if vary else response.raw_headers
+    try:
+        count, head = frames.encode_fields([(frames.lower(name), value) for name, value in fields])
+    except Exception:
+        return None
     status = response.status_code
     return status, count, head, b"" if status in BODILESS else bytes(response.body)
 
@@ -99,13 +106,13 @@ def large(status: int, head: bytes, content: bytes) -> Response:
     return response
 
 
-def with_response(status: int, content: bytes, asked: Response, vary: bytes) -> tuple[int, int, bytes, bytes]:
-    """The same for JSON of ours, after a parameter of type Response has been there."""
+def with_response(status: int, content: bytes, asked: Response) -> Response:
+    """The answer for JSON of ours, after a parameter of type Response has been there."""
     built = Response(content, media_type="application/json", status_code=asked.status_code or status)
     if not is_body_allowed_for_status_code(built.status_code):
         built.body = b""
     built.headers.raw.extend(asked.headers.raw)
-    return simple(built, vary)
+    return built
 
 
 def build(kind: type[Response], content: Any, status: int | None, asked: Response | None) -> Response:

@@ -208,7 +208,7 @@ class _Planner:
     def _input(self, place: str, name: str, multi: bool, param: ModelField) -> str:
         adapter = param._type_adapter
         if type(adapter.validator) is not SchemaValidator:
-            raise RefusedError(f"{param.name}: its validator is of {type(adapter.validator).__module__}")
+            raise RefusedError(f"the validator of {param.name} is of {type(adapter.validator).__module__}")
         factory = param.field_info.default_factory
         if runs_user_code(adapter.core_schema) or (factory is not None and not _is_type(factory)):
             raise RefusedError(f"validating {param.name} runs code of the app")

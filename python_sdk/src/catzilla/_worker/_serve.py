@@ -147,6 +147,8 @@ class Worker:
             return False
         finally:
             self._close()
+            if self.threads is not None:
+                self.threads.close()
         return True
 
     @property

@@ -170,6 +170,8 @@ class Threads:
         """Until it is woken. False: it is not needed any more."""
         self._tell()
         self._idle.append(me)
+        if self._closed:
+            return False
         if self._jobs:  # Submitted since we looked: whoever takes us off the list sees to it.
             try:
                 self._idle.remove(me)

@@ -1,0 +1,257 @@
+"""Which lane a route takes, and when it takes another: what stands in the way is named."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Form, Request
+from fastapi import routing as fastapi_routing
+from fastapi.routing import APIRoute
+from lane_harness import JSON, serving
+from pydantic import BaseModel, Field, field_validator
+from starlette.responses import StreamingResponse
+from worker_harness import run
+
+from catzilla._routing import compile_table
+
+
+class Checked(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def check(cls, name: str) -> str:
+        return name.upper()
+
+
+class Filters(BaseModel):
+    limit: int = 10
+
+
+class Own(APIRoute):
+    def get_route_handler(self) -> Any:
+        return super().get_route_handler()
+
+
+def made(name: str) -> str:
+    return name
+
+
+class Counted(BaseModel):
+    number: int = Field(default_factory=lambda: 1)
+
+
+def route_of(declare: Any) -> Any:
+    app = FastAPI(openapi_url=None)
+    declare(app)
+    [entry] = [entry for entry in compile_table(app).routes if entry.kind == "api"]
+    return entry
+
+
+def _validated(app: FastAPI) -> None:
+    @app.post("/x")
+    async def x(body: Checked) -> None: ...
+
+
+def _factory(app: FastAPI) -> None:
+    @app.post("/x")
+    async def x(body: Counted) -> None: ...
+
+
+def _model(app: FastAPI) -> None:
+    from fastapi import Query
+
+    @app.get("/x")
+    async def x(filters: Annotated[Filters, Query()]) -> None: ...
+
+
+def _form(app: FastAPI) -> None:
+    @app.post("/x")
+    async def x(name: Annotated[str, Form()]) -> None: ...
+
+
+def _background(app: FastAPI) -> None:
+    @app.get("/x")
+    async def x(tasks: BackgroundTasks) -> None: ...
+
+
+def _generator(app: FastAPI) -> None:
+    @app.get("/x", response_class=StreamingResponse)
+    async def x() -> Any:
+        yield b""
+
+
+def _own_class(app: FastAPI) -> None:
+    router = APIRouter(route_class=Own)
+    router.get("/x")(made)
+    app.include_router(router)
+
+
+def _limited(app: FastAPI) -> None:
+    app.post("/x", max_body_size=10)(made)
+
+
+def _convertor(app: FastAPI) -> None:
+    app.get("/x/{name:uuid}")(made)
+
+
+@pytest.mark.parametrize(
+    ("declare", "reason"),
+    [
+        (_validated, "validating body runs code of the app"),
+        (_factory, "validating body runs code of the app"),
+        (_model, "filters is a model of parameters"),
+        (_form, "it takes a form"),
+        (_background, "it takes BackgroundTasks"),
+        (_generator, "its answer is a stream"),
+        (_own_class, "Own.get_route_handler is its own"),
+        (_limited, "it has a max_body_size"),
+        (_convertor, "{name} has the convertor UUIDConvertor"),
+    ],
+)
+def test_what_only_the_genuine_app_does_says_why(declare: Any, reason: str) -> None:
+    entry = route_of(declare)
+    assert (entry.lane, entry.lane_reasons) == ("slow", [reason])
+
+
+def test_a_patched_part_of_fastapi_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As APM tools do it: their spans would be missing."""
+
+    async def traced(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError
+
+    traced.__module__ = "some_apm.fastapi"
+    monkeypatch.setattr(fastapi_routing, "run_endpoint_function", traced)
+    entry = route_of(lambda app: app.get("/x")(made))
+    assert entry.lane == "slow"
+    assert entry.lane_reasons == ["fastapi.routing.run_endpoint_function is patched by some_apm.fastapi"]
+
+
+def test_lanes_can_be_switched_off() -> None:
+    app = FastAPI()
+    app.get("/x")(made)
+    assert {(e.lane, *e.lane_reasons) for e in compile_table(app, lanes=False).routes} == {("slow", "lanes are off")}
+
+
+def test_overrides_are_obeyed_at_once(tmp_path: Path) -> None:
+    app = FastAPI()
+
+    def real() -> str:
+        return "real"
+
+    @app.get("/x")
+    async def x(v: Annotated[str, Depends(real)]) -> str:
+        return v
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            assert await client.lane_of("GET", "/x") == "fast"
+            app.dependency_overrides[real] = lambda: "other"
+            assert (await client.ask("GET", "/x")).json() == "other"
+            app.dependency_overrides = {}
+            assert (await client.ask("GET", "/x")).json() == "real"
+            assert await client.lane_of("GET", "/x") == "fast"
+
+    run(main())
+
+
+def test_a_route_that_is_added_later_stands_where_fastapi_has_it(tmp_path: Path) -> None:
+    app = FastAPI()
+    included = APIRouter()
+
+    @included.get("/a/{name}")
+    async def old(name: str) -> str:
+        return f"old {name}"
+
+    app.include_router(included)
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            assert (await client.ask("GET", "/a/b")).json() == "old b"
+            included.routes.insert(0, APIRoute("/a/b", made_new))
+            assert (await client.ask("GET", "/a/b")).json() in ("old b", "new")  # FastAPI has not seen it either.
+            included.get("/c")(made_new)
+            assert await client.lane_of("GET", "/a/z") == "slow"
+            assert (await client.ask("GET", "/a/b")).json() == "new"
+
+    run(main())
+
+
+async def made_new() -> str:
+    return "new"
+
+
+def test_middleware_that_changes_the_request_is_believed(tmp_path: Path) -> None:
+    app = FastAPI()
+
+    class Changing:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            path = scope.get("path", "")
+            if path == "/rewritten":
+                scope = {**scope, "path": "/x/5", "raw_path": b"/x/5"}
+            elif path == "/x/in-place":
+                scope["headers"].append((b"x-token", b"added"))
+            elif path == "/body":
+
+                async def other() -> Any:
+                    message = await receive()
+                    return {**message, "body": message["body"].replace(b"1", b"2")}
+
+                await self.app(scope, other, send)
+                return
+            await self.app(scope, receive, send)
+
+    app.add_middleware(Changing)
+
+    @app.get("/x/{name}")
+    async def x(name: str, request: Request) -> Any:
+        return [name, request.headers.get("x-token")]
+
+    @app.get("/rewritten")
+    async def rewritten() -> str:
+        raise AssertionError
+
+    @app.post("/body")
+    async def body(value: dict[str, int]) -> Any:
+        return value
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            assert (await client.ask("GET", "/rewritten")).json() == ["5", None]
+            assert (await client.ask("GET", "/x/in-place")).json() == ["in-place", "added"]
+            assert (await client.ask("POST", "/body", b'{"a": 1}', JSON)).json() == {"a": 2}
+            assert await client.lane_of("GET", "/x/z") == "stack"
+            assert await client.lane_of("POST", "/body", b'{"a": 3}', JSON) == "stack"  # Untouched in the end.
+
+    run(main())
+
+
+def test_a_task_of_its_own_for_each_request(tmp_path: Path) -> None:
+    """current_task(), timeouts and cancel scopes are those of the request."""
+    app = FastAPI()
+    seen: set[int] = set()
+
+    @app.get("/x")
+    async def x() -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.add(id(task))
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(10)
+        except TimeoutError:
+            return True
+        return False
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            assert await client.lane_of("GET", "/x") == "fast"
+            asked = [await client.open("GET", "/x") for _ in range(5)]
+            assert [(await one.answer()).json() for one in asked] == [True] * 5
+            assert len(seen) >= 5
+
+    run(main())
