@@ -9,10 +9,23 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Cookie, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Path,
+    Query,
+    Request,
+    Response,
+)
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.security import HTTPBasic, HTTPBearer, OAuth2PasswordBearer, SecurityScopes
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from starlette.background import BackgroundTask
 
 trail: contextvars.ContextVar[str] = contextvars.ContextVar("trail", default="none")
@@ -65,6 +78,7 @@ def make() -> FastAPI:
     _answers(app)
     _dependencies(app, log)
     _failures(app, log)
+    _validated(app, log)
     included(app, log)
     return app
 
@@ -334,6 +348,71 @@ def _dependencies(app: FastAPI, log: list[str]) -> None:
     @app.get("/basic")
     def basic(found: Annotated[Any, Depends(HTTPBasic())]) -> Any:
         return found.username
+
+
+def _validated(app: FastAPI, log: list[str]) -> None:
+    """Validation that runs code of the app: once, where FastAPI runs it."""
+
+    def noted(value: str) -> str:
+        log.append(f"validated {value} {trail.get()}")
+        if value == "bad":
+            raise ValueError("bad it is")
+        return value.upper()
+
+    Noted = Annotated[str, AfterValidator(noted)]
+
+    class Strict(BaseModel):
+        name: Noted
+        size: int = Field(default_factory=lambda: len(log) * 0 + 7)
+
+        @model_validator(mode="after")
+        def check(self) -> "Strict":
+            if self.name == "WORSE":
+                raise ValueError("worse")
+            return self
+
+    async def first(a: Noted = "x") -> str:
+        trail.set("first")
+        log.append(f"first {a}")
+        return a
+
+    def second(b: int = 1, up: str = Depends(first)) -> str:
+        log.append(f"second {b} {up}")
+        return f"{up}{b}"
+
+    @app.get("/checked/async")
+    async def checked(q: Noted = "q", a: str = Depends(first)) -> Any:
+        return [q, a, trail.get()]
+
+    @app.get("/checked/def")
+    def checked_def(q: Noted, n: int = 3) -> Any:
+        return [q, n]
+
+    @app.get("/checked/tree")
+    async def tree(q: Noted, n: int, b: str = Depends(second)) -> Any:
+        return [q, n, b]
+
+    @app.post("/checked/body")
+    async def body(item: Strict, q: int = 1) -> Strict:
+        return item
+
+    @app.post("/checked/several")
+    def several(item: Strict, other: Annotated[Noted, Body()], n: Annotated[int, Body()] = 1) -> Any:
+        return [item, other, n]
+
+    @app.get("/tasks/async")
+    async def tasks_async(tasks: BackgroundTasks, run: bool = True) -> Any:
+        if run:
+            tasks.add_task(log.append, "task ran")
+        return {"tasks": run}
+
+    def adds(tasks: BackgroundTasks) -> None:
+        tasks.add_task(log.append, "task of a dependency")
+
+    @app.get("/tasks/def")
+    def tasks_def(tasks: BackgroundTasks, _: None = Depends(adds), plain: bool = False) -> Any:
+        tasks.add_task(log.append, "task of def")
+        return PlainTextResponse("plain") if plain else {"a": 1}
 
 
 def _failures(app: FastAPI, log: list[str]) -> None:

@@ -5,24 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Form, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi import routing as fastapi_routing
 from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from worker_harness import run
 
 from catzilla._routing import compile_table
-
-
-class Checked(BaseModel):
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def check(cls, name: str) -> str:
-        return name.upper()
 
 
 class Filters(BaseModel):
@@ -38,25 +29,11 @@ def made(name: str) -> str:
     return name
 
 
-class Counted(BaseModel):
-    number: int = Field(default_factory=lambda: 1)
-
-
 def route_of(declare: Any) -> Any:
     app = FastAPI(openapi_url=None)
     declare(app)
     [entry] = [entry for entry in compile_table(app).routes if entry.kind == "api"]
     return entry
-
-
-def _validated(app: FastAPI) -> None:
-    @app.post("/x")
-    async def x(body: Checked) -> None: ...
-
-
-def _factory(app: FastAPI) -> None:
-    @app.post("/x")
-    async def x(body: Counted) -> None: ...
 
 
 def _model(app: FastAPI) -> None:
@@ -69,11 +46,6 @@ def _model(app: FastAPI) -> None:
 def _form(app: FastAPI) -> None:
     @app.post("/x")
     async def x(name: Annotated[str, Form()]) -> None: ...
-
-
-def _background(app: FastAPI) -> None:
-    @app.get("/x")
-    async def x(tasks: BackgroundTasks) -> None: ...
 
 
 def _generator(app: FastAPI) -> None:
@@ -99,11 +71,8 @@ def _convertor(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("declare", "reason"),
     [
-        (_validated, "validating body runs code of the app"),
-        (_factory, "validating body runs code of the app"),
         (_model, "filters is a model of parameters"),
         (_form, "it takes a form"),
-        (_background, "it takes BackgroundTasks"),
         (_generator, "its answer is a stream"),
         (_own_class, "Own.get_route_handler is its own"),
         (_limited, "it has a max_body_size"),

@@ -4,7 +4,9 @@
     run(out, stream, *values): a `def` where all is synchronous and a thread runs it as a whole, else an `async def`,
         whose synchronous calls go to a thread in groups of neighbours
 
-prepare() runs no code of the user, so what it declines has not begun. From run() on nothing is ever begun again:
+prepare() runs no code of the user, so what it declines has not begun. Where validating would, prepare() only reads,
+and run() validates as solve_dependencies does: in its order, each value once, and all errors together. From run() on
+nothing is ever begun again:
 whatever is not simple (an exception, a streaming response) is handed to `out.resume()`, which goes on inside the
 genuine stack. `out` is a catzilla._worker lane.
 """
@@ -17,6 +19,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastapi._compat import Undefined
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.security import SecurityScopes
 from pydantic import ValidationError
@@ -24,7 +27,7 @@ from pydantic_core import from_json
 from starlette.responses import JSONResponse, Response
 
 from catzilla._compile import _outputs as outputs
-from catzilla._compile._plan import Call, Input, Plan, RefusedError, default_of
+from catzilla._compile._plan import Call, Input, Mark, Plan, RefusedError, default_of
 from catzilla._compile._values import is_json, texts
 
 _ENCODINGS: Final = {"path": "utf-8", "query": "utf-8", "header": "latin-1", "cookie": "latin-1"}
@@ -106,13 +109,20 @@ class _Emitter:
             f"    if flags or mode > 1 or count != {count}:",
             "        return None",
         ]
+        if plan.ordered:
+            self.names["UNDEFINED"] = Undefined
+            lines += ["    sent = UNDEFINED"]
         for found in plan.inputs:
             if found.place != "body":
                 lines += self._parameter(found)
         if bodies:
             lines += self._body(bodies)
-        values = "".join(f"{found.variable}, " for found in plan.inputs)
+        values = "".join(f"{name}, " for name in self._values())
         return [*lines, f"    return ({values.rstrip()})" if values else "    return ()"]
+
+    def _values(self) -> list[str]:
+        """What prepare() hands to run()."""
+        return [found.variable for found in self._plan.inputs] + (["sent"] if self._plan.ordered else [])
 
     def _slot(self, found: Input) -> int:
         slot = self._slots.get((found.place, found.name))
@@ -142,12 +152,14 @@ class _Emitter:
     def _validate(self, found: Input, value: str, indent: str) -> list[str]:
         validator = found.validator
         name = found.variable
-        if validator is None:
+        if validator is None or self._plan.ordered:
             return [] if value == name else [f"{indent}{name} = {value}"]
         self.names[f"validate_{name}"] = validator.validate_python
         return [f"{indent}{name} = validate_{name}({value}, from_attributes=True)"]
 
     def _absent(self, found: Input, indent: str) -> list[str]:
+        if self._plan.ordered:
+            return [f"{indent}{found.variable} = UNDEFINED"]
         if found.required:
             return [f"{indent}return None"]
         name = found.variable
@@ -172,6 +184,7 @@ class _Emitter:
             [f"        if not is_json({kind}):"] if self._strict else [f"        if o{slot} and not is_json({kind}):"]
         )
         lines += ["            return None", "        value = from_json(body)"]
+        lines += ["        sent = value"] if self._plan.ordered else []
         if bodies[0].name:
             lines += ["        if type(value) is not dict:", "            return None"]
             for found in bodies:
@@ -192,7 +205,7 @@ class _Emitter:
 
     def _run(self) -> list[str]:
         plan = self._plan
-        values = "".join(f", {found.variable}" for found in plan.inputs)
+        values = "".join(f", {name}" for name in self._values())
         lines = [f"{'' if self._threaded else 'async '}def run(out, stream{values}):"]
         lines += ["    inner, outer = [], []"] if plan.has_exits else []
         lines += ["    try:"]
@@ -200,7 +213,9 @@ class _Emitter:
             lines += ["        request = out.request(stream, ROUTE)"]
         if plan.response:
             lines += ["        response = outputs.new_response()"]
-        lines += ["        " + line for line in self._calls()]
+        if plan.tasks:
+            lines += ["        tasks = outputs.BackgroundTasks()"]
+        lines += ["        " + line for line in (self._ordered_calls() if plan.ordered else self._calls())]
         lines += ["        " + line for line in self._answer()]
         lines += [
             "        if len(head) + len(content) > out.most:",
@@ -224,6 +239,33 @@ class _Emitter:
             while calls and not self._threaded and calls[0][1].flavour in ("sync", "generator"):
                 group.append(calls.pop(0))
             lines += self._hop(group) if group else self._call(*calls.pop(0))
+        return lines
+
+    def _ordered_calls(self) -> list[str]:
+        """With the validation in between, as solve_dependencies has it."""
+        lines = ["errors = []"]
+        calls = {call.variable: index for index, call in enumerate(self._plan.calls)}
+        for step in self._plan.steps:
+            if isinstance(step, Mark):
+                lines += [f"{step.variable} = None", f"before_{step.variable} = len(errors)"]
+            elif isinstance(step, Input):
+                name = step.variable
+                self.names[f"field_{name}"] = step.field
+                self.names[f"loc_{name}"] = step.location
+                lines += [f"{name} = outputs.validated(field_{name}, {name}, loc_{name}, errors)"]
+            else:
+                index = calls[step.variable]
+                alone = self._threaded or step.flavour not in ("sync", "generator")
+                call = self._call(index, step) if alone else self._hop([(index, step)])
+                if step.variable == "raw":
+                    self.names["DEPENDANT"] = self._plan.context.dependant
+                    lines += [
+                        "if errors:",
+                        "    raise outputs.invalid_request(errors, sent, DEPENDANT, stream.request)",
+                        *call,
+                    ]
+                else:
+                    lines += [f"if len(errors) == before_{step.variable}:", *("    " + line for line in call)]
         return lines
 
     def _hop(self, group: list[tuple[int, Call]]) -> list[str]:
@@ -278,7 +320,11 @@ class _Emitter:
 
     def _send(self, response: str) -> list[str]:
         """A response object."""
+        tasks = []
+        if self._plan.tasks:  # As FastAPI: those of the response itself go first, and alone.
+            tasks = [f"if {response}.background is None and tasks.tasks:", f"    {response}.background = tasks"]
         return [
+            *tasks,
             f"if not outputs.is_simple({response}):",
             f"    return {self._resume(f'None, {response}')}",
             *self._leave(),
@@ -328,8 +374,9 @@ class _Emitter:
             lines += ["content = outputs.plain_json(raw, outputs.render_json)"]
         else:
             return lines + self._object(field, shape)
-        if self._plan.response:
-            return [*lines, f"built = outputs.with_response({status}, content, response)", *self._send("built")]
+        if self._plan.response or self._plan.tasks:
+            asked = "response" if self._plan.response else "None"
+            return [*lines, f"built = outputs.with_response({status}, content, {asked})", *self._send("built")]
         return [*lines, *self._leave(), *self._head(status)]
 
     def _head(self, status: int) -> list[str]:

@@ -7,11 +7,14 @@ import json.encoder
 from collections.abc import Callable
 from typing import Any, Final
 
+from fastapi import BackgroundTasks as BackgroundTasks
 from fastapi import routing
+from fastapi._compat import ModelField, Undefined
 from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi.dependencies import utils
 from fastapi.dependencies.models import Dependant
 from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import ResponseValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
@@ -56,10 +59,28 @@ def invalid_response(
     error: ValidationError, value: Any, dependant: Dependant, request: Request
 ) -> ResponseValidationError:
     """What serialize_response raises."""
+    errors = _regenerate_error_with_loc(errors=error.errors(include_url=False), loc_prefix=("response",))
+    return ResponseValidationError(errors=errors, body=value, endpoint_ctx=_endpoint_context(dependant, request))
+
+
+def validated(field: ModelField, value: Any, location: tuple[str, ...], errors: list[Any]) -> Any:
+    """As solve_dependencies validates one value. None if it is not valid; then `errors` tells."""
+    result, found = utils._validate_value_with_model_field(field=field, value=value, values={}, loc=location)
+    errors.extend(found)
+    return result
+
+
+def invalid_request(errors: list[Any], sent: Any, dependant: Dependant, request: Request) -> RequestValidationError:
+    """What get_request_handler raises."""
+    return RequestValidationError(
+        errors, body=None if sent is Undefined else sent, endpoint_ctx=_endpoint_context(dependant, request)
+    )
+
+
+def _endpoint_context(dependant: Dependant, request: Request) -> Any:
     context = routing._extract_endpoint_context(dependant.call)
     context["path"] = f"{request.method} {request.root_path.rstrip('/')}{dependant.path}"
-    errors = _regenerate_error_with_loc(errors=error.errors(include_url=False), loc_prefix=("response",))
-    return ResponseValidationError(errors=errors, body=value, endpoint_ctx=context)
+    return context
 
 
 def new_response() -> Response:
@@ -106,12 +127,14 @@ def large(status: int, head: bytes, content: bytes) -> Response:
     return response
 
 
-def with_response(status: int, content: bytes, asked: Response) -> Response:
-    """The answer for JSON of ours, after a parameter of type Response has been there."""
-    built = Response(content, media_type="application/json", status_code=asked.status_code or status)
+def with_response(status: int, content: bytes, asked: Response | None) -> Response:
+    """The answer for JSON of ours; `asked`: what a parameter of type Response has become."""
+    code = asked.status_code if asked is not None else None
+    built = Response(content, media_type="application/json", status_code=code or status)
     if not is_body_allowed_for_status_code(built.status_code):
         built.body = b""
-    built.headers.raw.extend(asked.headers.raw)
+    if asked is not None:
+        built.headers.raw.extend(asked.headers.raw)
     return built
 
 

@@ -41,7 +41,7 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class Input:
-    """A value of the request that is validated before any code of the user runs."""
+    """A value of the request. Where validating it runs no code of the app, that is done before any of it runs."""
 
     variable: str
     place: str  # path, query, header, cookie, body
@@ -58,6 +58,13 @@ class Input:
             schema = schema["schema"]
         plain = schema["type"] == "str" and schema.keys() <= {"type", "metadata"}
         return None if plain and self.place != "body" and not self.multi else adapter.validator  # type: ignore[return-value]
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        """Of its errors."""
+        if self.place == "body":
+            return ("body", self.name) if self.name else ("body",)
+        return (self.place, utils._get_param_aliases(self.field)[0][1])
 
     @property
     def required(self) -> bool:
@@ -80,16 +87,32 @@ class Call:
 
 
 @dataclass(slots=True)
+class Mark:
+    """Where the parameters of a dependency begin: if one of them is not valid, it is not called."""
+
+    variable: str  # Of the call.
+
+
+@dataclass(slots=True)
 class Plan:
     """A route that the fast lane can serve."""
 
     route_id: int
     context: RouteContext
-    inputs: list[Input] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    steps: list[Mark | Input | Call] = field(default_factory=list)  # In the order of solve_dependencies.
+    ordered: bool = False  # Validating runs code of the app: in this order, once, in run().
     constants: dict[str, Any] = field(default_factory=dict)  # Of expressions, by name.
     request: bool = False  # Some call takes the Request...
-    response: bool = False  # ...or the Response.
+    response: bool = False  # ...or the Response...
+    tasks: bool = False  # ...or BackgroundTasks.
+
+    @property
+    def inputs(self) -> list[Input]:
+        return [step for step in self.steps if isinstance(step, Input)]
+
+    @property
+    def calls(self) -> list[Call]:
+        return [step for step in self.steps if isinstance(step, Call)]
 
     @property
     def synchronous(self) -> bool:
@@ -135,11 +158,14 @@ class _Planner:
     def __init__(self, route_id: int, context: RouteContext) -> None:
         self.plan = Plan(route_id, context)
         self._solved: dict[Any, str] = {}  # Key in FastAPI's per-request cache -> variable.
+        self._repeated = ""
         dependant = context.dependant
         assert dependant is not None
         arguments = self._arguments(dependant)
         self._call(dependant, arguments, "raw")
         self._check_answer()
+        if self.plan.ordered and self._repeated:
+            raise RefusedError(f"validating runs code of the app, and {self._repeated} is asked for twice")
 
     def _arguments(self, dependant: Dependant) -> dict[str, str]:
         """As solve_dependencies: dependencies first, then parameters by place, then the body, then special ones."""
@@ -161,9 +187,12 @@ class _Planner:
             # FastAPI walks below it all the same, for the sake of dependencies that are not cached there.
             for below in _uncached(sub):
                 raise RefusedError(f"{_name(below)} is not cached below {_name(sub.call)}, which is")
+            self._repeated = _name(sub.call)
             return self._solved[key]
+        variable = f"d{len(self.plan.steps)}"
+        self.plan.steps.append(Mark(variable))
         arguments = self._arguments(sub)
-        variable = self._call(sub, arguments, f"d{len(self.plan.calls)}")
+        self._call(sub, arguments, variable)
         self._solved.setdefault(key, variable)
         return variable
 
@@ -174,7 +203,7 @@ class _Planner:
         if variable == "raw" and flavour in ("generator", "async_generator"):
             raise RefusedError("its endpoint is a generator")
         leaves_first = dependant.scope == "function" and flavour in ("generator", "async_generator")
-        self.plan.calls.append(Call(variable, dependant.call, flavour, arguments, leaves_first))
+        self.plan.steps.append(Call(variable, dependant.call, flavour, arguments, leaves_first))
         return variable
 
     def _parameter(self, place: str, param: ModelField) -> str:
@@ -210,17 +239,19 @@ class _Planner:
         if type(adapter.validator) is not SchemaValidator:
             raise RefusedError(f"the validator of {param.name} is of {type(adapter.validator).__module__}")
         factory = param.field_info.default_factory
-        if runs_user_code(adapter.core_schema) or (factory is not None and not _is_type(factory)):
-            raise RefusedError(f"validating {param.name} runs code of the app")
-        if param.field_info.validate_default and not param.field_info.is_required():
-            raise RefusedError(f"the default of {param.name} is validated")
-        variable = f"v{len(self.plan.inputs)}"
-        self.plan.inputs.append(Input(variable, place, name, multi, param))
+        self.plan.ordered |= (
+            runs_user_code(adapter.core_schema)
+            or (factory is not None and not _is_type(factory))
+            or (bool(param.field_info.validate_default) and not param.field_info.is_required())
+        )
+        variable = f"v{len(self.plan.steps)}"
+        self.plan.steps.append(Input(variable, place, name, multi, param))
         return variable
 
     def _special(self, dependant: Dependant) -> Iterator[tuple[str, str]]:
-        if dependant.websocket_param_name or dependant.background_tasks_param_name:
-            raise RefusedError("it takes BackgroundTasks")
+        if dependant.background_tasks_param_name:
+            self.plan.tasks = True
+            yield dependant.background_tasks_param_name, "tasks"
         for name in (dependant.http_connection_param_name, dependant.request_param_name):
             if name:
                 self.plan.request = True
