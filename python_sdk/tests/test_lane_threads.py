@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +63,6 @@ def test_no_more_threads_than_anyio_allows(tmp_path: Path) -> None:
         async with serving(tmp_path, app) as client:
             asked = [await client.open("GET", "/busy") for _ in range(12)]
             await wait_for(lambda: len(running) == 5)  # The first needs no token.
-            await asyncio.sleep(0.02)
             release.set()
             for one in asked:
                 assert (await one.answer()).status == 200
@@ -161,12 +159,12 @@ def test_the_answer_does_not_wait_for_its_teardown(tmp_path: Path) -> None:
 
 def test_a_worker_that_drains_waits_for_its_threads(tmp_path: Path) -> None:
     app = FastAPI()
-    began = threading.Event()
+    began, go_on = threading.Event(), threading.Event()
 
     @app.get("/work")
     def work() -> str:
         began.set()
-        time.sleep(0.2)
+        assert go_on.wait(20)
         return "done"
 
     async def main() -> None:
@@ -174,6 +172,8 @@ def test_a_worker_that_drains_waits_for_its_threads(tmp_path: Path) -> None:
             asked = await client.open("GET", "/work")
             await wait_for(began.is_set)
             draining = asyncio.ensure_future(client.worker.drain(frames.GOAWAY_DRAINING, "", 10))
+            await wait_for(lambda: client.worker._idle is not None)
+            go_on.set()
             assert plain(await asked.answer())[2] == b'"done"'
             assert await draining
 
