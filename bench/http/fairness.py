@@ -26,6 +26,7 @@ class Wanted:
     status: int = 200
     body: int | None = None  # Bytes; None: all of one length, whatever it is.
     coding: str = ""
+    content: bytes | None = None  # To the byte; None: whatever it is.
 
 
 A_200 = Wanted()
@@ -38,6 +39,7 @@ class Answer:
     body: int
     coding: str
     keeps: bool
+    content: bytes = dataclasses.field(default=b"", compare=False, repr=False)
 
     @property
     def wire(self) -> int:
@@ -89,23 +91,39 @@ def _answer(raw: socket.socket) -> Answer:
     body = 0 if status == 304 else int(fields.get("content-length", -1))
     if body < 0:
         raise Unfair("it gives no Content-Length")
-    have = len(rest)
-    while have < min(body, READ_WHOLE):
+    content = bytearray(rest)
+    while len(content) < min(body, READ_WHOLE):
         piece = raw.recv(1 << 16)
         if not piece:
-            raise Unfair(f"it closed after {have} of {body} bytes")
-        have += len(piece)
-    if have > body:
-        raise Unfair(f"{have} bytes came where Content-Length says {body}")
-    closes = fields.get("connection", "").lower() == "close"
-    return Answer(status, len(head), body, fields.get("content-encoding", ""), not closes)
+            raise Unfair(f"it closed after {len(content)} of {body} bytes")
+        content += piece
+    if len(content) > body:
+        raise Unfair(f"{len(content)} bytes came where Content-Length says {body}")
+    coding, closes = fields.get("content-encoding", ""), fields.get("connection", "").lower()
+    return Answer(status, len(head), body, coding, closes != "close", bytes(content))
 
 
-def ask(name: str, port: int, path: str, headers: dict[str, str]) -> list[Answer]:
-    """The answers to what the load will send, twice on one connection (once, where they are large)."""
-    lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
+def request_of(
+    port: int, path: str, headers: dict[str, str], method: str = "GET", body: bytes = b""
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
     lines += [f"{field}: {value}" for field, value in headers.items()]
-    request = "\r\n".join([*lines, "", ""]).encode()
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def ask(
+    name: str,
+    port: int,
+    path: str,
+    headers: dict[str, str],
+    *,
+    method: str = "GET",
+    body: bytes = b"",
+) -> list[Answer]:
+    """The answers to what the load will send, twice on one connection (once, where they are large)."""
+    request = request_of(port, path, headers, method, body)
     answers: list[Answer] = []
     try:
         with socket.create_connection(("127.0.0.1", port), 30) as raw:
@@ -127,6 +145,8 @@ def _wrong_answers(seen: Round) -> list[str]:
             wrong.append(f"answered {found}, not {(seen.wanted.status, seen.wanted.coding)}")
         if seen.wanted.body is not None and answer.body != seen.wanted.body:
             wrong.append(f"sent a body of {answer.body} bytes, not {seen.wanted.body}")
+        if seen.wanted.content not in (None, answer.content):
+            wrong.append(f"sent {answer.content[:80]!r}, not {(seen.wanted.content or b'')[:80]!r}")
         if not answer.keeps:
             wrong.append("said Connection: close")
     return wrong

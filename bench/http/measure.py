@@ -31,14 +31,17 @@ DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    'catzilla-bench {"requests": %d, "bytes": %d, "connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}\\n',
+    'catzilla-bench {"requests": %d, "bytes": %d, "connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d, ',
     summary.requests, summary.bytes, e.connect, e.read, e.write, e.status, e.timeout))
+  io.write(string.format(
+    '"p50": %d, "p75": %d, "p99": %d}\\n',
+    latency:percentile(50), latency:percentile(75), latency:percentile(99)))
 end
 """
 PIPELINE = """
 init = function(args)
   local all = {}
-  for i = 1, %d do all[i] = wrk.format("GET") end
+  for i = 1, %d do all[i] = wrk.format() end
   many = table.concat(all)
 end
 request = function() return many end
@@ -61,6 +64,8 @@ class Server:
     path: str
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     headers: dict[str, str] = dataclasses.field(default_factory=dict)  # Of each request.
+    method: str = "GET"
+    body: bytes = b""  # Of each request.
     wanted: fairness.Wanted = fairness.A_200
     logs: bool = False  # Whether it writes an access log: all of a scenario do, or none.
     # From its command, one that looks at its configuration; and what it prints of a directive it does not know.
@@ -69,6 +74,7 @@ class Server:
     version: list[str] | None = None  # A command that prints it.
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
+    log: pathlib.Path = pathlib.Path("/dev/null")  # What it writes, once started.
 
     @property
     def pid(self) -> int:
@@ -82,7 +88,8 @@ class Server:
             fairness.check_configuration(self.name, self.check(command), self.complaint)
         # A file of its own, so that what it writes is known.
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
-        with log.with_name(f"{slug}-{self.port}.log").open("ab") as output:
+        self.log = log.with_name(f"{slug}-{self.port}.log")
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 ["taskset", "-c", str(core), *command],
                 stdout=output,
@@ -90,9 +97,9 @@ class Server:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-            self._wait(pathlib.Path(output.name))
+            self._wait()
 
-    def _wait(self, log: pathlib.Path, seconds: float = 30.0) -> None:
+    def _wait(self, seconds: float = 30.0) -> None:
         assert self.process is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -102,15 +109,27 @@ class Server:
             ):
                 return
             time.sleep(0.05)
-        ended = self.process.poll()
-        why = f"not up after {seconds} s" if ended is None else f"ended with {ended}"
-        raise RuntimeError(f"{self.name}: {why}:\n{log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(self.ended() or f"{self.name}: not up after {seconds} s:\n{self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+    def ended(self) -> str:
+        """Nothing, or how it came to its end."""
+        code = None if self.process is None else self.process.poll()
+        return "" if code is None else f"{self.name}: ended with {code}:\n{self.said()}"
+
+    def ask(self) -> list[fairness.Answer]:
+        """What the load will send, and what comes of it."""
+        return fairness.ask(
+            self.name, self.port, self.path, self.headers, method=self.method, body=self.body
+        )
 
     def wait_until_answers(self, seconds: float = 30.0) -> None:
         """An app behind a sidecar answers later than the sidecar listens."""
         deadline = time.monotonic() + seconds
         while True:
-            answers = fairness.ask(self.name, self.port, self.path, self.headers)
+            answers = self.ask()
             if all(answer.status == self.wanted.status for answer in answers):
                 return
             if time.monotonic() > deadline:
@@ -150,6 +169,10 @@ class Sample:
     mib_per_second: float
     # With the client's CPU: the kernel does part of the sending on whichever core takes the acknowledgement.
     mib_per_cpu_second_of_both: float
+    # Of the answers, as the load generator saw them.
+    p50_ms: float = 0
+    p75_ms: float = 0
+    p99_ms: float = 0
 
 
 def _wrk(
@@ -187,8 +210,11 @@ def load(
 ) -> Sample:
     """One round of wrk against a server; raises Unfair if the figure would not be honest."""
     script = folder / "wrk.lua"
-    script.write_text((PIPELINE % pipeline if pipeline > 1 else "") + DONE)
-    before = fairness.ask(server.name, server.port, server.path, server.headers)
+    request = f"wrk.method = {json.dumps(server.method)}\n"
+    if server.body:
+        request += f"wrk.body = {json.dumps(server.body.decode())}\n"
+    script.write_text(request + (PIPELINE % pipeline if pipeline > 1 else "") + DONE)
+    before = server.ask()
     files = machine.files_written(server.pid)
     processes = machine.process_tree(server.pid)
     used_before = machine.cpu_seconds(server.pid)
@@ -218,7 +244,7 @@ def load(
             bytes_read=told["bytes"],
             errors={k: told[k] for k in ("connect", "read", "write", "status", "timeout")},
             before=before,
-            after=fairness.ask(server.name, server.port, server.path, server.headers),
+            after=server.ask(),
             used=used,
             took=took,
             core=SERVER_CORE,
@@ -234,7 +260,13 @@ def load(
     )
     requests, mib = max(told["requests"], 1), told["bytes"] / 2**20
     return Sample(
-        requests, used / requests * 1e6, told["requests"] / took, mib / used, mib / took, mib / both
+        requests,
+        used / requests * 1e6,
+        told["requests"] / took,
+        mib / used,
+        mib / took,
+        mib / both,
+        *(told[percentile] / 1000 for percentile in ("p50", "p75", "p99")),
     )
 
 

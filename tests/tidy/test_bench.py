@@ -61,6 +61,7 @@ MISTAKES = [
     ({"before": [dataclasses.replace(ANSWER, status=404)]}, r"answered \(404, ''\)"),
     ({"after": [dataclasses.replace(ANSWER, body=99)]}, "a body of 99 bytes, not 1024"),
     ({"after": [dataclasses.replace(ANSWER, coding="gzip")]}, r"answered \(200, 'gzip'\)"),
+    ({"wanted": fairness.Wanted(content=b"abc")}, "sent b'', not b'abc'"),
     ({"before": [dataclasses.replace(ANSWER, keeps=False)]}, "said Connection: close"),
     ({"used": 5.5}, "more than its one core"),
     ({"cores": {"0-1"}}, "may run on cores"),
