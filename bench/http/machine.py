@@ -9,6 +9,7 @@ import platform
 import re
 import stat
 import subprocess
+import time
 
 import network
 
@@ -33,12 +34,12 @@ def process_tree(root: int) -> list[int]:
 
 
 def cpu_seconds(root: int) -> float:
-    """Time on a CPU, user and system, of the process, its threads and its descendants."""
+    """Time on a CPU, user and system, of the process and its descendants, with the threads that have ended."""
     nanoseconds = 0
     for pid in process_tree(root):
-        for task in (PROC / str(pid) / "task").glob("*"):
-            with contextlib.suppress(OSError, IndexError):
-                nanoseconds += int((task / "schedstat").read_text().split()[0])
+        with contextlib.suppress(OSError):
+            # clock_getcpuclockid(3), which Python does not have: the number of a process's CPU clock.
+            nanoseconds += time.clock_gettime_ns((~pid << 3) | 2)
     return nanoseconds / 1e9
 
 
@@ -99,6 +100,11 @@ def commit(folder: pathlib.Path) -> str:
         text=True,
     )
     return told.stdout.strip() or "unknown"
+
+
+def load_average() -> float:
+    """How many programs wanted a core, on average of the last minute."""
+    return float((PROC / "loadavg").read_text().split()[0])
 
 
 def description() -> str:

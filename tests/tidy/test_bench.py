@@ -170,6 +170,23 @@ def test_o9_what_a_process_writes_and_where_it_may_run_is_seen(tmp_path: pathlib
         process.stdin.close()
 
 
+def test_a_thread_that_has_ended_has_used_its_time() -> None:
+    program = (
+        "import sys, threading, time\n"
+        "def burn():\n"
+        "    while time.thread_time() < 0.1: pass\n"
+        "thread = threading.Thread(target=burn); thread.start(); thread.join()\n"
+        "print('up', flush=True); sys.stdin.readline()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert machine.cpu_seconds(process.pid) >= 0.1
+        assert process.stdin is not None
+        process.stdin.close()
+
+
 def test_o9_accepted_connections_are_counted() -> None:
     before = machine.passive_opens()
     with fake_peer(OK + b"\r\nabc") as port:
