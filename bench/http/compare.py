@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 
 import machine
+import network
 import peers
 from fairness import Unfair, Wanted
 from measure import Sample, Server, interleave
@@ -90,6 +91,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=int, default=3)
     options = parser.parse_args(arguments)
+    network.enter()
     for binaries in (options.base, options.ours):
         if not (binaries / "catzilla-sidecar").exists():
             parser.error(f"{binaries}/catzilla-sidecar does not exist")

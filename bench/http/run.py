@@ -2,6 +2,7 @@
 
 Usage: python bench/http/run.py [SCENARIO ...] [--rounds N] [--seconds N]
        python bench/http/run.py compare --base BIN_DIR [--ours BIN_DIR] [--rounds N] [--seconds N]
+       python bench/http/run.py app [--rows ROW,...] [--contenders NAME,...] [--rounds N] [--seconds N]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
 
@@ -15,43 +16,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 
+import app_path
 import compare
 import idle
-import machine
 import network
 import peers
 import static_files
 import zipf
 from fairness import Unfair
-from measure import VERSIONS, interleave, table
-
-WRK = subprocess.run(["wrk", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
-
-
-def write(scenario: str, title: str, command: str, sections: list[tuple[str, str]]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    day = datetime.date.today().isoformat()
-    lines = [f"# {title}", "", f"{day}, {machine.description()}.", ""]
-    contenders = [*sorted(set(VERSIONS.values())), WRK.split(" Copyright")[0]]
-    lines += [
-        "Measured: " + "; ".join(contenders) + ".",
-        "",
-        f"Command: `{command}`",
-        "",
-        *(
-            "Server on one core, load (wrk) on the other; rounds interleaved; the ratio is taken round by",
-            "round. In each round every server kept its connections, gave each request the answer that was asked",
-            "for, stayed on its core, and wrote no log that the others did not; else there would be no table.",
-            "",
-        ),
-    ]
-    for heading, text in sections:
-        lines += [f"## {heading}", "", text, ""]
-    path = RESULTS / f"{day}-{scenario}.md"
-    path.write_text("\n".join(lines))
-    print(path.read_text())
-    VERSIONS.clear()
+from measure import interleave, table
+from page import RESULTS, write
 
 
 def hot_file(folder: pathlib.Path, options: argparse.Namespace) -> None:
@@ -162,9 +136,9 @@ SCENARIOS = {
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["compare"]:
-        network.enter()
-        return compare.main(sys.argv[2:])
+    others = {"compare": compare.main, "app": app_path.main}
+    if len(sys.argv) > 1 and (other := others.get(sys.argv[1])):
+        return other(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS])
     parser.add_argument("--rounds", type=int, default=5)

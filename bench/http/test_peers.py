@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import sys
 
+import app_path
+import app_peers
 import peers
 import pytest
+from app_cases import CASES
 from fairness import Unfair, Wanted
 from measure import LOAD_CORE, SERVER_CORE, Server, load, running
 
@@ -86,3 +90,30 @@ def test_o9_a_log_that_only_one_side_writes_is_found_out(
 def test_o9_another_core_is_found_out(files: pathlib.Path, tmp_path: pathlib.Path) -> None:
     with pytest.raises(Unfair, match="may run on cores"):
         one_round(peers.nginx(tmp_path, files, "/1k.bin"), tmp_path, core=LOAD_CORE)
+
+
+@pytest.fixture
+def app_server() -> Server:
+    """uvicorn as the app bench starts it, from this environment, asked with a body."""
+    server = Server(
+        "uvicorn",
+        lambda port: app_peers.PEERS["uvicorn"].command(sys.executable, "app", port),
+        "/hello",
+        {"PYTHONPATH": str(app_peers.APPS)},
+    )
+    return app_path.wanted_by(next(case for case in CASES if case.row == "body"), server)
+
+
+def test_a_peer_that_is_asked_with_a_body_is_fair(
+    app_server: Server, tmp_path: pathlib.Path
+) -> None:
+    assert one_round(app_server, tmp_path) > 10
+
+
+def test_o9_an_answer_of_the_same_length_with_other_bytes_is_found_out(
+    app_server: Server, tmp_path: pathlib.Path
+) -> None:
+    wanted = app_server.wanted.content or b""
+    other = dataclasses.replace(app_server.wanted, content=wanted.replace(b"37.5", b"37.6"))
+    with pytest.raises(Unfair, match=r"uvicorn:\n.*37\.5.*, not b.*37\.6"):
+        one_round(dataclasses.replace(app_server, wanted=other), tmp_path)
