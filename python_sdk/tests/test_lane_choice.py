@@ -1,6 +1,8 @@
 """Which lane a route takes, and when it takes another: what stands in the way is named."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
-from worker_harness import run
+from worker_harness import run, wait_for
 
 from catzilla._routing import compile_table
 
@@ -222,5 +224,29 @@ def test_a_task_of_its_own_for_each_request(tmp_path: Path) -> None:
             asked = [await client.open("GET", "/x") for _ in range(5)]
             assert [(await one.answer()).json() for one in asked] == [True] * 5
             assert len(seen) >= 5
+
+    run(main())
+
+
+def test_a_request_that_only_the_lane_knows_of_is_not_collected(tmp_path: Path) -> None:
+    """asyncio holds Tasks weakly: one that waits for what only itself holds would be gone with the next collection."""
+    app = FastAPI()
+    waits: list[weakref.ref[asyncio.Future[str]]] = []
+
+    @app.get("/x")
+    async def x() -> str:
+        future = asyncio.get_running_loop().create_future()
+        waits.append(weakref.ref(future))
+        return await future
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            asked = await client.open("GET", "/x")
+            await wait_for(lambda: waits)
+            gc.collect()
+            future = waits[0]()
+            assert future is not None
+            future.set_result("here")
+            assert (await asked.answer()).json() == "here"
 
     run(main())

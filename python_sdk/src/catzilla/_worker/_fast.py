@@ -6,6 +6,7 @@ Tasks on the event loop, ThreadOut for those that are synchronous all the way an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
 from time import perf_counter_ns
@@ -29,6 +30,7 @@ class FastStream(Protocol):
 
     began_ns: int
     compiled: Compiled
+    task: asyncio.Task[None]  # The loop itself holds Tasks weakly.
 
 
 class FastCarrier(Carrier, Protocol):
@@ -36,7 +38,7 @@ class FastCarrier(Carrier, Protocol):
 
     protocol: LaneProtocol
 
-    def fast_settled(self, *, moved: bool = False) -> None: ...
+    def fast_settled(self, stream: Any, *, moved: bool = False) -> None: ...
     def take(self, stream: Any, what: Any, settled: bool) -> None: ...
     def adopt(self, exchange: Exchange) -> None: ...
 
@@ -80,7 +82,7 @@ class LoopOut(_Out):
         lane = self.lane
         lane.schedule()
         if settled:
-            lane.fast_settled()
+            lane.fast_settled(stream)
 
     async def leave(self, stream: Stream, route: int, outer: list[Any]) -> None:
         """Teardown behind the answer."""
@@ -92,7 +94,7 @@ class LoopOut(_Out):
             return
         self.lane.protocol.settle(stream)
         self.lane.schedule()
-        self.lane.fast_settled()
+        self.lane.fast_settled(stream)
 
     def hop(self, function: Callable[[], Any]) -> Awaitable[Any]:
         """Runs it on a thread."""
@@ -121,7 +123,7 @@ class LoopOut(_Out):
         exchange.fallback = frames.FALLBACK_EXCEPTION if error is not None else frames.FALLBACK_NONE
         exchange.answered = exchange.disconnected = answered
         self.lane.adopt(exchange)
-        self.lane.fast_settled(moved=True)
+        self.lane.fast_settled(stream, moved=True)
         resumption = Resumption(
             self.home, stream.compiled, error, response, inner, outer, exchange.request, stream.request.body, answered
         )

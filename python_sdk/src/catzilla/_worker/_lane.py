@@ -55,7 +55,7 @@ class Lane(asyncio.Protocol):
         self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
         self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
         self._late_heads: list[Exchange] = []  # ...and in the one before.
-        self._fast = 0  # Requests that the fast lane is at.
+        self._fast: set[Any] = set()  # Streams that the fast lane is at; they hold their Tasks.
         self._loop_out: LoopOut | None = None
         self._thread_out: ThreadOut | None = None
 
@@ -210,14 +210,14 @@ class Lane(asyncio.Protocol):
             return self._begin_stack(stream, compiled, values)
         stream.began_ns = perf_counter_ns()
         stream.compiled = compiled
-        self._fast += 1
+        self._fast.add(stream)
         self.worker.begun()
         if compiled.threaded:
             assert self.worker.threads is not None
             self.worker.threads.submit(self._thread_out or self._outs()[1], stream, compiled.run, values)
         else:
             run = compiled.run(self._loop_out or self._outs()[0], stream, *values)
-            asyncio.Task(run, loop=self._loop, **_EAGER)
+            stream.task = asyncio.Task(run, loop=self._loop, **_EAGER)
         return True
 
     def _begin_stack(self, stream: Stream, compiled: Any, values: tuple[Any, ...]) -> bool:
@@ -248,14 +248,14 @@ class Lane(asyncio.Protocol):
         elif isinstance(what, bytes):
             self.protocol.complete(stream, what, settled)
         else:
-            asyncio.Task(what, loop=self._loop, **_EAGER)
+            stream.task = asyncio.Task(what, loop=self._loop, **_EAGER)
         self.schedule()
         if settled:
-            self.fast_settled()
+            self.fast_settled(stream)
 
-    def fast_settled(self, *, moved: bool = False) -> None:
+    def fast_settled(self, stream: Any, *, moved: bool = False) -> None:
         """A request has left the fast lane. `moved`: for the genuine stack, where it goes on."""
-        self._fast -= 1
+        self._fast.discard(stream)
         if not moved:
             self.worker.settled()
 
@@ -275,6 +275,8 @@ class Lane(asyncio.Protocol):
         self._transport.close()
         self._transport = None
         self.protocol.phase = Phase.CLOSED
+        for stream in self._fast:  # What no thread has begun never will be.
+            stream.cancelled = True
         for exchange in list(self._exchanges):
             exchange.on_cancelled()
         if not self.attached.done():
@@ -283,4 +285,4 @@ class Lane(asyncio.Protocol):
         self.worker.lane_lost(self, error)
 
     def __repr__(self) -> str:
-        return f"<Lane {self.protocol!r} busy={len(self._exchanges) + self._fast}>"
+        return f"<Lane {self.protocol!r} busy={len(self._exchanges) + len(self._fast)}>"
