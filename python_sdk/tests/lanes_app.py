@@ -7,7 +7,7 @@ import enum
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import (
     APIRouter,
@@ -53,6 +53,24 @@ class Out(BaseModel):
 class Point:
     x: int
     y: int = 2
+
+
+class Filters(BaseModel):
+    model_config = {"extra": "forbid"}
+    limit: int = Field(10, le=100)
+    order_by: Literal["a", "b"] = "a"
+    tags: list[str] = []
+
+
+class Fields(BaseModel):
+    user_agent: str | None = None
+    x_many: list[str] = []
+    save_data: bool = False
+
+
+class Session(BaseModel):
+    session: str
+    other: int | None = None
 
 
 class Teapot(Exception):
@@ -105,6 +123,14 @@ def _parameters(app: FastAPI) -> None:
             return [item_id, q, tags, sorted(ids or []), short, colour, user_agent, x_many, raw_name, session]
 
         declare(read)
+
+    @app.get("/models")
+    async def models(filters: Annotated[Filters, Query()], fields: Annotated[Fields, Header()]) -> Any:
+        return [filters, fields]
+
+    @app.get("/models/cookies")
+    def cookie_model(found: Annotated[Session, Cookie()], q: str = "") -> Any:
+        return [found, q]
 
     @app.get("/paths/{rest:path}")
     async def paths(rest: str) -> str:

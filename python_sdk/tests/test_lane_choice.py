@@ -11,15 +11,10 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi import routing as fastapi_routing
 from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
-from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from worker_harness import run, wait_for
 
 from catzilla._routing import compile_table
-
-
-class Filters(BaseModel):
-    limit: int = 10
 
 
 class Own(APIRoute):
@@ -36,13 +31,6 @@ def route_of(declare: Any) -> Any:
     declare(app)
     [entry] = [entry for entry in compile_table(app).routes if entry.kind == "api"]
     return entry
-
-
-def _model(app: FastAPI) -> None:
-    from fastapi import Query
-
-    @app.get("/x")
-    async def x(filters: Annotated[Filters, Query()]) -> None: ...
 
 
 def _form(app: FastAPI) -> None:
@@ -73,7 +61,6 @@ def _convertor(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("declare", "reason"),
     [
-        (_model, "filters is a model of parameters"),
         (_form, "it takes a form"),
         (_generator, "its answer is a stream"),
         (_own_class, "Own.get_route_handler is its own"),

@@ -29,6 +29,12 @@ REQUESTS: list[tuple[str, str, bytes, Fields]] = [
         ("5", [(b"cookie", b'session="a\\054b"')]),
         ("%35", []), ("99999999999999999999999", []),
     ]),
+    *(("GET", f"/models{query}", b"", fields) for query in (
+        "", "?limit=5&order_by=b&tags=x&tags=y", "?limit=500&order_by=c", "?unknown=1", "?tags=",
+    ) for fields in ([], [(b"x-many", b"1"), (b"x-many", b"2"), (b"save-data", b"on")], [(b"save-data", b"?")])),
+    *(("GET", f"/models/cookies?q={q}", b"", [(b"cookie", cookie)]) for q, cookie in (
+        ("a", b"session=x; other=3"), ("b", b"other=x"), ("c", b'session="a b"; session=c'),
+    )),
     ("GET", "/paths/a/b%2Fc//d", b"", []),
     ("GET", "/paths/", b"", []),
     ("GET", "/kinds?u=12345678123456781234567812345678&d=2026-01-02", b"", []),
@@ -164,6 +170,7 @@ def test_what_can_be_compiled_is(tmp_path: Path, make: Any, lane: str) -> None:
                 ("GET", "/checked/tree?q=a&n=1", b"", []),
                 ("POST", "/checked/several", b'{"item": {"name": "n"}, "other": "o"}', JSON),
                 ("GET", "/tasks/async?run=0", b"", []),
+                ("GET", "/models?limit=5", b"", [(b"x-many", b"1")]),
             ]:
                 assert await client.lane_of(*request) == lane, request
             assert await client.lane_of("GET", "/async/items/x") == "slow"  # 422 is FastAPI's own.

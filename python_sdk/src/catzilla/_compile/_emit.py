@@ -31,6 +31,8 @@ from catzilla._compile._plan import Call, Input, Mark, Plan, RefusedError, defau
 from catzilla._compile._values import is_json, texts
 
 _ENCODINGS: Final = {"path": "utf-8", "query": "utf-8", "header": "latin-1", "cookie": "latin-1"}
+# Of a Starlette Request.
+_RECEIVED: Final = {"path": "path_params", "query": "query_params", "header": "headers", "cookie": "cookies"}
 CONTENT_TYPE: Final = ("header", "content-type")
 
 
@@ -91,7 +93,8 @@ class _Emitter:
 
     def _prepare(self) -> list[str]:
         plan = self._plan
-        used = sorted({self._slot(found) for found in plan.inputs if found.place != "body"})
+        slotted = [found for found in plan.inputs if found.place != "body" and found.model is None]
+        used = sorted({self._slot(found) for found in slotted})
         bodies = [found for found in plan.inputs if found.place == "body"]
         if bodies and self._strict is not None:
             used = sorted({*used, self._slots[CONTENT_TYPE]}) if CONTENT_TYPE in self._slots else used
@@ -112,9 +115,8 @@ class _Emitter:
         if plan.ordered:
             self.names["UNDEFINED"] = Undefined
             lines += ["    sent = UNDEFINED"]
-        for found in plan.inputs:
-            if found.place != "body":
-                lines += self._parameter(found)
+        for found in slotted:
+            lines += self._parameter(found)
         if bodies:
             lines += self._body(bodies)
         values = "".join(f"{name}, " for name in self._values())
@@ -122,7 +124,8 @@ class _Emitter:
 
     def _values(self) -> list[str]:
         """What prepare() hands to run()."""
-        return [found.variable for found in self._plan.inputs] + (["sent"] if self._plan.ordered else [])
+        values = [found.variable for found in self._plan.inputs if found.model is None]
+        return [*values, "sent"] if self._plan.ordered else values
 
     def _slot(self, found: Input) -> int:
         slot = self._slots.get((found.place, found.name))
@@ -244,10 +247,17 @@ class _Emitter:
     def _ordered_calls(self) -> list[str]:
         """With the validation in between, as solve_dependencies has it."""
         lines = ["errors = []"]
+        if any(found.model is not None for found in self._plan.inputs):
+            lines += ["received = outputs.received(stream.request)"]
         calls = {call.variable: index for index, call in enumerate(self._plan.calls)}
         for step in self._plan.steps:
             if isinstance(step, Mark):
                 lines += [f"{step.variable} = None", f"before_{step.variable} = len(errors)"]
+            elif isinstance(step, Input) and step.model is not None:
+                name = step.variable
+                self.names[f"field_{name}"], self.names[f"model_{name}"] = step.field, step.model
+                values = f"received.{_RECEIVED[step.place]}"
+                lines += [f"{name} = outputs.validated_model(field_{name}, model_{name}, {values}, errors)"]
             elif isinstance(step, Input):
                 name = step.variable
                 self.names[f"field_{name}"] = step.field

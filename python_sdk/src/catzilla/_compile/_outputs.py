@@ -17,6 +17,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import ValidationError
+from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse, Response
 
 from catzilla._worker import _frames as frames
@@ -66,6 +67,18 @@ def invalid_response(
 def validated(field: ModelField, value: Any, location: tuple[str, ...], errors: list[Any]) -> Any:
     """As solve_dependencies validates one value. None if it is not valid; then `errors` tells."""
     result, found = utils._validate_value_with_model_field(field=field, value=value, values={}, loc=location)
+    errors.extend(found)
+    return result
+
+
+def received(request: Request) -> StarletteRequest:
+    """What models of parameters take their values from."""
+    return StarletteRequest({"type": "http", "headers": request.fields, "query_string": request.query})
+
+
+def validated_model(field: ModelField, model: Any, values: Any, errors: list[Any]) -> Any:
+    """As validated(), of a model of parameters."""
+    result, found = utils._request_param_model_to_args(field, model, values)
     errors.extend(found)
     return result
 

@@ -48,6 +48,7 @@ class Input:
     name: str  # On the wire; of a whole body: "".
     multi: bool
     field: ModelField
+    model: Any = None  # Of parameters: takes all of its place.
 
     @property
     def validator(self) -> SchemaValidator | None:
@@ -207,8 +208,12 @@ class _Planner:
         return variable
 
     def _parameter(self, place: str, param: ModelField) -> str:
-        if utils._get_param_model(param) is not None:
-            raise RefusedError(f"{param.name} is a model of parameters")
+        model = utils._get_param_model(param)
+        if model is not None and place == "path":
+            raise RefusedError(f"{param.name} is a model of path parameters")
+        if model is not None:  # Its values are read in run(), by FastAPI's own function.
+            self.plan.ordered = True
+            return self._input(place, "", False, param, model)
         aliases = utils._get_param_aliases(param)
         if len(aliases) != 1 or utils._is_json_field(param):
             raise RefusedError(f"{param.name} has several names, or is JSON")
@@ -234,7 +239,7 @@ class _Planner:
             arguments[param.name] = self._input("body", name, False, param)
         return arguments
 
-    def _input(self, place: str, name: str, multi: bool, param: ModelField) -> str:
+    def _input(self, place: str, name: str, multi: bool, param: ModelField, model: Any = None) -> str:
         adapter = param._type_adapter
         if type(adapter.validator) is not SchemaValidator:
             raise RefusedError(f"the validator of {param.name} is of {type(adapter.validator).__module__}")
@@ -245,7 +250,7 @@ class _Planner:
             or (bool(param.field_info.validate_default) and not param.field_info.is_required())
         )
         variable = f"v{len(self.plan.steps)}"
-        self.plan.steps.append(Input(variable, place, name, multi, param))
+        self.plan.steps.append(Input(variable, place, name, multi, param, model))
         return variable
 
     def _special(self, dependant: Dependant) -> Iterator[tuple[str, str]]:
