@@ -29,9 +29,10 @@ def test_o16_the_rest_goes_live_and_what_waits_is_said(tmp_path: pathlib.Path) -
         with RawConnection(sidecar.port) as client:
             eventually(lambda: client.get("/a.txt").header("server") == "new")
         eventually(lambda: metric(sidecar, "catzilla_config_restart_pending") == 3)
-        log = sidecar.log()
-        assert "CZ1401: telemetry.access_log_buffer: stays as it is until the sidecar" in log
-        assert f"{sidecar.config}:4: warning CZ1401" in log, "with the line in the file"
+        said = "CZ1401: telemetry.access_log_buffer: stays as it is until the sidecar"
+        eventually(lambda: said in sidecar.log())
+        where = f"{sidecar.config}:4: warning CZ1401"  # With the line in the file.
+        eventually(lambda: where in sidecar.log())
         with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.ops_port}/readyz") as ready:
             assert ready.status == 200
 
