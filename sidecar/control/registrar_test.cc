@@ -163,6 +163,24 @@ TEST_F(RegistrarTest, WithoutWorkersARefusedTableIsNotTriedAgain) {
   EXPECT_TRUE(Eventually([&] { return Generation() == 2; }));
 }
 
+TEST_F(RegistrarTest, EventsThatNeverPausePutOffNeitherTheRetryNorTheEndOfLingering) {
+  File("app: {prefixes: [/a, /b]}");
+  TakeOver(Register("one", {"/a"}));
+  Register("two", {"/b"});
+  File("app: {prefixes: [/a]}");
+  Tell(PoolEvent::Kind::kPrepared, 2);
+  registrar_.WaitUntilIdle();
+  EXPECT_EQ(Generation(), 1u);
+  File("app: {prefixes: [/a, /b], linger: 10s}");
+  const auto told = [this] {
+    registrar_.OnPoolEvent({PoolEvent::Kind::kLost, "other", {9, 1}, 0, 0, false, ""});
+  };
+  EXPECT_TRUE(Eventually([&] { return told(), Generation() == 2; }));
+  registrar_.OnClosed(session_);
+  now_us_ = 11'000'000;
+  EXPECT_TRUE(Eventually([&] { return told(), LastError() == "none"; }));
+}
+
 TEST_F(RegistrarTest, AFloodOfEventsLosesNoTakeover) {
   const uint64_t generation = Register("one", {"/a"});
   session_.Stand(true);
