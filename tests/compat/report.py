@@ -70,12 +70,8 @@ def misses(runs: list[Run], listed: list[Listed]) -> list[str]:
         for run in runs[1:]:
             missed = {test for test, outcome in run.outcomes.items() if outcome == "failed"}
             other = differences(runs[0], run).keys() - missed
-            failing = sum(
-                any(e.covers("fails", run.mode, test) for e in entries) for test in missed
-            )
-            differing = sum(
-                any(e.covers("answers", run.mode, test) for e in entries) for test in other
-            )
+            failing = sum(any(e.covers("fails", run, test) for e in entries) for test in missed)
+            differing = sum(any(e.covers("answers", run, test) for e in entries) for test in other)
             if failing or differing:
                 lines.append(
                     f"    - {run.name}: {failing} fail, {differing} pass with another answer"

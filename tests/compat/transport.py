@@ -53,13 +53,21 @@ class Asked(Exception):
         self.failures = failures
 
 
+def not_ours(transport: Any, request: Any) -> str:
+    """Why a request keeps the genuine transport; empty: it does not."""
+    if request.url.scheme in ("ws", "wss"):
+        return "websocket"
+    client = transport.portal_factory.__self__
+    return "" if client.async_backend["backend"] == "asyncio" else "trio"
+
+
 class RecordingTransport(Genuine):  # type: ignore[misc]
     """FastAPI under its own transport; what it says is written down."""
 
     recording: ClassVar[Recording]
 
     def handle_request(self, request: Any) -> Any:
-        if request.url.scheme in ("ws", "wss"):
+        if not_ours(self, request):
             return super().handle_request(request)
         entry = self.recording.begin(request)
         try:
@@ -100,12 +108,7 @@ class Transport(Genuine):  # type: ignore[misc]
 
     def handle_request(self, request: Any) -> Any:
         client = self.portal_factory.__self__
-        reason = ""
-        if request.url.scheme in ("ws", "wss"):
-            reason = "websocket"
-        elif client.async_backend["backend"] != "asyncio":
-            reason = "trio"
-        if reason:
+        if reason := not_ours(self, request):
             self.kept[reason] += 1
             return super().handle_request(request)
         portal = client.portal or common.portal()
