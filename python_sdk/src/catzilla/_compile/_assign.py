@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.routing import RouteContext
+from fastapi.routing import APIRouter, RouteContext
 
-from catzilla._compile._compiled import CompiledApp, install_junction
+from catzilla._compile._compiled import CompiledApp, install_junction, routers_of
 from catzilla._compile._emit import Compiled, compile_plan
 from catzilla._compile._guards import patched_part
 from catzilla._compile._plan import RefusedError, plan_route
@@ -46,6 +46,10 @@ def assign_lanes(app: FastAPI, contexts: Sequence[RouteContext], table: Table, o
 def _why_nowhere(app: FastAPI) -> str:
     if app.root_path or app.max_body_size is not None or app.debug:
         return "root_path, debug or an app-wide max_body_size is set"
+    for router in routers_of(app.router):
+        for name in ("matches", "handle", "app", "__call__"):
+            if getattr(type(router), name) is not getattr(APIRouter, name) or name in vars(router):
+                return f"{type(router).__name__}.{name} is its own"
     return watched_by(app, of_user=True) or patched_part()
 
 

@@ -100,7 +100,7 @@ class CompiledApp:
         self._app = app
         self._all = routes
         self.hop: Callable[[Callable[[], Any]], Awaitable[Any]]  # To a thread and back; set by the worker.
-        self._routers = [(router, router._routes_version, len(router.routes)) for router in _routers(app.router)]
+        self._routers = [(router, router._routes_version, len(router.routes)) for router in routers_of(app.router)]
 
     @property
     def routes(self) -> dict[int, Compiled]:
@@ -127,6 +127,8 @@ class CompiledApp:
         _, child = route.matches(scope)
         scope.update(child)
         scope["route"] = context.original_route
+        if context._route_context is not None:
+            routing._get_fastapi_scope(scope)[routing._FASTAPI_EFFECTIVE_ROUTE_CONTEXT_KEY] = context._route_context
 
     def lead(self, scope: Scope, end: ASGIApp) -> None:
         """From now on this scope's way through the app's stack leads there, and not to the router."""
@@ -149,7 +151,7 @@ def install_junction(app: FastAPI) -> bool:
     return True
 
 
-def _routers(router: routing.APIRouter) -> list[routing.APIRouter]:
+def routers_of(router: routing.APIRouter) -> list[routing.APIRouter]:
     """It, and all that are included below it."""
     found = [router]
     for one in found:
