@@ -236,7 +236,10 @@ bool Connection::TakeBody(std::string_view bytes) {
   body_bytes_ += bytes.size();
   exchange_->OnRequestBody(bytes);
   // A client that sends a byte now and then keeps the gaps short, but not the average up.
-  const int64_t taken_us = context_.now().monotonic_us - state_since_us_;
+  // Only its own time counts, not what it waited for 100 Continue or for an app that reads slowly.
+  const int64_t now_us = context_.now().monotonic_us;
+  const int64_t waits_us = waits_since_us_ == 0 ? 0 : now_us - waits_since_us_;
+  const int64_t taken_us = now_us - state_since_us_ - body_waited_us_ - waits_us;
   const bool judged = limits_->body_rate_min > 0 && taken_us > limits_->body_timeout_us;
   if (judged &&
       body_bytes_ * 1'000'000 / static_cast<uint64_t>(taken_us) < limits_->body_rate_min) {
@@ -284,6 +287,7 @@ void Connection::StartExchange() {
   const auto& limits_now = context_.plan->snapshot->limits;
   if (limits_ != limits_now) limits_ = limits_now;  // All loops count the references of one object.
   body_wanted_ = true;
+  body_waited_us_ = waits_since_us_ = 0;
   body_bytes_ = 0;
   body_limit_ = UINT64_MAX;
   exchange_ = context_.exchanges.Take();
@@ -421,7 +425,9 @@ void Connection::ArmDeadline() {
         if (blocked_us != 0) from_us = blocked_us;
       } else if (exchange_->AwaitsClient() && body_wanted_) {
         wait_us = limits_->body_timeout_us;
+        if (waits_since_us_ != 0) body_waited_us_ += from_us - std::exchange(waits_since_us_, 0);
       } else {
+        if (waits_since_us_ == 0) waits_since_us_ = from_us;
         context_.wheel.Disarm(*this);  // The pool's own deadlines hold now, or the files'.
         return;
       }

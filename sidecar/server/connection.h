@@ -159,6 +159,8 @@ class Connection final : public base::ListNode<ConnectionTag>,
   uint32_t requests_ = 0;
   int64_t state_since_us_ = 0;
   uint64_t body_bytes_ = 0;
+  int64_t body_waited_us_ = 0;    // Of its time: not the client's turn...
+  int64_t waits_since_us_ = 0;    // ...and is not since then; 0: it is.
   uint64_t body_limit_ = 0;       // As the parser was told.
   int64_t blocked_since_us_ = 0;  // The kernel has taken nothing since then; 0: nothing waits.
   LongAnswer long_;
