@@ -93,20 +93,22 @@ class Master:
             f"unix:{runtime}/control.sock", options=[("grpc.use_local_subchannel_pool", 1)]
         )
         self._outbox: queue.SimpleQueue[pb.RegisterRequest | None] = queue.SimpleQueue()
-        self._events: queue.SimpleQueue[pb.RegisterResponse] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[pb.RegisterResponse | grpc.RpcError] = queue.SimpleQueue()
         register = self._channel.stream_stream(
             "/catzilla.control.v1.RouteService/Register",
             request_serializer=pb.RegisterRequest.SerializeToString,
             response_deserializer=pb.RegisterResponse.FromString,
         )
-        self._call: Any = register(iter(self._outbox.get, None))
+        self._call: Any = register(iter(self._outbox.get, None), wait_for_ready=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(grpc.RpcError):
+        try:
             for event in self._call:
                 self._events.put(event)
+        except grpc.RpcError as error:
+            self._events.put(error)
 
     def register(self, code: Code, *, takeover: bool = False) -> Ticket:
         registration = code.registration(self.app, self.instance, takeover)
@@ -128,6 +130,8 @@ class Master:
         deadline = time.monotonic() + SECONDS
         while True:
             event = self._events.get(timeout=max(0.01, deadline - time.monotonic()))
+            if isinstance(event, grpc.RpcError):
+                raise event
             if event.WhichOneof("event") == kind and such(event):
                 return event
 

