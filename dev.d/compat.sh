@@ -1,4 +1,4 @@
-# The stage compat: FastAPI's own tests, out of its own source distribution, against Catzilla.
+# The stage compat: FastAPI's own tests, out of its own source distribution, against Catzilla, and what APM tools record.
 # shellcheck shell=sh
 
 # Of the version that dev.d/requirements.lock pins.
@@ -26,22 +26,22 @@ compat_fastapi() {
   stamp compat-fastapi "$FASTAPI_SHA256"
 }
 
-# What those tests import: in a folder of their own, so that nothing else sees it.
-compat_packages() {
-  sum=$(sum_of dev.d/compat.lock dev.d/requirements.lock)
-  fresh compat-packages "$sum" && [ -d "$DEPS/compat/packages" ] && return 0
-  rm -rf "$DEPS/compat/packages"
-  step "what FastAPI's tests import" "$DEPS/compat-packages.log" "is the package index reachable?" \
-    "$VENV/bin/pip" install --disable-pip-version-check --no-deps --require-hashes \
-    --target "$DEPS/compat/packages" -r dev.d/compat.lock
-  stamp compat-packages "$sum"
+# packages_of NAME FOLDER WHAT: dev.d/NAME.lock, in a folder of its own, so that nothing else sees it.
+packages_of() {
+  sum=$(sum_of "dev.d/$1.lock" dev.d/requirements.lock)
+  fresh "$1-packages" "$sum" && [ -d "$2" ] && return 0
+  rm -rf "$2"
+  step "$3" "$DEPS/$1-packages.log" "is the package index reachable?" \
+    "$VENV/bin/pip" install --disable-pip-version-check --no-deps --require-hashes --target "$2" -r "dev.d/$1.lock"
+  stamp "$1-packages" "$sum"
 }
 
 # CATZILLA_COMPAT=all: also with the compiled lanes off, and all of FastAPI's suite.
 stage_compat() {
   mkdir -p "$DEPS/compat"
   compat_fastapi
-  compat_packages
+  packages_of compat "$DEPS/compat/packages" "what FastAPI's tests import"
+  packages_of apm "$DEPS/apm" "the APM tools"
   all=""
   [ "${CATZILLA_COMPAT:-}" != all ] || all=--all
   # shellcheck disable=SC2086
