@@ -4,6 +4,7 @@ import asyncio
 import gc
 import weakref
 from pathlib import Path
+from types import MethodType
 from typing import Annotated, Any
 
 import pytest
@@ -11,7 +12,9 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi import routing as fastapi_routing
 from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
+from pydantic.plugin import _loader
 from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from worker_harness import run, wait_for
 
 from catzilla._routing import compile_table
@@ -84,6 +87,92 @@ def test_a_patched_part_of_fastapi_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     entry = route_of(lambda app: app.get("/x")(made))
     assert entry.lane == "slow"
     assert entry.lane_reasons == ["fastapi.routing.run_endpoint_function is patched by some_apm.fastapi"]
+
+
+TOOL: dict[str, Any] = {"__name__": "some_apm.fastapi"}
+exec(  # As in a module of a tool's own.
+    """
+from functools import wraps
+
+def wrapping(original):
+    @wraps(original)
+    def traced(*arguments, **named):
+        return original(*arguments, **named)
+
+    return traced
+""",
+    TOOL,
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (fastapi_routing, "solve_dependencies"),
+        (APIRoute, "handle"),
+        (Route, "handle"),
+        (APIRouter, "app"),
+        (APIRouter, "handle"),
+        (fastapi_routing._IncludedRouter, "handle"),
+    ],
+)
+def test_a_tool_that_takes_the_names_of_what_it_wraps_is_named(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    monkeypatch.setattr(owner, name, TOOL["wrapping"](getattr(owner, name)))
+    entry = route_of(lambda app: app.get("/x")(made))
+    assert entry.lane_reasons == [f"{owner.__name__}.{name} is patched by some_apm.fastapi"]
+    assert entry.lane == "slow"
+
+
+def test_an_app_that_a_tool_has_patched_names_it_until_it_is_put_back() -> None:
+    app = FastAPI(openapi_url=None)
+    app.get("/x")(made)
+    original = app.build_middleware_stack
+    app.build_middleware_stack = MethodType(TOOL["wrapping"](FastAPI.build_middleware_stack), app)  # type: ignore
+    [entry] = compile_table(app).routes
+    assert (entry.lane, entry.lane_reasons) == (
+        "slow",
+        ["the app's build_middleware_stack is patched by some_apm.fastapi"],
+    )
+    app.build_middleware_stack = original  # type: ignore[method-assign]
+    assert compile_table(app).routes[0].lane == "fast"
+
+
+class Plugin:
+    """Of pydantic: Logfire's is installed with it, and watches nothing until it is told to."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    def new_schema_validator(self, *arguments: Any) -> Any:
+        return self._handler, self._handler, None
+
+
+class Handler:
+    def on_enter(self, *arguments: Any, **named: Any) -> None: ...
+
+
+@pytest.mark.parametrize(("handler", "lane"), [(None, "fast"), (Handler(), "slow")])
+def test_a_plugin_of_pydantic_makes_routes_slow_only_where_it_watches(
+    monkeypatch: pytest.MonkeyPatch, handler: Any, lane: str
+) -> None:
+    monkeypatch.setattr(_loader, "_plugins", {"some": Plugin(handler)})
+    entry = route_of(lambda app: app.get("/x/{number}")(numbered))
+    assert entry.lane == lane
+    said = ["the validator of number is of pydantic.plugin._schema_validator"]
+    assert entry.lane_reasons == ([] if lane == "fast" else said)
+    entry = route_of(lambda app: app.get("/x")(answering))
+    assert entry.lane == lane
+    said = ["the validator of its answer is of pydantic.plugin._schema_validator"]
+    assert entry.lane_reasons == ([] if lane == "fast" else said)
+
+
+def numbered(number: int) -> Any: ...
+
+
+def answering() -> int:
+    return 1
 
 
 def test_lanes_can_be_switched_off() -> None:

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from fastapi import FastAPI, routing
 from fastapi.dependencies import utils
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
 from starlette import _exception_handler, responses
 from starlette import routing as starlette_routing
 from starlette.middleware import Middleware
 from starlette.requests import Request
+
+from catzilla._watchers import stranger
 
 _PARTS: Final[tuple[tuple[Any, str, str], ...]] = (
     (routing, "request_response", "fastapi.routing"),
@@ -35,7 +37,17 @@ _PARTS: Final[tuple[tuple[Any, str, str], ...]] = (
     (starlette_routing, "request_response", "starlette.routing"),
     (APIRoute, "__init__", "fastapi.routing"),
     (APIRoute, "handle", "fastapi.routing"),
+    (APIRoute, "matches", "fastapi.routing"),
     (APIRoute, "get_route_handler", "fastapi.routing"),
+    (starlette_routing.Route, "__init__", "starlette.routing"),
+    (starlette_routing.Route, "handle", "starlette.routing"),
+    (starlette_routing.Route, "matches", "starlette.routing"),
+    (APIRouter, "app", "fastapi.routing"),
+    (APIRouter, "handle", "fastapi.routing"),
+    (APIRouter, "matches", "fastapi.routing"),
+    (routing._IncludedRouter, "handle", "fastapi.routing"),
+    (routing._IncludedRouter, "matches", "fastapi.routing"),
+    (routing._IncludedRouter, "_handle_selected", "fastapi.routing"),
     (FastAPI, "__call__", "fastapi.applications"),
     (FastAPI, "build_middleware_stack", "fastapi.applications"),
     (Middleware, "__init__", "starlette.middleware"),
@@ -51,8 +63,7 @@ _PARTS: Final[tuple[tuple[Any, str, str], ...]] = (
 def patched_part() -> str:
     """The first part that is not FastAPI's own any more, and whose it is; empty: all are."""
     for owner, name, module in _PARTS:
-        found = getattr(owner, name, None)
-        whose = getattr(found, "__module__", None)
-        if whose != module or hasattr(found, "__wrapped__"):
-            return f"{owner.__name__}.{name} is patched by {whose or 'somebody'}"
+        whose = stranger(getattr(owner, name, None), module)
+        if whose:
+            return f"{owner.__name__}.{name} is patched by {whose}"
     return ""

@@ -26,7 +26,7 @@ from pydantic_core import SchemaSerializer, SchemaValidator
 from starlette import convertors
 from starlette.responses import Response
 
-from catzilla._compile._schema import runs_user_code
+from catzilla._compile._schema import runs_user_code, watcher_of
 
 Flavour = Literal["async", "sync", "async_generator", "generator", "inline"]
 
@@ -241,8 +241,8 @@ class _Planner:
 
     def _input(self, place: str, name: str, multi: bool, param: ModelField, model: Any = None) -> str:
         adapter = param._type_adapter
-        if type(adapter.validator) is not SchemaValidator:
-            raise RefusedError(f"the validator of {param.name} is of {type(adapter.validator).__module__}")
+        if watcher := watcher_of(adapter.validator):
+            raise RefusedError(f"the validator of {param.name} is of {watcher}")
         factory = param.field_info.default_factory
         self.plan.ordered |= (
             runs_user_code(adapter.core_schema)
@@ -273,8 +273,10 @@ class _Planner:
         field_ = self.plan.context.response_field
         if field_ is not None:
             adapter = field_._type_adapter
-            if type(adapter.validator) is not SchemaValidator or type(adapter.serializer) is not SchemaSerializer:
-                raise RefusedError("the validator of its answer is not pydantic's own")
+            if watcher := watcher_of(adapter.validator):
+                raise RefusedError(f"the validator of its answer is of {watcher}")
+            if type(adapter.serializer) is not SchemaSerializer:
+                raise RefusedError("the serializer of its answer is not pydantic's own")
 
 
 def _uncached(dependant: Dependant) -> Iterator[Any]:

@@ -1,10 +1,15 @@
-"""Whether validating a value runs code of the user: such validation must run once, where FastAPI runs it."""
+"""Whether validating a value runs code of others: such validation must run once, where FastAPI runs it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from typing import Any, Final
+
+from pydantic.plugin._schema_validator import PluggableSchemaValidator
+from pydantic_core import SchemaValidator
+
+from catzilla._watchers import module_of
 
 _OWN: Final = ("pydantic.", "pydantic_core.", "annotated_types.", "fastapi.")
 _STANDARD: Final = frozenset(sys.stdlib_module_names) - {"__main__"}
@@ -22,6 +27,23 @@ def runs_user_code(schema: Any) -> bool:
         elif isinstance(node, list | tuple):
             todo.extend(node)
     return False
+
+
+def watcher_of(validator: Any) -> str:
+    """Whose a validator is, if not pydantic's own; empty: it is.
+
+    Where a plugin of pydantic is installed (Logfire has one), validators are of another class; those that it does not
+    watch have the methods of the genuine one.
+    """
+    if type(validator) is SchemaValidator:
+        return ""
+    if type(validator) is not PluggableSchemaValidator:
+        return type(validator).__module__
+    genuine = validator.__pydantic_schema_validator__
+    for name in ("validate_python", "validate_json"):
+        if getattr(validator, name) != getattr(genuine, name):
+            return module_of(getattr(validator, name))
+    return ""
 
 
 def _is_of_user(node: dict[Any, Any]) -> bool:
