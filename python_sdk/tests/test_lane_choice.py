@@ -13,6 +13,7 @@ from fastapi import routing as fastapi_routing
 from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
 from pydantic.plugin import _loader
+from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from worker_harness import run, wait_for
@@ -199,6 +200,30 @@ def test_overrides_are_obeyed_at_once(tmp_path: Path) -> None:
             app.dependency_overrides = {}
             assert (await client.ask("GET", "/x")).json() == "real"
             assert await client.lane_of("GET", "/x") == "fast"
+
+    run(main())
+
+
+def test_a_tool_that_comes_later_sees_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI()
+    app.get("/x")(made_new)
+    traced: list[str] = []
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            client.worker.control_tick()
+            assert await client.lane_of("GET", "/x") == "fast"
+
+            async def tracing(app: Any, scope: Any, receive: Any, send: Any) -> None:
+                traced.append(scope["path"])
+                await genuine(app, scope, receive, send)
+
+            genuine = Starlette.__call__
+            monkeypatch.setattr(Starlette, "__call__", tracing)
+            client.worker.control_tick()  # As once a second.
+            assert (await client.ask("GET", "/x")).json() == "new"
+            assert await client.lane_of("GET", "/x") == "slow"
+            assert traced == ["/x", "/x"]
 
     run(main())
 

@@ -8,6 +8,7 @@ own request_response(), with its exit stacks. So handlers, middleware and teardo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catzilla._compile._emit import Compiled
+from catzilla._compile._guards import patched_part
+from catzilla._watchers import watched_by
+
+log = logging.getLogger("catzilla.worker")
 
 _KEY: Final = "catzilla.end"
 
@@ -110,6 +115,13 @@ class CompiledApp:
                 self._all, self._routers = {}, []
                 break
         return self._all
+
+    def look_for_tools(self) -> None:
+        """One that comes long after start-up sees every request as soon as it has been looked for."""
+        who = self._all and (watched_by(self._app, of_user=True) or patched_part())
+        if who:
+            log.info("no compiled route is used any more: %s", who)
+            self._all, self._routers = {}, []
 
     @property
     def threaded(self) -> bool:

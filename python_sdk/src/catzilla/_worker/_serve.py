@@ -239,6 +239,8 @@ class Worker:
         self._on_loop(self._probe, time.monotonic_ns())
         if self._guard is not None:
             self._on_loop(self._look_at_routes)
+        if self.compiled is not None:
+            self._on_loop(self.compiled.look_for_tools)
         rss = rss_bytes()
         settings = self._settings
         if settings.max_rss and rss > settings.max_rss:
