@@ -47,6 +47,7 @@ stage_compat() {
   # shellcheck disable=SC2086
   dev_build release catzilla-sidecar &&
     pytest_run tests/compat &&
+    CATZILLA_APM_PACKAGES="$DEPS/apm" pytest_run -n "$(jobs_count)" tests/apm &&
     CATZILLA_BIN_DIR="$CATZILLA_TOP/build/release/bin" \
       "$VENV/bin/python" tests/compat/run.py --jobs "$(jobs_count)" $all
 }
