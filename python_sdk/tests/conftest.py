@@ -13,7 +13,13 @@ import pytest
 from sdk_harness import APP, SITE, Run, real_sidecar
 
 # Files that say nothing without the real thing.
-_REAL = ["test_real_sidecar.py", "test_real_faults.py", "test_real_leaving.py", "test_real_static.py"]
+_REAL = [
+    "test_real_sidecar.py",
+    "test_real_deploys.py",
+    "test_real_faults.py",
+    "test_real_leaving.py",
+    "test_real_static.py",
+]
 collect_ignore = [] if real_sidecar() else _REAL
 
 
@@ -46,8 +52,8 @@ def real(launch: Any, tmp_path: Path) -> Any:
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "a.txt").write_text("static")
 
-    def start(source: str = APP + SITE, *arguments: str) -> Run:
-        run: Run = launch(source, *arguments, sidecar=real_sidecar())
+    def start(source: str = APP + SITE, *arguments: str, **options: Any) -> Run:
+        run: Run = launch(source, *arguments, sidecar=real_sidecar(), **options)
         return run
 
     return start

@@ -128,6 +128,14 @@ app.mount_static("/assets", HERE / "assets", cache_control="max-age=60")
 """
 
 
+def catzilla(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, from its beginning to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "catzilla", *arguments], capture_output=True, text=True, timeout=60, cwd=cwd,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
 def real_sidecar() -> str | None:
     folder = os.environ.get("CATZILLA_BIN_DIR")
     path = os.path.join(folder, "catzilla-sidecar") if folder else shutil.which("catzilla-sidecar")
@@ -152,14 +160,17 @@ def pause(seconds: float) -> None:
 
 
 class Run:
-    """`catzilla run` as a child, with what it says."""
+    """`catzilla run` (or dev) as a child, with what it says. Without a target it finds the app by itself."""
 
-    def __init__(self, directory: Path, target: str, *arguments: str, sidecar: str | None = None, env: Any = None):
+    def __init__(
+        self, directory: Path, target: str, *arguments: str, verb: str = "run", sidecar: str | None = None,
+        env: Any = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.port, self.ops_port = free_port(), free_port()
         self.output = directory / f"output-{self.port}.txt"
         self.record = directory / f"registrations-{self.port}.jsonl"
-        command = [sys.executable, "-m", "catzilla", "run", target, "--app-dir", str(directory)]
+        command = [sys.executable, "-m", "catzilla", verb, *filter(None, [target]), "--app-dir", str(directory)]
         if "--attach" not in arguments:
             wrapper = sidecar or str(directory / "fake")
             if sidecar is None:

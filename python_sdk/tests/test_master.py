@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk_harness import APP, FAKE, Run, alive, fetch, free_port, pids, until
+from sdk_harness import APP, FAKE, Run, alive, catzilla, fetch, free_port, pids, until
 
 
 def registrations(run: Run) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def test_metrics_and_health_listen_where_the_app_does(launch: Any, monkeypatch: 
     assert ops_host("--host", "127.0.0.2") == "127.0.0.2"
     assert ops_host("--ops-host", "0.0.0.0") == "0.0.0.0"
     assert ops_host("--config", "/dev/null") is None  # The file says it, or its default holds.
-    assert ops_host(CATZILLA_OPS_HOST="127.0.0.3") is None  # The sidecar reads it itself.
+    assert ops_host(CATZILLA_OPS_HOST="127.0.0.3") == "127.0.0.3"
 
 
 def test_an_app_that_cannot_be_forked_is_not(launch: Any) -> None:
@@ -324,15 +324,8 @@ def test_an_unreachable_control_socket_is_told_with_its_remedy(launch: Any, tmp_
 # Usage...
 
 
-def _cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "catzilla", *arguments], capture_output=True, text=True, timeout=60,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-
-
 def test_a_missing_sidecar_is_told_with_the_remedy(tmp_path: Path) -> None:
-    result = _cli("run", "x:app", PATH="/nonexistent", CATZILLA_BIN_DIR=str(tmp_path), CATZILLA_SIDECAR="")
+    result = catzilla("run", "x:app", PATH="/nonexistent", CATZILLA_BIN_DIR=str(tmp_path), CATZILLA_SIDECAR="")
     assert result.returncode == 1
     assert f"looked for {tmp_path}/catzilla-sidecar" in result.stderr
     assert "--attach" in result.stderr
@@ -348,27 +341,28 @@ def test_a_missing_sidecar_is_told_with_the_remedy(tmp_path: Path) -> None:
         ["run", "x", "--max-rss", "12parsecs"],
         ["run", "x", "--drain-timeout", "5"],
         ["run", "x", "--name", "no spaces"],
+        ["run", "x", "--concurrency", "0"],
         ["run", "x", "--attach", "--port", "1"],
         ["run", "x", "--control", "y"],
         ["fly"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
-    result = _cli(*arguments)
+    result = catzilla(*arguments)
     assert result.returncode == 2, result.stderr
     assert result.stderr
 
 
 def test_routes_prints_the_table(tmp_path: Path) -> None:
     (tmp_path / "shown.py").write_text(APP)
-    result = _cli("routes", "shown:app", "--app-dir", str(tmp_path))
+    result = catzilla("routes", "shown:app", "--app-dir", str(tmp_path))
     assert result.returncode == 0
     assert "GET       /cached" in result.stdout
     assert "5s [t]" in result.stdout
-    table = json.loads(_cli("routes", "shown:app", "--app-dir", str(tmp_path), "-o", "json").stdout)
+    table = json.loads(catzilla("routes", "shown:app", "--app-dir", str(tmp_path), "-o", "json").stdout)
     assert table["unmatched"] == "sidecar"
-    assert _cli("routes", "nowhere:app").returncode == 1
+    assert catzilla("routes", "nowhere:app").returncode == 1
 
 
 def test_version_names_its_parts() -> None:
-    assert "catzilla 0.1.0" in _cli("version").stdout
+    assert "catzilla 0.1.0" in catzilla("version").stdout

@@ -1,30 +1,34 @@
-"""The `catzilla` command: run, routes, version."""
+"""The `catzilla` command: what each verb does. How they are called is in _usage.py."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import contextlib
+import json
+import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from catzilla._discover import find_target, package_root
+from catzilla._env_file import load_env_file, read_env_file
 from catzilla._exceptions import AppLoadError, CatzillaError, ConfigurationError
-from catzilla._settings import WorkerSettings, __version__
+from catzilla._settings import FASTAPIS_OWN, WorkerSettings, __version__
+from catzilla._usage import Options, parse
 
 if TYPE_CHECKING:  # Late: it imports FastAPI, which `run` leaves to the workers.
     from catzilla._routing import Table
 
-_SIZE: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_TIME: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+log = logging.getLogger("catzilla.master")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 ok, 1 failure, 2 usage."""
-    parsed = _parser().parse_args(arguments)
+    options = parse(arguments)
     try:
-        code: int = parsed.run(parsed)
+        code = _VERBS[options.verb](options)
     except CatzillaError as error:
         details = error.details if isinstance(error, AppLoadError) else ""
         print(f"{details}catzilla: {error}", file=sys.stderr)
@@ -37,13 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # Verbs...
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     from catzilla._worker._main import configure_logging
 
     configure_logging(options.log_level)
+    found = find_target(options.app, options.app_dir)
+    if options.env_file:
+        read_env_file(options.env_file)  # Now, so that a mistake in it is told at once.
+    if found.how:
+        log.info("no APP was given: %s", found.how)
+    directory = os.path.abspath(options.app_dir)
     worker = WorkerSettings(
-        target=options.app,
-        directory=os.path.abspath(options.app_dir),
+        target=found.target,
+        directory=directory,
+        env_file=os.path.abspath(options.env_file) if options.env_file else "",
         factory=options.factory,
         preload=options.preload,
         workers=options.workers,
@@ -55,6 +66,7 @@ def _run(options: argparse.Namespace) -> int:
         max_rss=options.max_rss,
         max_lifetime=options.max_lifetime,
         drain_timeout=options.drain_timeout,
+        in_flight_max=options.concurrency,
         log_level=options.log_level,
     )
     # Late: gRPC is for the master only.
@@ -64,24 +76,24 @@ def _run(options: argparse.Namespace) -> int:
     sidecar = None
     if options.attach:
         for flag in ("config", "host", "port", "ops_port", "ops_host", "sidecar", "trusted_proxies"):
-            if getattr(options, flag) is not None:
+            if flag in options.said:
                 raise ConfigurationError(f"--{flag.replace('_', '-')} is for a sidecar of our own: drop it or --attach")
-        directory = options.runtime_dir or default_runtime_directory()
-        address = options.control or f"unix:{os.path.join(directory, 'control.sock')}"
+        sockets = options.runtime_dir or default_runtime_directory()
+        address = options.control or f"unix:{os.path.join(sockets, 'control.sock')}"
         if "/" in address and ":" not in address:
             address = f"unix:{os.path.abspath(address)}"
     else:
-        if options.control is not None:
+        if "control" in options.said:
             raise ConfigurationError("--control names a running sidecar's socket: it goes with --attach")
         host = options.host if options.host or options.config else "127.0.0.1"
         sidecar = Sidecar(
             SidecarOptions(
-                binary=options.sidecar,
+                binary=options.sidecar if "sidecar" in options.said else None,
                 config=options.config,
                 host=host,
                 port=options.port,
                 # What is kept from the network is kept from it altogether: metrics do not listen wider than the app.
-                ops_host=options.ops_host or (None if os.environ.get("CATZILLA_OPS_HOST") else host),
+                ops_host=options.ops_host or host,
                 ops_port=options.ops_port,
                 # As uvicorn: a proxy on this machine is believed. A configuration file says it itself.
                 trusted_proxies=options.trusted_proxies or (None if options.config else "127.0.0.1,::1"),
@@ -97,18 +109,55 @@ def _run(options: argparse.Namespace) -> int:
             sidecar=sidecar,
             takeover=options.takeover,
             reload=options.reload,
-            reload_directories=options.reload_dir or [worker.directory],
+            reload_directories=options.reload_dir or _sources(worker),
+            reload_files=[worker.env_file] if worker.env_file else [],
+            development=options.verb == "dev",
             drain_delay=options.drain_delay,
         )
     )
     return asyncio.run(master.run())
 
 
-def _routes(options: argparse.Namespace) -> int:
+def _sources(worker: WorkerSettings) -> list[str]:
+    """What --reload watches: --app-dir, and the folder of an app that is a file elsewhere."""
+    file = worker.target.partition(":")[0]
+    if not file.endswith(".py"):
+        return [worker.directory]
+    folder = package_root(Path(file).absolute())
+    return [worker.directory] if folder.is_relative_to(worker.directory) else [worker.directory, str(folder)]
+
+
+def _load(options: Options) -> Any:
+    """The app, in this process; what it prints on the way is not ours."""
     from catzilla._load import load_app
+
+    if options.env_file:
+        load_env_file(options.env_file)
+    target = find_target(options.app, options.app_dir).target
+    with contextlib.redirect_stdout(sys.stderr):
+        return load_app(target, os.path.abspath(options.app_dir), factory=options.factory)
+
+
+def _openapi(options: Options) -> int:
+    app = _load(options)
+    if not callable(getattr(app, "openapi", None)):
+        raise CatzillaError(f"{type(app).__name__} has no OpenAPI document: it is no FastAPI app")
+    with contextlib.redirect_stdout(sys.stderr):
+        text = json.dumps(app.openapi(), indent=2, ensure_ascii=False)
+    if options.output is None:
+        print(text)
+        return 0
+    try:
+        Path(options.output).write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise CatzillaError(f"-o {options.output}: {error.strerror}") from None
+    return 0
+
+
+def _routes(options: Options) -> int:
     from catzilla._routing import compile_table
 
-    table = compile_table(load_app(options.app, os.path.abspath(options.app_dir), factory=options.factory))
+    table = compile_table(_load(options))
     if options.source is not None:
         return _print_source(table, options.source)
     if options.output == "json":
@@ -135,8 +184,10 @@ def _routes(options: argparse.Namespace) -> int:
         rows.append(("-", "static", "GET,HEAD", path, where, "-", mount.resource["root"], mount.reason))
     _print_table(rows)
     why = f" ({table.unmatched_reason})" if table.unmatched_reason else ""
-    lanes = [entry.lane for entry in table.routes]
-    print(f"\nlanes: {lanes.count('fast')} fast, {lanes.count('stack')} stack, {lanes.count('slow')} slow")
+    lanes = [entry.lane for entry in table.routes if not entry.endpoint.startswith(FASTAPIS_OWN)]
+    pages = len(table.routes) - len(lanes)
+    more = f", and {pages} of FastAPI's own" if pages else ""
+    print(f"\nlanes: {lanes.count('fast')} fast, {lanes.count('stack')} stack, {lanes.count('slow')} slow{more}")
     print(f"other paths: {'404 by the sidecar' if table.unmatched == 'sidecar' else f'to the app{why}'}")
     print(f"table: {table.hash.hex()}")
     return 0
@@ -156,7 +207,7 @@ def _print_source(table: Table, name: str) -> int:
     return 0
 
 
-def _version(options: argparse.Namespace) -> int:
+def _version(options: Options) -> int:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -176,111 +227,10 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-# Usage...
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="catzilla", description="FastAPI apps behind the Catzilla sidecar.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    run = verbs.add_parser("run", help="serve an app", description="Serve an app behind a sidecar.")
-    run.set_defaults(run=_run)
-    _add_app(run)
-    run.add_argument("--workers", type=_count, default=1, metavar="N", help="worker processes (1)")
-    run.add_argument(
-        "--no-preload", dest="preload", action="store_false", help="each worker imports the app for itself"
-    )
-    run.add_argument("--reload", action="store_true", help="new workers when a source file changes")
-    run.add_argument("--reload-dir", action="append", metavar="DIR", help="what --reload watches (--app-dir)")
-    run.add_argument("--name", type=_name, default="app", help="of the app and its pool (app)")
-    run.add_argument("--takeover", action="store_true", help="replace a live instance of the same name")
-    run.add_argument("--loop", choices=("auto", "uvloop", "asyncio"), default="auto", help="event loop (auto)")
-    run.add_argument("--lifespan", choices=("auto", "on", "off"), default="auto", help="ASGI lifespan (auto)")
-    run.add_argument(
-        "--lanes",
-        choices=("on", "off"),
-        default=os.environ.get("CATZILLA_LANES", "on"),
-        help="off: every route runs the genuine ASGI app, none is compiled (on; CATZILLA_LANES)",
-    )
-    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-
-    ours = run.add_argument_group("the sidecar, started as a child")
-    ours.add_argument("--host", metavar="ADDRESS", help="where it listens (127.0.0.1, or what --config says)")
-    ours.add_argument("--port", type=_port, metavar="N", help="(8080, or what --config says)")
-    ours.add_argument("--ops-host", metavar="ADDRESS", help="of metrics and health (as --host)")
-    ours.add_argument("--ops-port", type=_port, metavar="N", help="of metrics and health (9901)")
-    ours.add_argument(
-        "--trusted-proxies",
-        metavar="LIST",
-        help="whose X-Forwarded-* is believed: addresses, networks (127.0.0.1,::1, or what --config says)",
-    )
-    ours.add_argument("--config", metavar="FILE", help="its configuration file")
-    ours.add_argument("--sidecar", metavar="PATH", help="the binary, if it is not found by itself")
-    ours.add_argument("--runtime-dir", metavar="DIR", help="of the two sockets (a private one)")
-
-    theirs = run.add_argument_group("or one that runs already")
-    theirs.add_argument("--attach", action="store_true", help="start none")
-    theirs.add_argument("--control", metavar="SOCKET", help="its control socket (in --runtime-dir, or /run/catzilla)")
-    theirs.add_argument(
-        "--drain-delay", type=_duration, default=0.0, metavar="TIME", help="serve on after SIGTERM, until GOAWAY (0s)"
-    )
-
-    life = run.add_argument_group("the life of workers")
-    life.add_argument("--max-requests", type=_natural, default=0, metavar="N", help="then a fresh process (never)")
-    life.add_argument("--max-requests-jitter", type=_natural, default=0, metavar="N", help="up to so many more (0)")
-    life.add_argument("--max-rss", type=_size, default=0, metavar="SIZE", help='"512MiB": then a fresh process (never)')
-    life.add_argument("--max-lifetime", type=_duration, default=0.0, metavar="TIME", help='"6h": likewise (never)')
-    life.add_argument("--drain-timeout", type=_duration, default=30.0, metavar="TIME", help="to finish requests (30s)")
-
-    routes = verbs.add_parser("routes", help="print an app's route table, with lanes and reasons")
-    routes.set_defaults(run=_routes)
-    _add_app(routes)
-    routes.add_argument("--source", metavar="NAME", help="what a route is compiled to: by its id, path or endpoint")
-    routes.add_argument("-o", "--output", choices=("table", "json"), default="table")
-
-    verbs.add_parser("version", help="print versions").set_defaults(run=_version)
-    return parser
-
-
-def _add_app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app", help='"module:app" or "file.py:app"')
-    parser.add_argument("--factory", action="store_true", help="what is named makes the app when it is called")
-    parser.add_argument("--app-dir", default=".", metavar="DIR", help="goes first on sys.path (.)")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port")
-    return int(text)
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: use 1 to 64 letters, digits, '.', '_' or '-'")
-    return text
-
-
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)?", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size: write "512MiB"')
-    return int(match[1]) * _SIZE[match[2] or ""]
-
-
-def _duration(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is no duration: write "30s"')
-    return float(match[1]) * _TIME[match[2]]
+_VERBS: Final[dict[str, Callable[[Options], int]]] = {
+    "run": _run,
+    "dev": _run,
+    "routes": _routes,
+    "openapi": _openapi,
+    "version": _version,
+}

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from catzilla._discover import package_root
+from catzilla._env_file import load_env_file
 from catzilla._exceptions import AppLoadError, CatzillaError
+from catzilla._settings import WorkerSettings
 from catzilla._text import describe, format_traceback
+
+_RACY: Final = 2.0  # Seconds.
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    app: Any
+    target: str  # "module:name", with what was found where no name was given.
+
+
+def load(settings: WorkerSettings) -> Loaded:
+    """In the process that serves the app, or is forked into those that do. Raises AppLoadError."""
+    if settings.env_file:
+        load_env_file(settings.env_file)
+    return find_app(settings.target, settings.directory, factory=settings.factory)
 
 
 def load_app(target: str, directory: str = ".", *, factory: bool = False) -> Any:
-    """Imports `target` ("module:name", "file.py:name"; the name may be left out if it is "app"). `factory`: what is
-    named makes the app when it is called.
+    return find_app(target, directory, factory=factory).app
+
+
+def find_app(target: str, directory: str = ".", *, factory: bool = False) -> Loaded:
+    """Imports `target`: "module:name" or "file.py:name". Without the name it is what is called `app`, or an app called
+    `api`, or the first FastAPI app of the module. `factory`: what is named makes the app when it is called.
 
     Raises AppLoadError. What @cache asks for is checked here: a route that cannot be cached fails the import.
     """
     module_name, _, attribute = target.partition(":")
-    attribute = attribute or "app"
     sys.path.insert(0, os.path.abspath(directory))
     try:
         module = _load_module(module_name)
@@ -37,6 +61,9 @@ def load_app(target: str, directory: str = ".", *, factory: bool = False) -> Any
                 "check the name, or name the folder with --app-dir"
             ) from None
         raise AppLoadError(f"importing {module_name!r} failed: {describe(error)}", _traceback(error)) from None
+    finally:
+        _forget_racy_bytecode()
+    attribute = attribute or _pick(module)
     found: Any = module
     for part in attribute.split("."):
         try:
@@ -45,6 +72,7 @@ def load_app(target: str, directory: str = ".", *, factory: bool = False) -> Any
             names = ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and hasattr(v, "router")))
             hint = f": it has {names}" if names else ""
             raise AppLoadError(f"module {module_name!r} has no {attribute!r}{hint}") from None
+    target = f"{module.__name__}:{attribute}"
     if factory:
         found = _make_app(target, found)
     elif _looks_like_a_factory(found):
@@ -57,7 +85,26 @@ def load_app(target: str, directory: str = ".", *, factory: bool = False) -> Any
         compile_table(found)
     except CatzillaError as error:
         raise AppLoadError(str(error)) from None
-    return found
+    return Loaded(found, target)
+
+
+def _pick(module: ModuleType) -> str:
+    """The name of the app in a module of which only the file is known."""
+    if callable(getattr(module, "app", None)):
+        return "app"
+    kind = getattr(sys.modules.get("fastapi"), "FastAPI", ())
+    names = [name for name, value in vars(module).items() if isinstance(value, kind)]
+    return "api" if "api" in names else names[0] if names else "app"
+
+
+def _forget_racy_bytecode() -> None:
+    """To Python's cache of bytecode two versions of one size and one second are the same: for files that are younger
+    than that nothing is kept, so that the next process reads what is there then."""
+    now = time.time()
+    for path in app_files():
+        with contextlib.suppress(OSError, NotImplementedError):
+            if abs(now - path.stat().st_mtime) < _RACY:
+                os.unlink(importlib.util.cache_from_source(str(path)))
 
 
 def _make_app(target: str, factory: Any) -> Any:
@@ -121,6 +168,11 @@ def _load_module(name: str) -> ModuleType:
     path = Path(name).absolute()
     if not path.is_file():
         raise AppLoadError(f"there is no file {path}")
+    root = package_root(path)
+    if root != path.parent:  # Part of a package, whose modules may be imported relatively.
+        sys.path.insert(0, str(root))
+        parts = path.relative_to(root).with_suffix("").parts
+        return importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -10,14 +10,17 @@ __version__ = "0.1.0"
 
 # Set in every process that imports the app for serving it.
 WORKER_ENVIRONMENT = "CATZILLA_WORKER"
+# Begins the endpoint's name of the routes that FastAPI adds to every app.
+FASTAPIS_OWN = "FastAPI.setup."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """Constant for the life of a generation; sizes in bytes, times in seconds, 0: off."""
 
-    target: str  # "module:app"
+    target: str  # "module:app"; without a name where it is not known yet.
     directory: str = "."  # Goes first on sys.path.
+    env_file: str = ""
     factory: bool = False  # `target` makes the app when it is called.
     preload: bool = True
     workers: int = 1

@@ -21,7 +21,7 @@ from typing import Any, Final
 from catzilla._master import _process
 from catzilla._master._changes import Changes
 from catzilla._master._messages import Channel, Message
-from catzilla._settings import Ticket, WorkerSettings
+from catzilla._settings import FASTAPIS_OWN, Ticket, WorkerSettings
 
 log = logging.getLogger("catzilla.master")
 
@@ -80,6 +80,8 @@ class Generation:
         self.table_hash = ""
         self.code_hash = ""
         self.framework = ""
+        self.target = settings.target  # With what a worker has found in the file, once it has.
+        self.docs = ""  # The path of the documentation's page.
         self.ticket: Ticket | None = None
         self.switched = False
         self.retiring = False
@@ -151,6 +153,20 @@ class Generation:
     def crashes(self) -> int:
         """In a row, of whatever imports the app."""
         return max(self._zygote_failures, *(place.failures for place in self.places))
+
+    @property
+    def own_routes(self) -> list[dict[str, Any]]:
+        """The app's, without those that FastAPI adds to every app (its documentation)."""
+        routes = self.table["routes"] if self.table is not None else []
+        return [route for route in routes if not route["endpoint"].startswith(FASTAPIS_OWN)]
+
+    @property
+    def what(self) -> str:
+        """Its workers and its lanes, for people."""
+        workers = self.settings.workers
+        lanes = [route["lane"] for route in self.own_routes]
+        counts = ", ".join(f"{lanes.count(lane)} {lane}" for lane in ("fast", "stack", "slow"))
+        return f"{workers} worker{'s' if workers > 1 else ''}; lanes: {counts}"
 
     @property
     def last_words(self) -> str:
@@ -292,6 +308,7 @@ class Generation:
         if self.table is None:
             self.table, self.table_hash = message["table"], message["hash"]
             self.code_hash, self.framework = message["code_hash"], message["framework"]
+            self.target, self.docs = message["target"], message["docs"]
             worker.state = "ready"
             self._events.on_table(self)
             return

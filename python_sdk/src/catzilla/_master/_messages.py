@@ -1,7 +1,8 @@
 """Lines of JSON between the master and its children, over one socket pair each.
 
-worker → master   started{pid} ready{hash, table, code_hash, framework} attached{generation, sidecar, worker_id}
-                  detached{code, clean, reason} refused{code, reason} recycle{reason} failed{error, details} changed{}
+worker → master   started{pid} ready{hash, table, code_hash, framework, target, docs}
+                  attached{generation, sidecar, worker_id} detached{code, clean, reason} refused{code, reason}
+                  recycle{reason} failed{error, details} changed{}
 master → worker   attach{ticket} stop{code, reason, drain_timeout}
 zygote → master   loaded{preload, reason} failed{error, details}
 master → zygote   fork{index} with the worker's end of its socket pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -15,7 +16,8 @@ _FILES_MAX: Final = 20_000
 class Watcher:
     """changed() says which file is new, gone or newer since the last call. At most _FILES_MAX are watched."""
 
-    def __init__(self, directories: list[str]) -> None:
+    def __init__(self, directories: list[str], files: list[str]) -> None:
+        self._files = files
         self._directories = [os.path.abspath(directory) for directory in directories]
         self._seen = dict(self._scan())
 
@@ -30,6 +32,9 @@ class Watcher:
         return None
 
     def _scan(self) -> Iterator[tuple[str, int]]:
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                yield path, os.stat(path).st_mtime_ns
         count = 0
         for directory in self._directories:
             for root, folders, files in os.walk(directory):

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from catzilla._exceptions import SidecarError
 from catzilla._master import _lease, _process
+from catzilla._master._announce import log_lanes, remedy_for, start_line
 from catzilla._master._changes import Changes
 from catzilla._master._generation import Generation, GenerationEvents
 from catzilla._master._registration import registration_of
@@ -38,7 +39,6 @@ log = logging.getLogger("catzilla.master")
 _SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
 _ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
-_NO_DIRECTORY: Final = "CZ1203"
 _TAKEOVER_REFUSED: Final = "CZ1507"
 _SUPERSEDED: Final = "superseded"
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
@@ -55,6 +55,8 @@ class MasterOptions:
     takeover: bool = False
     reload: bool = False
     reload_directories: list[str] = field(default_factory=list)
+    reload_files: list[str] = field(default_factory=list)
+    development: bool = False  # Says more of the app.
     drain_delay: float = 0.0
 
 
@@ -240,7 +242,7 @@ class Master(GenerationEvents):
         if event.code == "FAILED_PRECONDITION" and event.details.startswith(_SUPERSEDED):
             self._step_down(event.details)
             return
-        self._complain(f"the sidecar refuses the registration: {event.code}: {event.details}{_remedy(event)}")
+        self._complain(f"the sidecar refuses the registration: {event.code}: {event.details}{remedy_for(event)}")
         if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED") and self._fails_fast:
             self._give_up("nothing is served: stopping")
 
@@ -296,13 +298,16 @@ class Master(GenerationEvents):
                 event.generation.number,
             ):
                 continue
-            if not generation.switched and generation.number > 1:
-                log.info("generation %d has taken over", generation.number)
+            fresh = not generation.switched
             generation.switched = True
+            if fresh and self._announced:
+                log.info("generation %d has taken over: %s, %s", generation.number, generation.target, generation.what)
+                if self._options.development:
+                    log_lanes(generation)
             if not self._announced:
                 self._announced = True
                 self._expect_worker(None)
-                self._spawn_task(self._announce())
+                self._spawn_task(self._announce(generation))
             for older in list(self._generations):
                 if older.number < generation.number and not older.retiring:
                     self._retire(older, "superseded")
@@ -364,15 +369,11 @@ class Master(GenerationEvents):
             log.error("the sidecar %s, starting it again in %g s", _process.describe_exit(code), pause)
             await asyncio.sleep(pause)
 
-    async def _announce(self) -> None:
+    async def _announce(self, generation: Generation) -> None:
         status = await self._loop.run_in_executor(None, self._lease.status)
-        workers = self._options.worker.workers
-        what = f"{self._options.worker.target} with {workers} worker{'s' if workers > 1 else ''}"
-        where, ops = "the sidecar", ""
-        if status is not None and status.listeners:
-            where = ", ".join(_url(item.address, item.port) for item in status.listeners)
-            ops = f"; metrics and health on http://{status.ops_address}" if status.ops_address else ""
-        log.info("serving %s on %s%s", what, where, ops)
+        log.info("%s", start_line(generation, status))
+        if self._options.development:
+            log_lanes(generation)
 
     # The end...
 
@@ -442,7 +443,7 @@ class Master(GenerationEvents):
     # Reloading...
 
     async def _watch(self) -> None:
-        watcher = Watcher(self._options.reload_directories)
+        watcher = Watcher(self._options.reload_directories, self._options.reload_files)
         while True:
             await asyncio.sleep(POLL_SECONDS)
             path = await self._loop.run_in_executor(None, watcher.changed)
@@ -473,23 +474,6 @@ class Master(GenerationEvents):
             log.error("the master failed", exc_info=task.exception())
             self._exit_code = 1
             self._stop.set()
-
-
-def _remedy(event: _lease.Lost) -> str:
-    if event.code == "ALREADY_EXISTS":
-        return " (start with --takeover to replace it)"
-    if _NO_DIRECTORY in event.details:
-        return (
-            ". The path is looked up where the sidecar runs: the folder of a mount_static must be visible in its "
-            "container too, under the same path (a shared volume, or the same image). No route is published before, "
-            "for an app without its files would pass for healthy"
-        )
-    return ""
-
-
-def _url(address: str, port: int) -> str:
-    host = "127.0.0.1" if address in ("0.0.0.0", "") else "[::1]" if address == "::" else address
-    return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{port}"
 
 
 __all__ = ["Master", "MasterOptions", "SidecarError"]

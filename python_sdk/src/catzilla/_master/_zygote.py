@@ -18,10 +18,11 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError
-from catzilla._load import load_app
+from catzilla._load import load
 from catzilla._settings import WORKER_ENVIRONMENT, WorkerPlace, WorkerSettings
 
 # The one behind random.random(), which is seeded anew in each worker.
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     settings = WorkerSettings.decode(arguments[1])
     before = _sockets()
     try:
-        app = load_app(settings.target, settings.directory, factory=settings.factory)
+        loaded = load(settings)
     except CatzillaError as error:
         details = error.details if isinstance(error, AppLoadError) else ""
         _tell(channel, type="failed", error=str(error), details=details)
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     _tell(channel, type="loaded", preload=True, reason="")
-    return _serve(app, settings, channel)
+    return _serve(loaded.app, replace(settings, target=loaded.target), channel)
 
 
 def _serve(app: Any, settings: WorkerSettings, channel: socket.socket) -> int:

@@ -17,10 +17,11 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError, LinkError
-from catzilla._load import code_hash, load_app
+from catzilla._load import code_hash, load
 from catzilla._log import PatientHandler
 from catzilla._settings import WORKER_ENVIRONMENT, Ticket, WorkerPlace, WorkerSettings
 from catzilla._text import describe, log_exception
@@ -105,6 +106,8 @@ class WorkerProcess:
             table=json.loads(table.encode()),
             code_hash=code_hash(),
             framework=_framework(),
+            target=self._settings.target,
+            docs=_docs(self._app),
         )
 
     async def _fail(self, error: CatzillaError) -> int:
@@ -224,6 +227,12 @@ def _framework() -> str:
     return f"fastapi {fastapi.__version__}" if fastapi is not None else "asgi"
 
 
+def _docs(app: Any) -> str:
+    """The path of the documentation's page, if there is one."""
+    path = getattr(app, "docs_url", None) if getattr(app, "openapi_url", None) else None
+    return path if isinstance(path, str) else ""
+
+
 def main(arguments: list[str]) -> int:
     """python -m catzilla._worker FD INDEX NOTE SETTINGS: a worker of its own, without a zygote."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The master decides.
@@ -234,11 +243,11 @@ def main(arguments: list[str]) -> int:
     settings = WorkerSettings.decode(arguments[3])
     gc.disable()
     try:
-        app = load_app(settings.target, settings.directory, factory=settings.factory)
+        loaded = load(settings)
         gc.collect()
         gc.freeze()
         gc.enable()
-        return run_worker(app, settings, place, channel)
+        return run_worker(loaded.app, replace(settings, target=loaded.target), place, channel)
     except CatzillaError as error:
         details = error.details if isinstance(error, AppLoadError) else ""
         message = {"type": "failed", "error": str(error), "details": details}
