@@ -82,6 +82,7 @@ def _run(options: Options) -> int:
         address = options.control or f"unix:{os.path.join(sockets, 'control.sock')}"
         if "/" in address and ":" not in address:
             address = f"unix:{os.path.abspath(address)}"
+        runtime = options.runtime_dir or os.path.dirname(address.removeprefix("unix:"))
     else:
         if "control" in options.said:
             raise ConfigurationError("--control names a running sidecar's socket: it goes with --attach")
@@ -100,7 +101,7 @@ def _run(options: Options) -> int:
                 runtime_directory=options.runtime_dir,
             )
         )
-        address = f"unix:{sidecar.control_socket}"
+        address, runtime = f"unix:{sidecar.control_socket}", sidecar.runtime_directory
     master = Master(
         MasterOptions(
             app=options.name,
@@ -113,9 +114,16 @@ def _run(options: Options) -> int:
             reload_files=[worker.env_file] if worker.env_file else [],
             development=options.verb == "dev",
             drain_delay=options.drain_delay,
+            runtime_directory=runtime,
         )
     )
     return asyncio.run(master.run())
+
+
+def _deploy(options: Options) -> int:
+    from catzilla._deploy import deploy
+
+    return deploy(options.runtime_dir, options.name, options.pid, options.timeout)
 
 
 def _sources(worker: WorkerSettings) -> list[str]:
@@ -230,6 +238,7 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 _VERBS: Final[dict[str, Callable[[Options], int]]] = {
     "run": _run,
     "dev": _run,
+    "deploy": _deploy,
     "routes": _routes,
     "openapi": _openapi,
     "version": _version,

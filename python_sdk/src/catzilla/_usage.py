@@ -85,6 +85,7 @@ class _Verb:
     def __init__(self, verbs: Any, name: str, summary: str, description: str = "") -> None:
         self.parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=description or summary)
         self.parser.set_defaults(verb=name)
+        self.name = name
         self.variables: list[_Variable] = []
 
     def with_variables(self, *, but: Sequence[str] = ()) -> None:
@@ -138,8 +139,22 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, _Verb]]:
     openapi.with_variables()
     openapi.parser.add_argument("-o", "--output", metavar="FILE", help="write it there")
 
+    deploy = _Verb(
+        verbs,
+        "deploy",
+        "new code for a running app",
+        "The running master imports the code anew; when it is ready it takes over in one step, and the old one "
+        "finishes what it has. Exit code 1, with the reason: the new code does not start, and the old one serves on.",
+    )
+    deploy.parser.add_argument("--runtime-dir", metavar="DIR", help="of the running master (looked for)")
+    deploy.parser.add_argument("--name", type=_name, metavar="NAME", help="of the app, if several run (the only one)")
+    deploy.with_variables()
+    deploy.parser.add_argument("--pid", type=_natural, metavar="N", help="of the master, if several run")
+    deploy.parser.add_argument("--timeout", type=_duration, default=60.0, metavar="TIME", help="to wait for it (60s)")
+
     version = _Verb(verbs, "version", "print versions")
-    return parser, {"run": run, "dev": dev, "routes": routes, "openapi": openapi, "version": version}
+    every = (run, dev, deploy, routes, openapi, version)
+    return parser, {verb.name: verb for verb in every}
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

@@ -72,9 +72,16 @@ class GenerationEvents:
 
 class Generation:
     def __init__(
-        self, number: int, settings: WorkerSettings, reaper: _process.Reaper, events: GenerationEvents
+        self,
+        number: int,
+        settings: WorkerSettings,
+        reaper: _process.Reaper,
+        events: GenerationEvents,
+        *,
+        one_try: bool = False,
     ) -> None:
         self.number = number
+        self.one_try = one_try  # If its code does not start, what serves goes on, and this one is given up.
         self.settings = settings
         self.table: dict[str, Any] | None = None
         self.table_hash = ""
@@ -127,6 +134,14 @@ class Generation:
             self._close_zygote()
             for worker in self.workers:
                 worker.stop(reason, drain_timeout)
+
+    def refresh(self) -> bool:
+        """A successor for every worker, of the same code. False: there is nobody to fork them from."""
+        if self._zygote is None or self._over:
+            return False
+        for index in range(self.settings.workers):
+            self._spawn(index, successor=True)
+        return True
 
     async def stopped(self, timeout: float) -> None:
         """Waits until every worker has gone; kills what is left when time is up."""

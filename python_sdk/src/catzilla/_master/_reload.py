@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
-POLL_SECONDS: Final = 0.4
+_POLL_SECONDS: Final = 0.4
 _SKIPPED: Final = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv", ".mypy_cache", ".pytest_cache"})
 _SUFFIXES: Final = (".py", ".pyi", ".toml", ".yaml", ".yml", ".json", ".env", ".html", ".jinja", ".j2")
 _FILES_MAX: Final = 20_000
+
+
+async def watch(directories: list[str], files: list[str], on_change: Callable[[str], None]) -> None:
+    """For ever. `on_change` gets a sentence."""
+    watcher = Watcher(directories, files)
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)
+        path = await asyncio.get_running_loop().run_in_executor(None, watcher.changed)
+        if path is not None:
+            on_change(f"{path} has changed")
 
 
 class Watcher:

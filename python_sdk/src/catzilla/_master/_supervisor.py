@@ -17,21 +17,22 @@ import os
 import signal
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from catzilla._exceptions import SidecarError
 from catzilla._master import _lease, _process
+from catzilla._master import _run_files as run_files
 from catzilla._master._announce import log_lanes, remedy_for, start_line
 from catzilla._master._changes import Changes
 from catzilla._master._generation import Generation, GenerationEvents
+from catzilla._master._options import MasterOptions
 from catzilla._master._registration import registration_of
-from catzilla._master._reload import POLL_SECONDS, Watcher
+from catzilla._master._reload import watch
 from catzilla._master._report import report_of
 from catzilla._master._sidecar import Sidecar
 from catzilla._proto import common_pb2 as common
 from catzilla._proto import route_service_pb2 as pb
-from catzilla._settings import Ticket, WorkerSettings
+from catzilla._settings import Ticket
 from catzilla._worker import _frames as frames
 
 log = logging.getLogger("catzilla.master")
@@ -44,20 +45,6 @@ _SUPERSEDED: Final = "superseded"
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
 # More than drain.delay and drain.timeout of the sidecar take by default.
 _SIDECAR_GRACE: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MasterOptions:
-    app: str  # Names the pool.
-    worker: WorkerSettings
-    address: str  # gRPC's name of the control socket.
-    sidecar: Sidecar | None = None  # None: attached to one that others run.
-    takeover: bool = False
-    reload: bool = False
-    reload_directories: list[str] = field(default_factory=list)
-    reload_files: list[str] = field(default_factory=list)
-    development: bool = False  # Says more of the app.
-    drain_delay: float = 0.0
 
 
 class Master(GenerationEvents):
@@ -88,8 +75,10 @@ class Master(GenerationEvents):
         loop.add_signal_handler(signal.SIGCHLD, self._reaper.collect)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._on_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._reload, "SIGHUP")
+        loop.add_signal_handler(signal.SIGHUP, self._refresh)
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+        loop.add_signal_handler(signal.SIGUSR2, self._reload, "SIGUSR2", True)
+        self._files = run_files.RunFiles(self._options.runtime_directory, self._options.app)
         self._lease = _lease.Lease(self._options.address, self._notify)
         if self._options.sidecar is not None:
             self._spawn_task(self._keep_sidecar(self._options.sidecar))
@@ -97,18 +86,20 @@ class Master(GenerationEvents):
         if self._options.reload:
             # To Python's own cache of bytecode, two versions of one size and one second are the same.
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-            self._spawn_task(self._watch())
+            self._spawn_task(watch(self._options.reload_directories, self._options.reload_files, self._reload))
         self._start_generation()
         await self._stop.wait()
         await self._shut_down()
+        self._files.remove()
         return self._exit_code
 
     # Generations...
 
-    def _start_generation(self) -> None:
+    def _start_generation(self, *, one_try: bool = False) -> None:
         self._numbers += 1
-        generation = Generation(self._numbers, self._options.worker, self._reaper, self)
+        generation = Generation(self._numbers, self._options.worker, self._reaper, self, one_try=one_try)
         self._generations.append(generation)
+        self._files.tell(generation.number, run_files.STARTING)
         generation.start()
 
     def on_table(self, generation: Generation) -> None:
@@ -119,6 +110,8 @@ class Master(GenerationEvents):
         self._report()
         if generation.table is None and generation.crashes >= _CRASHES_MAX and self._ends_with_its_app:
             self._give_up(f"the app does not start: {generation.last_words}")
+        if generation.one_try and generation.crashes >= _CRASHES_MAX:
+            self._abandon(generation, generation.last_words)
 
     def on_refused(self, generation: Generation, code: int, reason: str) -> None:
         if (
@@ -138,10 +131,26 @@ class Master(GenerationEvents):
         if self._ends_with_its_app:
             self._give_up("nothing is served: stopping (with --reload it would wait for a change)")
             return
+        if not generation.switched:
+            self._files.tell(generation.number, run_files.FAILED, error, details)
+        if generation.one_try and self._abandon(generation, error, details):
+            return
         if generation is self._newest and not any(other.table for other in self._generations):
             # Nothing has been registered yet: let the sidecar show why.
             self._lease.register(self._registration(generation))
             self._waiting.append(generation)
+
+    def _abandon(self, generation: Generation, error: str, details: str = "") -> bool:
+        """Its code does not start, or is refused. False: there is no other that serves, so it must try on."""
+        serving = next((one for one in reversed(self._generations) if one.switched and not one.retiring), None)
+        if serving is None or generation.switched or generation.retiring:
+            return False
+        log.error("generation %d is given up, generation %d serves on", generation.number, serving.number)
+        self._files.tell(generation.number, run_files.FAILED, error, details)
+        self._retire(generation, "it does not start")
+        if generation.table is not None:
+            self._register(serving)
+        return True
 
     @property
     def _fails_fast(self) -> bool:
@@ -161,7 +170,7 @@ class Master(GenerationEvents):
 
     @property
     def _newest(self) -> Generation:
-        return self._generations[-1]
+        return next((one for one in reversed(self._generations) if not one.retiring), self._generations[-1])
 
     def _register(self, generation: Generation) -> None:
         if self._stop.is_set():
@@ -188,6 +197,8 @@ class Master(GenerationEvents):
     def _retire(self, generation: Generation, reason: str) -> None:
         """Once for each, however many events tell that its time is over."""
         if not generation.retiring:
+            if self._files.fate(generation.number) == run_files.STARTING:
+                self._files.tell(generation.number, run_files.REPLACED)
             generation.retire(reason)
             self._spawn_task(self._leave(generation))
 
@@ -217,7 +228,7 @@ class Master(GenerationEvents):
 
     def _newest_registered(self) -> Generation:
         for generation in reversed(self._generations):
-            if generation.table is not None:
+            if generation.table is not None and not generation.retiring:
                 return generation
         return self._newest
 
@@ -243,8 +254,11 @@ class Master(GenerationEvents):
             self._step_down(event.details)
             return
         self._complain(f"the sidecar refuses the registration: {event.code}: {event.details}{remedy_for(event)}")
-        if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED") and self._fails_fast:
-            self._give_up("nothing is served: stopping")
+        if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED"):
+            if self._fails_fast:
+                self._give_up("nothing is served: stopping")
+            else:
+                self._abandon(self._newest, f"the sidecar refuses it: {event.details}{remedy_for(event)}")
 
     def _complain(self, complaint: str, level: int = logging.ERROR) -> None:
         """One line for each change of state, not for each try."""
@@ -300,10 +314,13 @@ class Master(GenerationEvents):
                 continue
             fresh = not generation.switched
             generation.switched = True
-            if fresh and self._announced:
-                log.info("generation %d has taken over: %s, %s", generation.number, generation.target, generation.what)
-                if self._options.development:
-                    log_lanes(generation)
+            if fresh:
+                what = f"{generation.target}, {generation.what}"
+                self._files.tell(generation.number, run_files.SERVING, what)
+                if self._announced:
+                    log.info("generation %d has taken over: %s", generation.number, what)
+                    if self._options.development:
+                        log_lanes(generation)
             if not self._announced:
                 self._announced = True
                 self._expect_worker(None)
@@ -337,6 +354,8 @@ class Master(GenerationEvents):
         for one in event.diagnostics:
             if one.code == _TAKEOVER_REFUSED:
                 self._expect_worker(None)  # They have attached. It is the operator's turn now.
+                if not self._newest.switched:
+                    self._files.tell(self._newest.number, run_files.FAILED, one.message)
             level = logging.ERROR if one.severity == common.SEVERITY_ERROR else logging.WARNING
             log.log(level, "%s %s: %s%s", one.code, one.path, one.message, f" ({one.hint})" if one.hint else "")
 
@@ -442,16 +461,14 @@ class Master(GenerationEvents):
 
     # Reloading...
 
-    async def _watch(self) -> None:
-        watcher = Watcher(self._options.reload_directories, self._options.reload_files)
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            path = await self._loop.run_in_executor(None, watcher.changed)
-            if path is None:
-                continue
-            self._reload(f"{path} has changed")
+    def _refresh(self) -> None:
+        """SIGHUP: fresh workers of the same code, or of what is there now if each imports it for itself."""
+        if self._newest.switched and self._newest.refresh():
+            log.info("SIGHUP: fresh workers")
+        else:
+            self._reload("SIGHUP")
 
-    def _reload(self, why: str) -> None:
+    def _reload(self, why: str, one_try: bool = False) -> None:
         """Fresh workers with the code that is there now; the old ones serve until those do."""
         if not self._stop.is_set():
             log.info("%s: a new generation", why)
@@ -461,7 +478,7 @@ class Master(GenerationEvents):
                     self._retire(generation, "its code has changed")
             if len(self._generations) == 1 and self._newest.table is None:
                 self._retire(self._newest, "its code has changed")
-            self._start_generation()
+            self._start_generation(one_try=one_try)
 
     def _spawn_task(self, coroutine: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)
