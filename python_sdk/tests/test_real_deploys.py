@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from sdk_harness import APP, Run, alive, catzilla, pids, until
 
+from catzilla._master._run_files import RunFiles, find_runs
+
 
 def deploy(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     return catzilla("deploy", "--pid", str(run.process.pid), *arguments)
@@ -140,6 +142,35 @@ def test_code_that_does_not_start_leaves_the_old_one(
     assert run.stop() == 0, run.text
 
 
+DIES = """
+import asyncio, os
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan(app):
+    asyncio.get_running_loop().call_soon(os._exit, 7)
+    yield
+"""
+
+
+def test_workers_that_die_before_they_serve_leave_the_old_ones(real: Any, tmp_path: Path) -> None:
+    run: Run = real(APP, "--workers", "2").ready()
+    (tmp_path / "app_under_test.py").write_text(DIES + APP.replace("Catzilla()", "Catzilla(lifespan=lifespan)"))
+    result = deploy(run)
+    assert result.returncode == 1, result.stdout + run.text
+    assert "exited with 7" in result.stderr
+    before = pids(run)
+    with Load(run.port, clients=2) as load:
+        os.kill(min(before), signal.SIGTERM)  # Whoever comes instead is of the old code, too.
+        until(lambda: len(now := pids(run)) == 2 and min(before) not in now, "another worker serves")
+        write(tmp_path, 3)
+        assert deploy(run).returncode == 0, run.text
+    assert {status for method, status in load.answers if method.startswith("GET")} == {200}
+    assert load.versions == {1, 3}
+    until(lambda: len(run.children()) <= 4, "all that failed has left")
+    assert run.stop() == 0, run.text
+
+
 def test_a_traceback_reaches_who_deploys(real: Any, tmp_path: Path) -> None:
     run: Run = real(APP).ready()
     (tmp_path / "app_under_test.py").write_text("def broken():\n    raise RuntimeError('no database')\nbroken()\n")
@@ -198,7 +229,7 @@ def test_sighup_brings_workers_of_the_same_code(real: Any, tmp_path: Path) -> No
         os.kill(run.process.pid, signal.SIGHUP)
         until(lambda: len(now := pids(run)) == 2 and not now & before, "fresh workers serve")
         until(lambda: not any(alive(pid) for pid in before), "the old ones have left")
-    assert {status for _, status in load.answers if _ == "GET"} == {200}
+    assert {status for method, status in load.answers if method.startswith("GET")} == {200}
     assert version(run) == 1  # The zygote has imported it; `catzilla deploy` brings what is there now.
     assert "generation 2" not in run.text
     assert deploy(run).returncode == 0
@@ -220,6 +251,37 @@ def test_the_master_is_found_by_its_runtime_directory_and_name(real: Any, tmp_pa
     assert f"there is shop (pid {run.process.pid})" in wrong.stderr
     assert run.stop() == 0
     assert not list(runtime.glob("master-*"))
+
+
+def test_attached_masters_are_found_too(real: Any, launch: Any, tmp_path: Path) -> None:
+    owner: Run = real(APP, "--runtime-dir", str(tmp_path / "run")).ready()
+    sockets = tmp_path / "run" / "control.sock"
+    (tmp_path / "second.py").write_text("from fastapi import FastAPI\napp = FastAPI(docs_url=None)\n")
+    beside: Run = launch("second:app", "--attach", "--control", str(sockets), "--name", "second").ready()
+    assert (tmp_path / "run" / "master-second.pid").read_text() == f"{beside.process.pid}\n"
+    several = catzilla("deploy", "--runtime-dir", str(tmp_path / "run"))
+    assert several.returncode == 2
+    assert "choose one with --name or --pid" in several.stderr
+    for name, run in (("app", owner), ("second", beside)):
+        result = catzilla("deploy", "--runtime-dir", str(tmp_path / "run"), "--name", name)
+        assert result.returncode == 0, result.stderr
+        run.said("generation 2 has taken over")
+    assert beside.stop() == 0
+    assert owner.stop() == 0
+
+
+def test_a_directory_that_cannot_be_written_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    files = RunFiles("/proc/nowhere", "shop")
+    files.tell(1, "serving", "well")
+    [found] = find_runs(None, "/nowhere").values()
+    assert (found.app, found.pid, found.generations[1].text) == ("shop", os.getpid(), "well")
+    for number in range(2, 40):
+        files.tell(number, "starting")
+    [found] = find_runs(None, "/nowhere").values()
+    assert (len(found.generations), found.newest) == (16, 39)
+    files.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pid_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:
