@@ -103,6 +103,13 @@ def test_three_deploys_under_load_fail_no_request(real: Any, tmp_path: Path, wor
     assert run.stop() == 0, run.text
 
 
+# What only the sidecar judges.
+REFUSED = """
+from pathlib import Path
+app.mount_static("/assets", Path(__file__).parent / "assets", revalidate="5parsecs")
+"""
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
     ("source", "said"),
@@ -115,12 +122,10 @@ def test_three_deploys_under_load_fail_no_request(real: Any, tmp_path: Path, wor
             "async def lifespan(app):\n    raise OSError('no queue')\n    yield\napp = Catzilla(lifespan=lifespan)\n",
             "no queue",
         ),
-        (
-            APP + "app.mount_static('/assets', '/nowhere/at/all')\n",
-            "/nowhere/at/all",
-        ),
+        (APP + "app.mount_static('/assets', '/nowhere/at/all')\n", "/nowhere/at/all"),
+        (APP + REFUSED, "the sidecar refuses it: the registration of app is refused: error CZ"),
     ],
-    ids=["import", "no-app", "exits", "startup", "refused"],
+    ids=["import", "no-app", "exits", "startup", "folder", "refused"],
 )
 def test_code_that_does_not_start_leaves_the_old_one(
     real: Any, tmp_path: Path, source: str, said: str, workers: str
@@ -218,7 +223,18 @@ def test_deploys_at_the_same_time_all_end_well(real: Any, tmp_path: Path) -> Non
         thread.join()
     assert [result.returncode for result in results] == [0, 0, 0], [result.stderr for result in results]
     assert version(run) == 2
+    until(lambda: len(run.children()) == 2, "those that gave way have left", 20)  # Long before their time is up.
     assert run.stop() == 0
+
+
+def test_signals_at_once_are_one_deploy(real: Any, tmp_path: Path) -> None:
+    run: Run = real(APP, "--workers", "1").ready()
+    write(tmp_path, 2)
+    for _ in range(20):
+        os.kill(run.process.pid, signal.SIGUSR2)
+    until(lambda: version(run) == 2, "the new code serves")
+    until(lambda: len(run.children()) == 2, "those that gave way have left", 20)
+    assert run.stop() == 0, run.text
 
 
 def test_sighup_brings_workers_of_the_same_code(real: Any, tmp_path: Path) -> None:
@@ -235,6 +251,17 @@ def test_sighup_brings_workers_of_the_same_code(real: Any, tmp_path: Path) -> No
     assert deploy(run).returncode == 0
     assert version(run) == 2
     assert run.stop() == 0
+
+
+def test_a_reload_that_is_refused_leaves_the_old_code(real: Any, tmp_path: Path) -> None:
+    run: Run = real(APP, "--reload").ready()
+    source = tmp_path / "app_under_test.py"
+    source.write_text(APP + REFUSED)
+    run.said("generation 2 is given up, generation 1 serves on")
+    assert version(run) == 1
+    write(tmp_path, 3)
+    until(lambda: version(run) == 3, "the corrected code serves")
+    assert run.stop() == 0, run.text
 
 
 def test_the_master_is_found_by_its_runtime_directory_and_name(real: Any, tmp_path: Path) -> None:
@@ -282,6 +309,10 @@ def test_a_directory_that_cannot_be_written_is_replaced(tmp_path: Path, monkeypa
     assert (len(found.generations), found.newest) == (16, 39)
     files.remove()
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    helpless = RunFiles("/proc/nowhere", "shop")  # It serves all the same.
+    helpless.tell(1, "serving")
+    helpless.remove()
 
 
 def test_a_pid_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:

@@ -319,6 +319,8 @@ class Generation:
             self._spawn_task(self._on_worker_gone(worker))
 
     def _on_ready(self, worker: WorkerProc, message: Message) -> None:
+        if worker.state == "draining":
+            return  # Its time was over before it was ready: nothing of it is registered.
         self.error = ""
         if self.table is None:
             self.table, self.table_hash = message["table"], message["hash"]

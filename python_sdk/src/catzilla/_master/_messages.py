@@ -31,14 +31,18 @@ class Channel:
         end.setblocking(False)
         self.socket = end
         self._writer: asyncio.StreamWriter | None = None
+        self._unsent: list[bytes] = []  # Until the writer is there.
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, on_message: Callable[[Message], None], on_closed: Callable[[], None]) -> None:
         self._task = asyncio.get_running_loop().create_task(self._read(on_message, on_closed))
 
     def send(self, **message: Any) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
+        line = json.dumps(message).encode() + b"\n"
+        if self._writer is None:
+            self._unsent.append(line)
+        elif not self._writer.is_closing():
+            self._writer.write(line)
 
     def close(self) -> None:
         if self._task is not None:
@@ -55,6 +59,7 @@ class Channel:
 
     async def _read(self, on_message: Callable[[Message], None], on_closed: Callable[[], None]) -> None:
         reader, self._writer = await asyncio.open_unix_connection(sock=self.socket, limit=_LINE_MAX)
+        self._writer.writelines(self._unsent)
         try:
             while line := await reader.readline():
                 on_message(json.loads(line))

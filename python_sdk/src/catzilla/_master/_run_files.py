@@ -57,8 +57,9 @@ class RunFiles:
         try:
             self._write()
         except OSError:
-            self._private = self._directory = tempfile.mkdtemp(prefix=_PREFIX)
-            self._write()
+            with contextlib.suppress(OSError):  # Nothing can be written anywhere: SIGUSR2 and the log remain.
+                self._private = self._directory = tempfile.mkdtemp(prefix=_PREFIX)
+                self._write()
 
     def tell(self, generation: int, state: str, text: str = "", details: str = "") -> None:
         fates = self._state.generations

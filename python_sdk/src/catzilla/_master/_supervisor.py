@@ -127,6 +127,8 @@ class Master(GenerationEvents):
         self._refusal = reason
 
     def on_failed(self, generation: Generation, error: str, details: str) -> None:
+        if generation.retiring:
+            return  # A newer one is on its way.
         log.error("%s%s", error, f"\n{details}" if details else "")
         if self._ends_with_its_app:
             self._give_up("nothing is served: stopping (with --reload it would wait for a change)")
@@ -257,7 +259,7 @@ class Master(GenerationEvents):
         if event.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED"):
             if self._fails_fast:
                 self._give_up("nothing is served: stopping")
-            else:
+            elif self._newest.table is not None:  # It is the one that has been registered last.
                 self._abandon(self._newest, f"the sidecar refuses it: {event.details}{remedy_for(event)}")
 
     def _complain(self, complaint: str, level: int = logging.ERROR) -> None:
