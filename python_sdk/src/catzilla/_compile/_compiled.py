@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio.to_thread
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter
 from fastapi import FastAPI, routing
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.requests import Request
@@ -56,33 +56,38 @@ class Resumption:
         for name, managers in (("fastapi_inner_astack", self.outer), ("fastapi_function_astack", self.inner)):
             for manager in managers:
                 request.scope[name].push_async_exit(
-                    manager if hasattr(manager, "__aexit__") else _exit_in_thread(manager)
+                    manager if hasattr(manager, "__aexit__") else exit_in_thread(manager)
                 )
         if self.answered:
             assert self.error is not None
-            return _Answered(self.error)
+            request.scope["fastapi_inner_astack"].push_async_callback(_fail, self.error)
+            return Response()
+        if self.error is not None and self.response is not None:  # Failed in a teardown before the answer.
+            request.scope["fastapi_function_astack"].push_async_callback(_fail, self.error)
+            return self.response
         if self.error is not None:
             raise self.error
         assert self.response is not None
         return self.response
 
 
-class _Answered(Response):
-    """An answer that has left already, and what failed behind it."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self._error = error
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
-        raise self._error
+async def _fail(error: BaseException) -> None:
+    raise error
 
 
-def _exit_in_thread(manager: Any) -> Callable[..., Any]:
+async def shielded(future: Awaitable[Any]) -> Any:
+    """As anyio's pool: a cancelled scope waits for the thread, and what it has opened is closed."""
+    with CancelScope(shield=True):
+        return await future
+    raise AssertionError("a shield swallows nothing")
+
+
+def exit_in_thread(manager: Any) -> Callable[..., Any]:
     async def leave(*what: Any) -> bool:
         # A limit of its own, as FastAPI has it: an exit that waits for a free thread could wait for itself.
-        return bool(await anyio.to_thread.run_sync(manager.__exit__, *what, limiter=CapacityLimiter(1)))
+        with CancelScope(shield=True):
+            return bool(await anyio.to_thread.run_sync(manager.__exit__, *what, limiter=CapacityLimiter(1)))
+        raise AssertionError("a shield swallows nothing")
 
     return leave
 

@@ -57,7 +57,7 @@ def compile_plan(
     Raises RefusedError.
     """
     threaded = plan.synchronous and not stack
-    emitter = _Emitter(plan, slots, vary, threaded)
+    emitter = _Emitter(plan, slots, vary, threaded, stack)
     source = emitter.source()
     namespace = emitter.names
     exec(compile(source, f"<catzilla {label}>", "exec"), namespace)
@@ -65,7 +65,8 @@ def compile_plan(
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, slots: dict[tuple[str, str], int], vary: bytes, threaded: bool) -> None:
+    def __init__(self, plan: Plan, slots: dict[tuple[str, str], int], vary: bytes, threaded: bool, stack: bool) -> None:
+        self._shields = stack and any(call.flavour == "async_generator" for call in plan.calls)
         self._plan = plan
         self._threaded = threaded
         self._wait = "" if threaded else "await "
@@ -211,6 +212,7 @@ class _Emitter:
         values = "".join(f", {name}" for name in self._values())
         lines = [f"{'' if self._threaded else 'async '}def run(out, stream{values}):"]
         lines += ["    inner, outer = [], []"] if plan.has_exits else []
+        lines += ["    cleanup = outputs.Cleanup()", "    outer.append(cleanup)"] if self._shields else []
         lines += ["    try:"]
         if plan.request:
             lines += ["        request = out.request(stream, ROUTE)"]
@@ -222,7 +224,7 @@ class _Emitter:
         lines += ["        " + line for line in self._answer()]
         lines += [
             "        if len(head) + len(content) > out.most:",
-            f"            return {self._resume('None, outputs.large(status, head, content)')}",
+            f"            return {self._resume('None, outputs.large(status, head, content, VARY)')}",
             "    except BaseException as error:",
             f"        return {self._resume('error, None')}",
         ]
@@ -296,6 +298,7 @@ class _Emitter:
             self.names[function] = asynccontextmanager(call.function)
             return [
                 f"manager = {function}({arguments})",
+                *(["manager = outputs.shielded(manager, cleanup.scope)"] if self._shields else []),
                 f"{variable} = await manager.__aenter__()",
                 f"{exits}.append(manager)",
             ]
@@ -314,11 +317,17 @@ class _Emitter:
             return [f"{variable} = out.immediately({function}({arguments}))"]
         return [f"{variable} = await {function}({arguments})"]
 
-    def _leave(self) -> list[str]:
+    def _leave(self, response: str) -> list[str]:
         """The context managers of function scope, before the answer."""
         if not any(call.function_scope for call in self._plan.calls):
             return []
-        return ["while inner:", f"    {self._wait}out.exit(inner.pop())"]
+        return [
+            "try:",
+            "    while inner:",
+            f"        {self._wait}out.exit(inner.pop())",
+            "except BaseException as error:",  # One further out may still swallow it: then this is the answer.
+            f"    return {self._resume(f'error, {response}')}",
+        ]
 
     def _answer(self) -> list[str]:
         return [
@@ -337,7 +346,7 @@ class _Emitter:
             *tasks,
             f"if not outputs.is_simple({response}):",
             f"    return {self._resume(f'None, {response}')}",
-            *self._leave(),
+            *self._leave(response),
             f"simple = outputs.simple({response}, VARY)",
             "if simple is None:",
             f"    return {self._resume(f'None, {response}')}",
@@ -387,7 +396,7 @@ class _Emitter:
         if self._plan.response or self._plan.tasks:
             asked = "response" if self._plan.response else "None"
             return [*lines, f"built = outputs.with_response({status}, content, {asked})", *self._send("built")]
-        return [*lines, *self._leave(), *self._head(status)]
+        return [*lines, *self._head(status), *self._leave("outputs.large(status, head, content, VARY)")]
 
     def _head(self, status: int) -> list[str]:
         if status < 200 or status == 205:

@@ -7,10 +7,12 @@ import json.encoder
 from collections.abc import Callable
 from typing import Any, Final
 
+from anyio import CancelScope
 from fastapi import BackgroundTasks as BackgroundTasks
 from fastapi import routing
 from fastapi._compat import ModelField, Undefined
 from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi.concurrency import _asynccontextmanager_with_shielded_exit
 from fastapi.dependencies import utils
 from fastapi.dependencies.models import Dependant
 from fastapi.encoders import jsonable_encoder
@@ -22,6 +24,20 @@ from starlette.responses import JSONResponse, Response
 
 from catzilla._worker import _frames as frames
 from catzilla._worker._frames import Request
+
+shielded: Final = _asynccontextmanager_with_shielded_exit
+
+
+class Cleanup:
+    """What middleware cancels still closes what it has opened: the scope of _solve_generator(), around all of it."""
+
+    def __init__(self) -> None:
+        self.scope = CancelScope()
+        self.scope.__enter__()
+
+    async def __aexit__(self, *what: Any) -> bool:
+        return bool(self.scope.__exit__(*what))
+
 
 # is_body_allowed_for_status_code() is false for these, and they say no length.
 BODILESS: Final = frozenset({204, 304})
@@ -126,16 +142,18 @@ def simple(response: Response, vary: bytes) -> tuple[int, int, bytes, bytes] | N
     return status, count, head, b"" if status in BODILESS else bytes(response.body)
 
 
-def fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
-    """The pairs again."""
+def fields_of(head: bytes, vary: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """The pairs again, less the route's Vary at their end, which an Exchange adds."""
+    if vary:
+        head = head.removesuffix(b"vary\0" + vary + b"\0")
     parts = iter(head.split(b"\0"))
     return list(zip(parts, parts, strict=False))
 
 
-def large(status: int, head: bytes, content: bytes) -> Response:
+def large(status: int, head: bytes, content: bytes, vary: bytes = b"") -> Response:
     """What does not fit one frame, for the genuine way of sending."""
     response = Response(status_code=status)
-    response.raw_headers = fields_of(head)
+    response.raw_headers = fields_of(head, vary)
     response.body = content
     return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from pydantic.plugin._schema_validator import PluggableSchemaValidator
@@ -54,10 +55,12 @@ def _is_of_user(node: dict[Any, Any]) -> bool:
         function = node["function"]
         return not _is_own(function["function"] if isinstance(function, dict) else function)
     if kind == "default":
-        factory = node.get("default_factory")
-        return factory is not None and not (_is_own(factory) or _module_of(factory) in _STANDARD)
+        return _runs_user_factory(node.get("default_factory"))
     if kind == "model":
         name = node.get("post_init")
+        private = getattr(node["cls"], "__private_attributes__", {}).values()
+        if any(_runs_user_factory(one.default_factory) for one in private):
+            return True
         return bool(node.get("custom_init")) or (name is not None and not _is_own(getattr(node["cls"], name, None)))
     if kind == "dataclass":
         return bool(node.get("post_init"))
@@ -66,6 +69,14 @@ def _is_of_user(node: dict[Any, Any]) -> bool:
     if kind == "tagged-union":
         return callable(node.get("discriminator"))
     return kind in ("call", "custom-error") and callable(node.get("function"))
+
+
+def _runs_user_factory(factory: Any) -> bool:
+    while isinstance(factory, partial):
+        factory = factory.func
+    return factory is not None and not (
+        _is_own(factory) or _module_of(factory) in _STANDARD or factory in (list, dict, set, str, int)
+    )
 
 
 def _is_own(function: Callable[..., Any] | None) -> bool:

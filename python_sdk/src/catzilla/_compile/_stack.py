@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from catzilla._compile import _outputs as outputs
-from catzilla._compile._compiled import CompiledApp, Resumption
+from catzilla._compile._compiled import CompiledApp, Resumption, exit_in_thread, shielded
 from catzilla._compile._emit import Compiled
 from catzilla._worker import _frames as frames
 from catzilla._worker._exchange import Exchange
@@ -58,7 +58,7 @@ class StackEnd:
         return (
             [scope.get(name) for name in _ASKED] == self._asked
             and tuple(scope["headers"]) == self._fields
-            and not self._compiled.plan.context.dependency_overrides_provider.dependency_overrides
+            and not getattr(self._compiled.plan.context.dependency_overrides_provider, "dependency_overrides", None)
         )
 
 
@@ -90,6 +90,7 @@ class _StackOut:
         self._home = home
         self._compiled = compiled
         self._exchange = exchange
+        self._vary = exchange.lane.worker.vary.get(compiled.plan.route_id, b"")
         self._asgi = scope, receive, send
         self._request: Request | None = None
         self._answer: tuple[int, bytes, bytes] | None = None
@@ -102,13 +103,13 @@ class _StackOut:
         return request
 
     def hop(self, function: Callable[[], Any]) -> Awaitable[Any]:
-        return self._home.hop(function)
+        return shielded(self._home.hop(function))
 
     async def exit(self, manager: Any) -> None:
         if hasattr(manager, "__aexit__"):
             await manager.__aexit__(None, None, None)
         else:
-            await self.hop(lambda: manager.__exit__(None, None, None))
+            await exit_in_thread(manager)(None, None, None)
 
     def answer(
         self, stream: Any, status: int, count: int, head: bytes, content: bytes, *, settled: bool = True
@@ -117,7 +118,7 @@ class _StackOut:
 
     async def leave(self, stream: Any, route: int, outer: list[Any]) -> None:
         assert self._answer is not None
-        await self.resume(stream, route, None, outputs.large(*self._answer), (), outer)
+        await self.resume(stream, route, None, outputs.large(*self._answer, self._vary), (), outer)
 
     async def resume(
         self,
@@ -139,5 +140,5 @@ class _StackOut:
             return
         assert self._answer is not None
         status, head, content = self._answer
-        await send({"type": "http.response.start", "status": status, "headers": outputs.fields_of(head)})
+        await send({"type": "http.response.start", "status": status, "headers": outputs.fields_of(head, self._vary)})
         await send({"type": "http.response.body", "body": content})

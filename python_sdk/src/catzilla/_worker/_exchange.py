@@ -86,7 +86,7 @@ class Exchange:
         self.answered = False
         self.silent = bool(flags & frames.REQUEST_HEAD)
         # The client.
-        self.disconnected = False
+        self.disconnected = stream.cancelled  # The fast lane makes one when it is needed, and that may be late.
         self.waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
         self.scope: Scope = {
             "type": "http",
@@ -182,7 +182,7 @@ class Exchange:
             last = not message.get("more_body", False)
             if last and not self.head_sent and len(body) <= self.lane.protocol.data_bytes_max:
                 self._head(body, end=True)
-                self._answered()
+                self.was_answered()
             else:
                 await self._stream(body if isinstance(body, bytes) else bytes(body), last)
         elif kind == "http.response.early_hint":
@@ -232,7 +232,7 @@ class Exchange:
             if self.disconnected:
                 return
         if last:
-            self._answered()
+            self.was_answered()
 
     def send_head(self) -> None:
         """The app has said how its answer begins and takes its time with the body: the client learns it now.
@@ -244,7 +244,7 @@ class Exchange:
         with contextlib.suppress(Exception):
             self._head(b"", end=False)
 
-    def _answered(self) -> None:
+    def was_answered(self) -> None:
         self.answered = True
         self.wake()
 

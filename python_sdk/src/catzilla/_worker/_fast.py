@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from catzilla._compile._compiled import CompiledApp, Resumption
+from catzilla._compile._compiled import CompiledApp, Resumption, exit_in_thread, shielded
 from catzilla._compile._emit import Compiled
 from catzilla._worker import _frames as frames
 from catzilla._worker._exchange import Carrier, Exchange
@@ -62,6 +62,7 @@ class _Out:
         exchange.request = request = Request(exchange.scope, exchange.receive, exchange.send)
         if stream.compiled.plan.context.body_field is not None:  # FastAPI has read it by now.
             request._body = stream.request.body
+            exchange.chunks = None
         return request
 
     @staticmethod
@@ -79,6 +80,8 @@ class LoopOut(_Out):
         self, stream: Stream, status: int, count: int, head: bytes, content: bytes, *, settled: bool = True
     ) -> None:
         self._complete(stream, self.encode(stream, status, count, head, content), settled)
+        if stream.exchange is not None:
+            stream.exchange.was_answered()
         lane = self.lane
         lane.schedule()
         if settled:
@@ -98,13 +101,13 @@ class LoopOut(_Out):
 
     def hop(self, function: Callable[[], Any]) -> Awaitable[Any]:
         """Runs it on a thread."""
-        return self.threads.call(function)
+        return shielded(self.threads.call(function))
 
     async def exit(self, manager: Any) -> None:
         if hasattr(manager, "__aexit__"):
             await manager.__aexit__(None, None, None)
         else:
-            await self.hop(lambda: manager.__exit__(None, None, None))
+            await exit_in_thread(manager)(None, None, None)
 
     async def resume(
         self,
@@ -121,7 +124,8 @@ class LoopOut(_Out):
         exchange: Exchange = stream.exchange or Exchange(self.lane, stream)
         exchange.begun = True
         exchange.fallback = frames.FALLBACK_EXCEPTION if error is not None else frames.FALLBACK_NONE
-        exchange.answered = exchange.disconnected = answered
+        exchange.answered = answered
+        exchange.disconnected |= answered  # Who has gone stays gone.
         self.lane.adopt(exchange)
         self.lane.fast_settled(stream, moved=True)
         resumption = Resumption(
@@ -146,6 +150,7 @@ class ThreadOut(_Out):
         self._collected.append((self._take, stream, self.encode(stream, status, count, head, content), settled))
 
     def leave(self, stream: Stream, route: int, outer: list[Any]) -> None:
+        self.threads.tell()
         try:
             while outer:
                 self.exit(outer.pop())

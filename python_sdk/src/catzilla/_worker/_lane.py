@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from inspect import CORO_CREATED, getcoroutinestate
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -87,6 +88,8 @@ class Lane(asyncio.Protocol):
             elif stream is not None:
                 exchange = stream.exchange
                 if exchange is None:
+                    if kind == "cancelled" and stream in self._fast:
+                        self._drop(stream)
                     continue
                 if kind == "body":
                     exchange.on_body(value)
@@ -247,11 +250,20 @@ class Lane(asyncio.Protocol):
             self.protocol.settle(stream)
         elif isinstance(what, bytes):
             self.protocol.complete(stream, what, settled)
+            if stream.exchange is not None:
+                stream.exchange.was_answered()
         else:
             stream.task = asyncio.Task(what, loop=self._loop, **_EAGER)
         self.schedule()
         if settled:
             self.fast_settled(stream)
+
+    def _drop(self, stream: Any) -> None:
+        """Its client has gone: what has not begun never will."""
+        task = getattr(stream, "task", None)  # None: a thread sees to it.
+        if task is not None and getcoroutinestate(task.get_coro()) == CORO_CREATED:
+            task.cancel()
+            self.take(stream, None, True)
 
     def fast_settled(self, stream: Any, *, moved: bool = False) -> None:
         """A request has left the fast lane. `moved`: for the genuine stack, where it goes on."""
@@ -277,6 +289,8 @@ class Lane(asyncio.Protocol):
         self.protocol.phase = Phase.CLOSED
         for stream in self._fast:  # What no thread has begun never will be.
             stream.cancelled = True
+            if stream.exchange is not None:  # Its endpoint has the Request, and may wait for this.
+                stream.exchange.on_cancelled()
         for exchange in list(self._exchanges):
             exchange.on_cancelled()
         if not self.attached.done():

@@ -32,10 +32,12 @@ _claim: Any
 try:  # What anyio's own threads have, so that from_thread.run() works on ours.
     from anyio._backends._asyncio import AsyncIOBackend
     from anyio._core._eventloop import claim_worker_thread
+    from anyio._core._eventloop import threadlocals as _threadlocals
 
     _claim = partial(claim_worker_thread, AsyncIOBackend)
 except ImportError:  # pragma: no cover (another anyio)
     _claim = nullcontext
+    _threadlocals = threading.local()
 
 log = logging.getLogger("catzilla.error")
 
@@ -59,6 +61,7 @@ class Threads:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.collected: deque[Any] = deque()  # (function, *arguments) each, for the loop.
         self._loop = loop
+        self._context = copy_context()  # Of no request: what threads and callbacks run in.
         self._jobs: deque[tuple[Any, Any, Any, tuple[Any, ...]]] = deque()
         self._all: list[_Thread] = []
         self._idle: list[_Thread] = []
@@ -87,7 +90,7 @@ class Threads:
             self._wake_one()
         if not self._watching:
             self._watching = True
-            self._loop.call_later(_WATCH_S, self._watch, self._begun)
+            self._loop.call_later(_WATCH_S, self._watch, self._begun, context=self._context)
 
     def deliver(self) -> None:
         """Hands on what is ready."""
@@ -114,9 +117,9 @@ class Threads:
         if self._jobs and not moved:
             self._wake_one()
         self._return_tokens()
-        if self._jobs or (moved and len(self._idle) < len(self._all)):
+        if self._jobs or self.collected or (moved and len(self._idle) < len(self._all)):
             self._watching = True
-            self._loop.call_later(_WATCH_S, self._watch, self._begun)
+            self._loop.call_later(_WATCH_S, self._watch, self._begun, context=self._context)
 
     def _wake_one(self) -> None:
         first = len(self._idle) == len(self._all)
@@ -140,7 +143,10 @@ class Threads:
         thread = _Thread()
         self._all.append(thread)
         thread.thread = threading.Thread(
-            target=copy_context().run, args=(self._run, thread), name=f"catzilla lane {len(self._all)}", daemon=True
+            target=self._context.copy().run,
+            args=(self._run, thread),
+            name=f"catzilla lane {len(self._all)}",
+            daemon=True,
         )
         thread.thread.start()
         return thread
@@ -155,6 +161,7 @@ class Threads:
 
     def _run(self, me: _Thread) -> None:
         with _claim(self._loop):
+            _threadlocals.current_cancel_scope = None  # For from_thread.check_cancelled().
             me.lock.acquire()
             while not self._closed:
                 try:
@@ -168,8 +175,10 @@ class Threads:
 
     def _rest(self, me: _Thread) -> bool:
         """Until it is woken. False: it is not needed any more."""
-        self._tell()
+        self.tell()
         self._idle.append(me)
+        if me.has_token:  # Nobody watches any more: the loop's pool must not wait for the next request.
+            self._on_loop(self._return_tokens)
         if self._closed:
             return False
         if self._jobs:  # Submitted since we looked: whoever takes us off the list sees to it.
@@ -189,20 +198,24 @@ class Threads:
                 return False
         return True
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """What is ready must not wait for what this thread does next."""
         if self.collected and not self._told:
             self._told = True
-            try:
-                self._loop.call_soon_threadsafe(self.deliver)
-            except RuntimeError:  # The loop has closed: nobody is left to be told.
-                self._closed = True
+            self._on_loop(self.deliver)
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, context=self._context)
+        except RuntimeError:  # The loop has closed: nobody is left to be told.
+            self._closed = True
 
     def _do(self, out: Any, stream: Any, run: Any, values: tuple[Any, ...]) -> None:
         if out is not None and stream.cancelled:
             out.drop(stream)
             return
         try:
-            run(out, stream, *values)
+            self._context.copy().run(run, out, stream, *values)
         except BaseException as error:  # It sees to those of the app itself.
             log_exception(log, "the fast lane failed", error)
             if out is not None:
