@@ -198,3 +198,29 @@ def test_idle_threads_and_calls(tmp_path: Path) -> None:
         )
 
     run(main())
+
+
+def test_where_no_thread_can_be_started_requests_wait_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a limit of processes: the lane goes on, and so do the requests once there is a thread."""
+    app = FastAPI()
+    start = threading.Thread.start
+    refused: list[int] = []
+
+    @app.get("/def")
+    def answer() -> str:
+        return "here"
+
+    def refusing(self: threading.Thread) -> None:
+        if self.name.startswith("catzilla lane") and len(refused) < 3:
+            refused.append(1)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            monkeypatch.setattr(threading.Thread, "start", refusing)
+            for _ in range(2):
+                assert (await client.ask("GET", "/def")).json() == "here"
+            assert len(refused) == 3
+
+    run(main())

@@ -68,6 +68,7 @@ class Threads:
         self._begun = 0  # Jobs, by any thread; read to see that something moves.
         self._told = False  # The loop has been asked to deliver.
         self._watching = False
+        self._refused = False  # The system has given no thread, and it has been said.
         self._closed = False
 
     # The loop's...
@@ -129,7 +130,10 @@ class Threads:
         except IndexError:
             if self._all and limiter.available_tokens < 1:
                 return
-            thread = self._start()
+            started = self._start()
+            if started is None:
+                return  # The watch tries again, as long as jobs wait.
+            thread = started
         if not first and not thread.has_token:
             try:
                 limiter.acquire_on_behalf_of_nowait(thread)
@@ -139,16 +143,24 @@ class Threads:
             thread.has_token = True
         thread.lock.release()
 
-    def _start(self) -> _Thread:
+    def _start(self) -> _Thread | None:
+        """None: the system gives no thread now (a limit of processes, no memory)."""
         thread = _Thread()
-        self._all.append(thread)
         thread.thread = threading.Thread(
             target=self._context.copy().run,
             args=(self._run, thread),
-            name=f"catzilla lane {len(self._all)}",
+            name=f"catzilla lane {len(self._all) + 1}",
             daemon=True,
         )
-        thread.thread.start()
+        try:
+            thread.thread.start()
+        except RuntimeError as error:
+            if not self._refused:
+                log.error("no thread for `def` routes: %s; they wait for one that is there", error)
+            self._refused = True
+            return None
+        self._refused = False
+        self._all.append(thread)
         return thread
 
     def _return_tokens(self) -> None:
