@@ -106,9 +106,13 @@ void Connection::OnReady(unsigned ready) {
     Process({});
     return;
   }
-  if ((ready & loop::kReadable) != 0 && (poll_.watching() & loop::kReadable) != 0) {
-    Read();
-    return;
+  if ((ready & poll_.watching() & loop::kReadable) != 0) {
+    if (IsReading()) {
+      Read();
+      return;
+    }
+    unread_told_ = true;
+    UpdateWatch();
   }
   if ((ready & loop::kHangup) != 0) OnHangup();
 }
@@ -383,13 +387,19 @@ void Connection::SetBodyReading(bool wanted) {
 
 // Waiting...
 
+bool Connection::IsReading() const {
+  return state_ == State::kLingering || ((held_.empty() || starved_) && MayParse());
+}
+
+// A change costs two system calls: a client that is silent while its answer is made, as most are,
+// goes on being watched for bytes until some come.
 void Connection::UpdateWatch() {
   if (!poll_.open()) return;
   unsigned ready = 0;
-  const bool reading = state_ == State::kLingering || ((held_.empty() || starved_) && MayParse());
-  if (reading && !peer_ended_) ready |= loop::kReadable;
+  if (IsReading()) unread_told_ = false;
+  if (!peer_ended_ && !unread_told_) ready |= loop::kReadable;
   // While nothing is read, a client that leaves is told by the kernel's hang-up.
-  if (!reading && !peer_ended_ && !hangup_told_) ready |= loop::kHangup;
+  if (!peer_ended_ && !hangup_told_) ready |= loop::kHangup;
   const bool writing = output_ != nullptr && !output_->empty() && !IsPaused();
   if (yielded_ || writing) ready |= loop::kWritable;
   poll_.Watch(ready);

@@ -130,6 +130,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void CloseAfterOutput(stats::CloseReason reason);
   void BeginLinger();
   // Waiting...
+  bool IsReading() const;
   void UpdateWatch();
   void ArmDeadline();
   void SetState(State state);
@@ -153,6 +154,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool body_wanted_ = true;
   bool peer_ended_ = false;   // Its FIN has been read.
   bool hangup_told_ = false;  // The kernel has told of it; what came before may still be unread.
+  bool unread_told_ = false;  // Bytes have come that are not read now.
   bool starved_ = false;      // What is held is less than one step takes: only new bytes help.
   bool flushing_ = false;
   bool yielded_ = false;  // Held bytes wait for the next turn.
