@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.routing import APIRouter, RouteContext
 
-from catzilla._compile._compiled import CompiledApp, install_junction, routers_of
+from catzilla._compile._compiled import CompiledApp, routers_of
 from catzilla._compile._emit import Compiled, compile_plan
 from catzilla._compile._guards import patched_part
+from catzilla._compile._junction import install_junctions
 from catzilla._compile._plan import RefusedError, plan_route
 from catzilla._text import describe
 from catzilla._watchers import watched_by
@@ -76,7 +77,8 @@ def compiled_app(app: Any, routes: dict[int, Compiled]) -> CompiledApp | None:
     """Once the app has started. None: all of it runs genuinely."""
     if not routes or not isinstance(app, FastAPI) or inspect.isfunction(app):
         return None
-    if not install_junction(app):
+    stack = install_junctions(app)
+    if stack is None:
         log.warning("no route is compiled: the app's middleware stack is not the one that FastAPI builds")
         return None
-    return CompiledApp(app, routes)
+    return CompiledApp(app, routes, stack)

@@ -1,9 +1,9 @@
 """An app's compiled routes as a worker uses them, and the way back to the genuine app.
 
-The junction stands where the app's stack calls its router. A request that has begun in the fast lane and is not
-simple any more (an exception, an answer that is a stream) goes through the genuine stack as every request does;
-at the junction it meets no router but its own end: the exception is raised, the response returned, inside FastAPI's
-own request_response(), with its exit stacks. So handlers, middleware and teardown see what they always see.
+A request that has begun in a compiled route and is not simple any more (an exception, an answer that is a stream)
+goes on in the genuine stack; where that would call the router (_junction.py) it meets its own end: the exception is
+raised, the response returned, inside FastAPI's own request_response(), with its exit stacks. So handlers, middleware
+and teardown see what they always see.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import anyio.to_thread
 from anyio import CancelScope, CapacityLimiter
 from fastapi import FastAPI, routing
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from catzilla._compile._emit import Compiled
 from catzilla._compile._guards import patched_part
+from catzilla._compile._junction import Stack
 from catzilla._watchers import watched_by
 
 log = logging.getLogger("catzilla.worker")
-
-_KEY: Final = "catzilla.end"
 
 
 @dataclass(slots=True)
@@ -92,22 +90,12 @@ def exit_in_thread(manager: Any) -> Callable[..., Any]:
     return leave
 
 
-class _Junction:
-    """In the place of the router."""
-
-    def __init__(self, router: ASGIApp) -> None:
-        self.app = router
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        end = scope.pop(_KEY, None)
-        await (self.app if end is None else end)(scope, receive, send)
-
-
 class CompiledApp:
     """The fast lane's routes, by their ids."""
 
-    def __init__(self, app: FastAPI, routes: dict[int, Compiled]) -> None:
+    def __init__(self, app: FastAPI, routes: dict[int, Compiled], stack: Stack) -> None:
         self._app = app
+        self.stack = stack
         self._all = routes
         self.hop: Callable[[Callable[[], Any]], Awaitable[Any]]  # To a thread and back; set by the worker.
         self._routers = [(router, router._routes_version, len(router.routes)) for router in routers_of(app.router)]
@@ -140,32 +128,20 @@ class CompiledApp:
         """Puts into the scope what Starlette and the router would have put there."""
         context = compiled.plan.context
         scope["app"], scope["router"] = self._app, self._app.router
-        route: Any = context._effective_route
-        _, child = route.matches(scope)
-        scope.update(child)
+        scope["starlette.exception_handlers"] = self.stack.handlers
+        child = compiled.child
+        if child is None:
+            route: Any = context._effective_route
+            _, child = route.matches(scope)
+            scope.update(child)
+            if not route.param_convertors:
+                compiled.child = {name: value for name, value in child.items() if name != "path_params"}
+        else:
+            scope.update(child)
+            scope["path_params"] = dict(scope.get("path_params", ()))
         scope["route"] = context.original_route
         if context._route_context is not None:
             routing._get_fastapi_scope(scope)[routing._FASTAPI_EFFECTIVE_ROUTE_CONTEXT_KEY] = context._route_context
-
-    def lead(self, scope: Scope, end: ASGIApp) -> None:
-        """From now on this scope's way through the app's stack leads there, and not to the router."""
-        scope[_KEY] = end
-
-
-def install_junction(app: FastAPI) -> bool:
-    """Once the app has started. False: its stack is not FastAPI's."""
-    if app.middleware_stack is None:
-        app.middleware_stack = app.build_middleware_stack()
-    layer: Any = app.middleware_stack
-    while layer is not None and type(layer) is not AsyncExitStackMiddleware:
-        layer = getattr(layer, "app", None)
-    if layer is None:
-        return False
-    if type(layer.app) is not _Junction:
-        if layer.app is not app.router:
-            return False
-        layer.app = _Junction(app.router)
-    return True
 
 
 def routers_of(router: routing.APIRouter) -> list[routing.APIRouter]:

@@ -13,10 +13,10 @@ genuine stack. `out` is a catzilla._worker lane.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi._compat import Undefined
@@ -29,6 +29,7 @@ from starlette.responses import JSONResponse, Response
 from catzilla._compile import _outputs as outputs
 from catzilla._compile._plan import Call, Input, Mark, Plan, RefusedError, default_of
 from catzilla._compile._values import is_json, texts
+from catzilla._worker._tasks import Pace
 
 _ENCODINGS: Final = {"path": "utf-8", "query": "utf-8", "header": "latin-1", "cookie": "latin-1"}
 # Of a Starlette Request.
@@ -36,7 +37,7 @@ _RECEIVED: Final = {"path": "path_params", "query": "query_params", "header": "h
 CONTENT_TYPE: Final = ("header", "content-type")
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Compiled:
     """One route of the fast lane."""
 
@@ -47,6 +48,8 @@ class Compiled:
     run: Any
     threaded: bool  # `run` is for a thread.
     stack: bool  # It runs inside the app's middleware.
+    pace: Pace = dataclasses.field(default_factory=Pace)
+    child: dict[str, Any] | None = None  # What its route puts into a scope, if that is always the same.
 
 
 def compile_plan(

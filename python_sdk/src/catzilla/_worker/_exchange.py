@@ -29,6 +29,8 @@ log = logging.getLogger("catzilla.error")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _NO_BODY: Final = frozenset({204, 304})
 _DISCONNECT: Final = "http.disconnect"
+_INLINE: Final = frames.BODY_INLINE
+_LOWER: Final = frames.LOWER
 
 
 class Host(Protocol):
@@ -56,10 +58,17 @@ class Carrier(Protocol):
 class Exchange:
     """Scope, receive and send of one request, on one Task of its own."""
 
-    __slots__ = (
-        "answered", "begun", "body_open", "chunks", "disconnected", "fallback", "fields", "head_sent", "lane",
-        "lane_kind", "needs_continue", "request", "scope", "silent", "started_ns", "status", "stream", "task", "waiter",
-    )  # fmt: skip
+    task: asyncio.Task[None] | None = None  # Once it has begun.
+    begun = False
+    request: Any = None  # The Starlette Request of an endpoint in the fast lane, if it took one.
+    # The answer.
+    lane_kind = frames.LANE_SLOW
+    status = 0
+    fields: Any = ()
+    head_sent = False
+    answered = False
+    # The client.
+    waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
         request = stream.request
@@ -67,46 +76,25 @@ class Exchange:
         stream.exchange = self
         self.lane = lane
         self.stream = stream
-        self.task: asyncio.Task[None] | None = None
-        self.request: Any = None  # The Starlette Request of an endpoint in the fast lane, if it took one.
-        self.begun = False
         self.started_ns = perf_counter_ns()
-        # The request's body.
-        self.chunks: deque[bytes] | None = (  # None: the app has got all of it.
-            deque((request.body,)) if request.body_mode == frames.BODY_INLINE else deque()
-        )
-        self.body_open = not stream.peer_ended
-        self.needs_continue = bool(flags & frames.REQUEST_EXPECT_CONTINUE) and self.body_open
-        # The answer.
-        self.lane_kind = frames.LANE_SLOW
         self.fallback = stream.fallback
-        self.status = 0
-        self.fields: Any = ()
-        self.head_sent = False
-        self.answered = False
         self.silent = bool(flags & frames.REQUEST_HEAD)
-        # The client.
+        # The request's body. None: the app has got all of it.
+        self.chunks: deque[bytes] | None = deque((request.body,)) if request.body_mode == _INLINE else deque()
+        self.body_open = not stream.peer_ended
+        self.needs_continue = self.body_open and bool(flags & frames.REQUEST_EXPECT_CONTINUE)
         self.disconnected = stream.cancelled  # The fast lane makes one when it is needed, and that may be late.
-        self.waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
         self.scope: Scope = {
             "type": "http",
             "asgi": _ASGI,
-            "http_version": request.http_version,
-            "server": request.server,
-            "client": request.client,
-            "scheme": request.scheme,
-            "method": request.method,
-            "root_path": request.root_path,
-            "path": request.path,
-            "raw_path": request.raw_path,
-            "query_string": request.query,
-            "headers": request.fields,
+            **request.scope(),
             "extensions": {"http.response.early_hint": {}},  # Its own: apps may add to it.
             "state": lane.worker.state.copy(),
         }
 
     async def run(self, app: ASGIApp) -> None:
         self.begun = True
+        self.task = asyncio.current_task()
         sentence, failure = "", None
         try:
             await app(self.scope, self.receive, self.send)
@@ -194,7 +182,7 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def _head(self, body: bytes, *, end: bool) -> None:
-        fields = [(frames.lower(name), value) for name, value in self.fields]
+        fields = [(_LOWER.get(name) or frames.lower(name), value) for name, value in self.fields]
         vary = self.lane.worker.vary.get(self.stream.request.route_id)
         if vary is not None:
             fields.append((b"vary", vary))
@@ -272,12 +260,10 @@ class Exchange:
     def on_cancelled(self) -> None:
         """The client has gone. A handler that runs is not cancelled, unless its route opted in."""
         self.disconnected = True
-        if self.task is not None and (
-            not self.begun or self.stream.request.flags & frames.REQUEST_CANCEL_ON_DISCONNECT
-        ):
+        if not self.begun:  # And never will be.
+            self.lane.settled(self, frames.END_CANCELLED, "")
+        elif self.task is not None and self.stream.request.flags & frames.REQUEST_CANCEL_ON_DISCONNECT:
             self.task.cancel()
-            if not self.begun:  # Its coroutine will never run.
-                self.lane.settled(self, frames.END_CANCELLED, "")
         self.wake()
 
     def __repr__(self) -> str:

@@ -23,6 +23,8 @@ from catzilla._worker._protocol import LaneProtocol, Stream
 from catzilla._worker._threads import Threads
 
 _US_MAX: Final = 0xFFFFFFFF
+_LANE_FAST: Final = frames.LANE_FAST
+_encode_head = frames.encode_head
 
 
 class FastStream(Protocol):
@@ -40,6 +42,7 @@ class FastCarrier(Carrier, Protocol):
 
     def fast_settled(self, stream: Any, *, moved: bool = False) -> None: ...
     def take(self, stream: Any, what: Any, settled: bool) -> None: ...
+    def answered(self, stream: Any, frame: bytes, settled: bool) -> None: ...
     def adopt(self, exchange: Exchange) -> None: ...
 
 
@@ -49,7 +52,7 @@ class _Out:
     def __init__(self, lane: FastCarrier, home: CompiledApp, threads: Threads) -> None:
         self.lane = lane
         self.threads = threads
-        self._complete = lane.protocol.complete
+        self._answered = lane.answered
         self.home = home
         # The most that a head and a body in one frame take.
         self.most = min(lane.protocol.data_bytes_max, lane.protocol.head_bytes_max) - 64
@@ -65,12 +68,10 @@ class _Out:
             exchange.chunks = None
         return request
 
-    @staticmethod
-    def encode(stream: Any, status: int, count: int, head: bytes, content: bytes) -> bytes:
-        us = (perf_counter_ns() - stream.began_ns) // 1000
-        return frames.encode_answer(
-            stream.id, status, count, head, content, us if us < _US_MAX else _US_MAX, frames.LANE_FAST
-        )
+
+def _encode(stream: Any, status: int, count: int, head: bytes, content: bytes) -> bytes:
+    us = (perf_counter_ns() - stream.began_ns) // 1000
+    return _encode_head(stream.id, status, count, head, content, us if us < _US_MAX else _US_MAX, _LANE_FAST)
 
 
 class LoopOut(_Out):
@@ -79,13 +80,7 @@ class LoopOut(_Out):
     def answer(
         self, stream: Stream, status: int, count: int, head: bytes, content: bytes, *, settled: bool = True
     ) -> None:
-        self._complete(stream, self.encode(stream, status, count, head, content), settled)
-        if stream.exchange is not None:
-            stream.exchange.was_answered()
-        lane = self.lane
-        lane.schedule()
-        if settled:
-            lane.fast_settled(stream)
+        self._answered(stream, _encode(stream, status, count, head, content), settled)
 
     async def leave(self, stream: Stream, route: int, outer: list[Any]) -> None:
         """Teardown behind the answer."""
@@ -131,7 +126,7 @@ class LoopOut(_Out):
         resumption = Resumption(
             self.home, stream.compiled, error, response, inner, outer, exchange.request, stream.request.body, answered
         )
-        self.home.lead(exchange.scope, resumption)
+        self.home.stack.lead(exchange.scope, resumption)
         await exchange.run(self.home.app)
 
 
@@ -147,7 +142,7 @@ class ThreadOut(_Out):
     def answer(
         self, stream: Stream, status: int, count: int, head: bytes, content: bytes, *, settled: bool = True
     ) -> None:
-        self._collected.append((self._take, stream, self.encode(stream, status, count, head, content), settled))
+        self._collected.append((self._answered, stream, _encode(stream, status, count, head, content), settled))
 
     def leave(self, stream: Stream, route: int, outer: list[Any]) -> None:
         self.threads.tell()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from catzilla._worker._hello import *  # noqa: F403 (one name, ``_frames``, for the whole contract)
 from catzilla._worker._wire import *  # noqa: F403
@@ -161,6 +161,27 @@ class Request:
     def body(self) -> bytes:
         return self.payload[self._n[27] :]
 
+    def scope(self) -> dict[str, Any]:
+        """What an ASGI scope takes from it, in one go."""
+        payload, n = self.payload, self._n
+        path_at, query_at = n[16], n[14]
+        if query_at != n[17]:
+            raw_path, query = payload[path_at : query_at - 1], payload[query_at : n[17]]
+        else:
+            raw_path, query = payload[path_at : n[17]].partition(b"?")[0], b""
+        return {
+            "http_version": HTTP_VERSIONS.get(n[3], "1.1"),
+            "server": (payload[n[20] : n[21]].decode("latin-1"), n[13]) if n[20] != n[21] else None,
+            "client": (payload[n[19] : n[20]].decode("latin-1"), n[12]) if n[19] != n[20] else None,
+            "scheme": SCHEMES[n[4]],
+            "method": METHODS[n[2]] if n[2] else self.method,
+            "root_path": payload[n[21] : n[22]].decode("utf-8", "replace"),
+            "path": payload[n[17] : n[18]].decode("utf-8", "replace"),
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": decode_fields(payload[n[26] : n[27]], n[7]),
+        }
+
     def slots(self) -> list[bytes | list[bytes] | None]:
         """Every slot. Compiled routes read the table themselves, with one Struct per route."""
         payload, end = self.payload, len(self.payload)
@@ -217,15 +238,24 @@ def encode_response(
     ))  # fmt: skip
 
 
-def encode_answer(
-    stream: int, status: int, count: int, fields: bytes, body: bytes, handler_us: int, lane: int
+def encode_head(
+    stream: int,
+    status: int,
+    count: int,
+    fields: bytes,
+    body: bytes,
+    handler_us: int,
+    lane: int,
+    end: bool = True,
+    fallback: int = 0,
+    flags: int = 0,
 ) -> bytes:
-    """A whole RESPONSE frame with END, of fields that are encoded already."""
+    """A whole RESPONSE frame of fields that are encoded already."""
     size = len(fields)
     return (
         _RESPONSE_FRAME.pack(
-            36 + size + len(body), RESPONSE, FLAG_END, 0, stream, 0,
-            status, lane, 0, 0, count, size, 0, handler_us, 0, 0, 0, 0,
+            36 + size + len(body), RESPONSE, FLAG_END if end else 0, 0, stream, 0,
+            status, lane, fallback, flags, count, size, 0, handler_us, 0, 0, 0, 0,
         )
         + fields
         + body

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
-from inspect import CORO_CREATED, getcoroutinestate
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -15,14 +14,13 @@ from catzilla._worker._exchange import ASGIApp, Exchange, Host
 from catzilla._worker._frames import FrameError
 from catzilla._worker._inherit import forget, keep_from_children
 from catzilla._worker._protocol import LaneProtocol, Phase, Stream
+from catzilla._worker._tasks import EAGER, Pace, Tasks
 
 if TYPE_CHECKING:  # Only apps of FastAPI have compiled routes: others do not import it.
     from catzilla._compile._compiled import CompiledApp
     from catzilla._worker._fast import LoopOut, ThreadOut
     from catzilla._worker._threads import Threads
 
-# An eager first step saves a turn of the loop; 3.11 has none.
-_EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _NONE: Final[dict[int, Any]] = {}
 
 
@@ -56,7 +54,9 @@ class Lane(asyncio.Protocol):
         self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
         self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
         self._late_heads: list[Exchange] = []  # ...and in the one before.
-        self._fast: set[Any] = set()  # Streams that the fast lane is at; they hold their Tasks.
+        self._fast: set[Any] = set()  # Streams that the fast lane is at.
+        self._tasks = Tasks(worker.loop, self._drop)
+        self._paces: dict[int, Pace] = {}  # By route, of those that go through the genuine app.
         self._loop_out: LoopOut | None = None
         self._thread_out: ThreadOut | None = None
 
@@ -87,9 +87,7 @@ class Lane(asyncio.Protocol):
                 self._wake_blocked()
             elif stream is not None:
                 exchange = stream.exchange
-                if exchange is None:
-                    if kind == "cancelled" and stream in self._fast:
-                        self._drop(stream)
+                if exchange is None:  # The fast lane looks itself whether it has been cancelled.
                     continue
                 if kind == "body":
                     exchange.on_body(value)
@@ -101,6 +99,7 @@ class Lane(asyncio.Protocol):
                 self.attached.set_result(value)
             else:
                 self.worker.on_goaway(value, self)
+        self._tasks.wake()
         if self.worker.threads is not None:
             self.worker.threads.wake()
         # Behind the first steps of the Tasks just made: their answers leave in this turn.
@@ -179,8 +178,8 @@ class Lane(asyncio.Protocol):
     def detached(self) -> int:
         return sum(1 for exchange in tuple(self._exchanges) if exchange.stream.detached)  # Any thread asks.
 
-    def _begin(self, stream: Stream, prepare: Callable[[Exchange], None] | None = None) -> bool:
-        """By the genuine app. False: the frame was none, and the lane is lost."""
+    def _begin(self, stream: Stream, way: Callable[[Exchange], ASGIApp] | None = None) -> bool:
+        """By the genuine app, or the `way` to it. False: the frame was none, and the lane is lost."""
         try:
             exchange = Exchange(self, stream)
         except FrameError as error:
@@ -188,11 +187,14 @@ class Lane(asyncio.Protocol):
             self.flush()
             self._fail(failure)
             return False
-        if prepare is not None:
-            prepare(exchange)
+        app = self.worker.app if way is None else way(exchange)
         self._exchanges.add(exchange)
         self.worker.begun()
-        exchange.task = asyncio.Task(exchange.run(self.worker.app), loop=self._loop, **_EAGER)
+        route = stream.request.route_id
+        pace = self._paces.get(route)
+        if pace is None:
+            pace = self._paces[route] = Pace()
+        self._tasks.submit(exchange.run(app), stream, pace)
         return True
 
     # The fast lane...
@@ -220,19 +222,16 @@ class Lane(asyncio.Protocol):
             self.worker.threads.submit(self._thread_out or self._outs()[1], stream, compiled.run, values)
         else:
             run = compiled.run(self._loop_out or self._outs()[0], stream, *values)
-            stream.task = asyncio.Task(run, loop=self._loop, **_EAGER)
+            self._tasks.submit(run, stream, compiled.pace)
         return True
 
     def _begin_stack(self, stream: Stream, compiled: Any, values: tuple[Any, ...]) -> bool:
         """Through the genuine middleware to the compiled endpoint."""
-        from catzilla._compile._stack import StackEnd
+        from catzilla._compile._stack import StackRequest
 
-        def lead(exchange: Exchange) -> None:
-            home = self.worker.compiled
-            assert home is not None
-            home.lead(exchange.scope, StackEnd(home, compiled, values, exchange))
-
-        return self._begin(stream, lead)
+        home = self.worker.compiled
+        assert home is not None
+        return self._begin(stream, partial(StackRequest, home, compiled, values))
 
     def _outs(self) -> tuple[LoopOut, ThreadOut]:
         from catzilla._worker._fast import LoopOut, ThreadOut
@@ -244,25 +243,30 @@ class Lane(asyncio.Protocol):
         self._thread_out = ThreadOut(self, compiled, threads, self._loop_out)
         return self._loop_out, self._thread_out
 
+    def answered(self, stream: Any, frame: bytes, settled: bool) -> None:
+        """All of an answer. `settled`: nothing comes behind it."""
+        self.protocol.complete(stream, frame, settled)
+        if stream.exchange is not None:
+            stream.exchange.was_answered()
+        if not self._scheduled:
+            self.schedule()
+        if settled:
+            self._fast.discard(stream)
+            self.worker.settled()
+
     def take(self, stream: Any, what: Any, settled: bool) -> None:
-        """From a thread: a frame, a coroutine that goes on with the request, or None: it has returned."""
+        """From a thread: a coroutine that goes on with the request, or None: it has returned."""
         if what is None:
             self.protocol.settle(stream)
-        elif isinstance(what, bytes):
-            self.protocol.complete(stream, what, settled)
-            if stream.exchange is not None:
-                stream.exchange.was_answered()
         else:
-            stream.task = asyncio.Task(what, loop=self._loop, **_EAGER)
+            stream.task = asyncio.Task(what, loop=self._loop, **EAGER)
         self.schedule()
         if settled:
             self.fast_settled(stream)
 
     def _drop(self, stream: Any) -> None:
-        """Its client has gone: what has not begun never will."""
-        task = getattr(stream, "task", None)  # None: a thread sees to it.
-        if task is not None and getcoroutinestate(task.get_coro()) == CORO_CREATED:
-            task.cancel()
+        """Its client had gone before it was begun."""
+        if stream in self._fast:
             self.take(stream, None, True)
 
     def fast_settled(self, stream: Any, *, moved: bool = False) -> None:

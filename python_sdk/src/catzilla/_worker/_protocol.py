@@ -27,6 +27,10 @@ Event: TypeAlias = "tuple[EventKind, Stream | None, Any]"
 
 STREAM_WINDOW: Final = 256 * 1024
 _HALF_WINDOW: Final = STREAM_WINDOW // 2
+# Asked for with each frame.
+_REQUEST: Final = frames.REQUEST
+_REQUEST_BYTES_MIN: Final = frames.REQUEST_BYTES_MIN
+_SERVING: Final = Phase.SERVING
 # The sidecar tells how long heads may be; we take any it may be configured for.
 HEAD_BYTES_MAX: Final = 1 << 20
 
@@ -44,10 +48,10 @@ class Stream:
     exchange: Any = None
     _request: Request | None = None
 
-    def __init__(self, stream_id: int, payload: bytes, peer_ended: bool, room: int) -> None:
+    def __init__(self, stream_id: int, payload: bytes, flags: int, room: int) -> None:
         self.id = stream_id
         self.payload = payload  # Of the REQUEST.
-        self.peer_ended = peer_ended
+        self.peer_ended = bool(flags & FLAG_END)
         self.room = room  # Answer bytes the sidecar still takes.
 
     @property
@@ -73,6 +77,7 @@ class LaneProtocol:
         self.data_bytes_max = frames.DATA_BYTES_MAX
         self.head_bytes_max = hello.head_bytes_max
         self._last = 0  # The newest stream id.
+        self._window = 0  # Of a new stream's answer.
         self._refuse_after: int | None = None  # Set by our GOAWAY: later ids are not for us.
         self._unreturned = 0
         self._reader = FrameReader(frames.Limits(hello.head_bytes_max, hello.data_bytes_max))
@@ -84,11 +89,19 @@ class LaneProtocol:
     def feed(self, data: bytes) -> list[Event]:
         """What the bytes say. Raises LinkError for what breaks the contract."""
         events: list[Event] = []
+        streams = self.streams
         try:
             for kind, flags, stream_id, aux, payload in self._reader.feed(data):
-                if kind == frames.REQUEST and self.phase is Phase.SERVING:
-                    if self._refuse_after is None:
-                        events.append(self._open(flags, stream_id, payload))
+                if kind == _REQUEST and self.phase is _SERVING:
+                    if self._refuse_after is not None:
+                        continue
+                    if stream_id in streams or not stream_id:
+                        raise FrameError(f"REQUEST on stream {stream_id}, which is open")
+                    if len(payload) < _REQUEST_BYTES_MIN:
+                        raise FrameError("REQUEST is shorter than its fixed part")
+                    streams[stream_id] = stream = Stream(stream_id, payload, flags, self._window)
+                    self._last = stream_id
+                    events.append(("opened", stream, None))
                     continue
                 handle = _HANDLERS.get(kind)
                 if handle is None:
@@ -107,17 +120,6 @@ class LaneProtocol:
         self.phase = Phase.CLOSED
         return LinkError(f"the sidecar broke the link's rules: {error}", error.code)
 
-    def _open(self, flags: int, stream_id: int, payload: bytes) -> Event:
-        if stream_id in self.streams or not stream_id:
-            raise FrameError(f"REQUEST on stream {stream_id}, which is open")
-        assert self.ack is not None
-        if len(payload) < frames.REQUEST_BYTES_MIN:
-            raise FrameError("REQUEST is shorter than its fixed part")
-        stream = Stream(stream_id, payload, bool(flags & FLAG_END), self.ack.stream_window)
-        self.streams[stream_id] = stream
-        self._last = stream_id
-        return ("opened", stream, None)
-
     def _find(self, stream_id: int, what: str) -> Stream | None:
         """The stream, or None if we have said that we will not answer it."""
         stream = self.streams.get(stream_id)
@@ -134,6 +136,7 @@ class LaneProtocol:
             raise FrameError("a second HELLO_ACK")
         self.ack = ack = HelloAck.decode(payload)
         self.room = ack.connection_window
+        self._window = ack.stream_window
         self.data_bytes_max = ack.data_bytes_max
         self.head_bytes_max = ack.head_bytes_max
         self._reader.limits = frames.Limits(ack.head_bytes_max, ack.data_bytes_max)
@@ -221,9 +224,8 @@ class LaneProtocol:
         """
         if stream.cancelled:
             return
-        frame = frames.encode_response(
-            stream.id, status, fields, body, end=end, flags=flags, handler_us=us, lane=lane, fallback=fallback
-        )
+        count, head = frames.encode_fields(fields)
+        frame = frames.encode_head(stream.id, status, count, head, body, us, lane, end, fallback, flags)
         self._check_head(len(frame) - len(body))
         if end:
             self._held.append((stream, frame))

@@ -272,22 +272,22 @@ _CONTROL: Final = re.compile(rb"[\x01-\x08\x0a-\x1f\x7f]")
 
 
 # Names of answer fields, in lower case. Apps use few different ones; past _NAMES_MAX they are not kept.
-_LOWER: Final[dict[bytes, bytes]] = {}
+LOWER: Final[dict[bytes, bytes]] = {}
 _NAMES_MAX: Final = 1024
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def lower(name: bytes) -> bytes:
     """A field's name as the link wants it. Raises ValueError for what is none."""
-    known = _LOWER.get(name)
+    known = LOWER.get(name)
     if known is not None:
         return known
     name = bytes(name)
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a header field")
     lowered = name.lower()
-    if len(_LOWER) < _NAMES_MAX:
-        _LOWER[name] = lowered
+    if len(LOWER) < _NAMES_MAX:
+        LOWER[name] = lowered
     return lowered
 
 
