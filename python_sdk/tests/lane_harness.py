@@ -23,6 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "compat")
 
 from choosing import Chooser
 
+# As in sidecar/exchange/call_way.cc.
+INLINE_BODY_MAX = 16 * 1024
+
 Fields = list[tuple[bytes, bytes]]
 JSON: Fields = [(b"content-type", b"application/json")]
 
@@ -38,16 +41,20 @@ class Client:
         sent = [(b"host", b"testserver"), *(fields or [])]
         path, _, query = target.partition("?")
         choice = self._chooser.choose(method, unquote_to_bytes(path), query.encode(), sent)
-        return self.link.open(
+        inline = len(body) <= INLINE_BODY_MAX
+        exchange = self.link.open(
             await self.link.lane(),
             method,
             target,
             sent,
-            body=body,
             route_id=choice.route_id,
             slots=choice.slots,
             flags=choice.flags,
+            **({"body": body} if inline else {"streaming": True, "body_length": len(body)}),
         )
+        if not inline:  # It fits the window.
+            await exchange.send_body(body, end=True)
+        return exchange
 
     async def ask(self, method: str, target: str, body: bytes = b"", fields: Fields | None = None) -> Answer:
         return await (await self.open(method, target, body, fields)).answer()  # type: ignore[no-any-return]

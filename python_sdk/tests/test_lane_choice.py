@@ -8,7 +8,7 @@ from types import MethodType
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Form, Request
+from fastapi import APIRouter, Cookie, Depends, FastAPI, Request
 from fastapi import routing as fastapi_routing
 from fastapi.routing import APIRoute
 from lane_harness import JSON, serving
@@ -37,9 +37,9 @@ def route_of(declare: Any) -> Any:
     return entry
 
 
-def _form(app: FastAPI) -> None:
+def _cookies(app: FastAPI) -> None:
     @app.post("/x")
-    async def x(name: Annotated[str, Form()]) -> None: ...
+    async def x(a: Annotated[list[str], Cookie()]) -> Any: ...
 
 
 def _generator(app: FastAPI) -> None:
@@ -65,7 +65,7 @@ def _convertor(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     ("declare", "reason"),
     [
-        (_form, "it takes a form"),
+        (_cookies, "a is a list of cookies"),
         (_generator, "its answer is a stream"),
         (_own_class, "Own.get_route_handler is its own"),
         (_limited, "it has a max_body_size"),

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastapi.dependencies import utils
 from fastapi.dependencies.models import Dependant
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
@@ -73,13 +74,10 @@ def _add(reads: Reads, place: str, param: Any) -> None:
                 wire = alias.replace("_", "-") if place == "header" and alias == name else alias
                 _append(reads, Input(place, wire.lower() if place == "header" else wire, _is_list(info.annotation)))
         return
-    alias = getattr(param, "validation_alias", None) or param.alias
-    if not isinstance(alias, str):
-        reads.user_models = True
-        return
-    if place == "header":  # FastAPI has converted its underscores, if it does.
-        alias = alias.lower()
-    _append(reads, Input(place, alias, place != "path" and _is_list(annotation)))
+    for _, alias in utils._get_param_aliases(param):
+        # FastAPI has converted the underscores of a header, if it does.
+        several = place != "path" and not utils._is_json_field(param) and _is_list(annotation)
+        _append(reads, Input(place, alias.lower() if place == "header" else alias, several))
 
 
 def _append(reads: Reads, found: Input) -> None:

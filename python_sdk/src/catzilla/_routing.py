@@ -29,7 +29,8 @@ from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRo
 
 from catzilla._cache import policy_of
 from catzilla._compile._assign import assign_lanes
-from catzilla._compile._emit import CONTENT_TYPE, Compiled
+from catzilla._compile._emit import Compiled
+from catzilla._compile._reading import CONTENT_TYPE
 from catzilla._exceptions import ConfigurationError
 from catzilla._inputs import Input, Reads, reads_of
 from catzilla._static import StaticMount
@@ -201,7 +202,7 @@ def _api_entry(route_id: int, index: int, context: RouteContext, original: APIRo
     reads = reads_of(context.dependant)
     entry.inputs = [{**asdict(found), "slot": slot} for slot, found in enumerate(reads.inputs[:255])]
     entry.body, entry.body_type = _body_of(context, reads)
-    if reads.body and not reads.form and CONTENT_TYPE not in {(found.place, found.name) for found in reads.inputs}:
+    if reads.body and CONTENT_TYPE not in {(found.place, found.name) for found in reads.inputs}:
         place, name = CONTENT_TYPE
         entry.inputs.append({"place": place, "name": name, "multi": False, "slot": len(entry.inputs)})
     entry.response = _response_of(context)

@@ -12,6 +12,7 @@ from fastapi.routing import APIRouter, RouteContext
 
 from catzilla._compile._compiled import CompiledApp, routers_of
 from catzilla._compile._emit import Compiled, compile_plan
+from catzilla._compile._forms import Limits, limits_for, limits_of
 from catzilla._compile._guards import patched_part
 from catzilla._compile._junction import install_junctions
 from catzilla._compile._plan import RefusedError, plan_route
@@ -30,8 +31,9 @@ def assign_lanes(app: FastAPI, contexts: Sequence[RouteContext], table: Table, o
     `off`: why no route is compiled, if so. REQUIRES: table.routes[i] is of contexts[i], as far as these go.
     """
     everywhere = off or _why_nowhere(app)
+    limits = {} if everywhere else limits_of(app)
     for entry, context in zip(table.routes, contexts, strict=False):
-        reason = everywhere or _compile(entry, context, table, stack=bool(app.user_middleware))
+        reason = everywhere or _compile(entry, context, limits, table, stack=bool(app.user_middleware))
         if reason:
             entry.lane_reasons.append(reason)
         elif app.user_middleware:
@@ -54,7 +56,7 @@ def _why_nowhere(app: FastAPI) -> str:
     return watched_by(app, of_user=True) or patched_part()
 
 
-def _compile(entry: RouteEntry, context: RouteContext, table: Table, *, stack: bool) -> str:
+def _compile(entry: RouteEntry, context: RouteContext, limits: dict[int, Limits], table: Table, *, stack: bool) -> str:
     """Why not; empty: it is compiled."""
     if entry.kind != "api":
         return f"a {entry.kind} route is the genuine app's" if not entry.lane_reasons else entry.lane_reasons.pop()
@@ -64,7 +66,8 @@ def _compile(entry: RouteEntry, context: RouteContext, table: Table, *, stack: b
     vary = ", ".join(entry.vary).encode()
     label = f"{'/'.join(entry.methods)} {entry.template}"
     try:
-        table.compiled[entry.id] = compile_plan(plan_route(entry.id, context), label, slots, vary=vary, stack=stack)
+        plan = plan_route(entry.id, context, limits_for(context, limits))
+        table.compiled[entry.id] = compile_plan(plan, label, slots, vary=vary, stack=stack)
     except RefusedError as refused:
         return str(refused)
     except Exception as error:  # FastAPI's internals are not what we know: it runs genuinely.

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from catzilla._compile._emit import Compiled
+from catzilla._compile._forms import Form
 from catzilla._compile._guards import patched_part
 from catzilla._compile._junction import Stack
 from catzilla._watchers import watched_by
@@ -47,13 +48,17 @@ class Resumption:
         await routing.request_response(self._end)(scope, receive, send)
 
     async def _end(self, request: Request) -> Response:
+        form = next((one for one in self.outer if isinstance(one, Form)), None)
         if self.request is not None:  # Handlers see what has been read and kept.
             vars(request).update(vars(self.request))
+        elif form is not None:
+            form.give_to(request)
         elif self.compiled.plan.context.body_field is not None:
             request._body = self.body
         for name, managers in (("fastapi_inner_astack", self.outer), ("fastapi_function_astack", self.inner)):
             for manager in managers:
-                request.scope[name].push_async_exit(
+                where = "fastapi_middleware_astack" if manager is form else name
+                request.scope[where].push_async_exit(
                     manager if hasattr(manager, "__aexit__") else exit_in_thread(manager)
                 )
         if self.answered:

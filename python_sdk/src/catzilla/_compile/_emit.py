@@ -14,27 +14,23 @@ genuine stack. `out` is a catzilla._worker lane.
 from __future__ import annotations
 
 import dataclasses
-import struct
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from typing import Any, Final
 
-from fastapi._compat import Undefined
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.security import SecurityScopes
 from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.responses import JSONResponse, Response
 
+from catzilla._compile import _forms as forms
 from catzilla._compile import _outputs as outputs
-from catzilla._compile._plan import Call, Input, Mark, Plan, RefusedError, default_of
-from catzilla._compile._values import is_json, texts
+from catzilla._compile._plan import Call, FormInput, Input, Mark, Plan, RefusedError
+from catzilla._compile._reading import Reading
 from catzilla._worker._tasks import Pace
 
-_ENCODINGS: Final = {"path": "utf-8", "query": "utf-8", "header": "latin-1", "cookie": "latin-1"}
 # Of a Starlette Request.
 _RECEIVED: Final = {"path": "path_params", "query": "query_params", "header": "headers", "cookie": "cookies"}
-CONTENT_TYPE: Final = ("header", "content-type")
 
 
 @dataclasses.dataclass(slots=True)
@@ -74,7 +70,6 @@ class _Emitter:
         self._threaded = threaded
         self._wait = "" if threaded else "await "
         self._exits = "inner, outer" if plan.has_exits else "(), ()"
-        self._slots = slots
         self._vary = vary
         self.names: dict[str, Any] = {
             "ROUTE": plan.route_id,
@@ -83,142 +78,28 @@ class _Emitter:
             "SecurityScopes": SecurityScopes,
             "ValidationError": ValidationError,
             "copy_context": copy_context,
-            "from_json": from_json,
-            "is_json": is_json,
-            "texts": texts,
+            "forms": forms,
             "outputs": outputs,
             **plan.constants,
         }
+        self._reading = Reading(plan, slots, self.names)
 
     def source(self) -> str:
-        return "\n".join([*self._prepare(), "", "", *self._run(), ""])
-
-    # Reading...
-
-    def _prepare(self) -> list[str]:
-        plan = self._plan
-        slotted = [found for found in plan.inputs if found.place != "body" and found.model is None]
-        used = sorted({self._slot(found) for found in slotted})
-        bodies = [found for found in plan.inputs if found.place == "body"]
-        if bodies and self._strict is not None:
-            used = sorted({*used, self._slots[CONTENT_TYPE]}) if CONTENT_TYPE in self._slots else used
-        count = len(self._slots)
-        layout = struct.Struct("<4xI3xBH86xI16x" + "".join("HH" if i in used else "4x" for i in range(count)))
-        self.names["UNPACK"] = layout.unpack_from
-        fields = ["flags", "mode", "count", "body_at", *(f"o{i}, n{i}" for i in used)]
-        lines = ["def prepare(payload):"]
-        provider = plan.context.dependency_overrides_provider
-        if provider is not None:
-            self.names["PROVIDER"] = provider
-            lines += ["    if PROVIDER.dependency_overrides:", "        return None"]
-        lines += [
-            f"    {', '.join(fields)} = UNPACK(payload)",
-            f"    if flags or mode > 1 or count != {count}:",
-            "        return None",
-        ]
-        if plan.ordered:
-            self.names["UNDEFINED"] = Undefined
-            lines += ["    sent = UNDEFINED"]
-        for found in slotted:
-            lines += self._parameter(found)
-        if bodies:
-            lines += self._body(bodies)
-        values = "".join(f"{name}, " for name in self._values())
-        return [*lines, f"    return ({values.rstrip()})" if values else "    return ()"]
-
-    def _values(self) -> list[str]:
-        """What prepare() hands to run()."""
-        values = [found.variable for found in self._plan.inputs if found.model is None]
-        return [*values, "sent"] if self._plan.ordered else values
-
-    def _slot(self, found: Input) -> int:
-        slot = self._slots.get((found.place, found.name))
-        if slot is None:
-            raise RefusedError(f"{found.name} has no slot")
-        return slot
-
-    def _parameter(self, found: Input) -> list[str]:
-        slot, name, encoding = self._slot(found), found.variable, _ENCODINGS[found.place]
-        lines = [f"    if o{slot}:"]
-        if found.multi:
-            lines += [
-                f"        {name} = texts(payload, o{slot}, n{slot}, {encoding!r})",
-                f"        if not {name}:",
-                "            return None",
-            ]
-            if found.place == "cookie":
-                raise RefusedError(f"{found.name} is a list of cookies")
-        else:
-            lines += [f"        if n{slot} > 32767:", "            return None"]
-            lines += [f"        {name} = payload[o{slot} : o{slot} + n{slot}].decode({encoding!r}, 'replace')"]
-            if found.place == "cookie":  # Quoted ones are unquoted by http.cookies.
-                lines += [f"        if '\"' in {name}:", "            return None"]
-        lines += self._validate(found, name, "        ")
-        return [*lines, "    else:", *self._absent(found, "        ")]
-
-    def _validate(self, found: Input, value: str, indent: str) -> list[str]:
-        validator = found.validator
-        name = found.variable
-        if validator is None or self._plan.ordered:
-            return [] if value == name else [f"{indent}{name} = {value}"]
-        self.names[f"validate_{name}"] = validator.validate_python
-        return [f"{indent}{name} = validate_{name}({value}, from_attributes=True)"]
-
-    def _absent(self, found: Input, indent: str) -> list[str]:
-        if self._plan.ordered:
-            return [f"{indent}{found.variable} = UNDEFINED"]
-        if found.required:
-            return [f"{indent}return None"]
-        name = found.variable
-        if found.default_is_constant:
-            self.names[f"default_{name}"] = default_of(found)
-            return [f"{indent}{name} = default_{name}"]
-        self.names[f"default_{name}"] = lambda: default_of(found)
-        return [f"{indent}{name} = default_{name}()"]
-
-    @property
-    def _strict(self) -> bool:
-        strict = self._plan.context.strict_content_type
-        return bool(strict.value if isinstance(strict, DefaultPlaceholder) else strict)
-
-    def _body(self, bodies: list[Input]) -> list[str]:
-        slot = self._slots.get(CONTENT_TYPE)
-        if slot is None:
-            raise RefusedError("content-type has no slot")
-        kind = f"payload[o{slot} : o{slot} + n{slot}]"
-        lines = ["    body = payload[body_at:]", "    if body:"]
-        lines += (
-            [f"        if not is_json({kind}):"] if self._strict else [f"        if o{slot} and not is_json({kind}):"]
-        )
-        lines += ["            return None", "        value = from_json(body)"]
-        lines += ["        sent = value"] if self._plan.ordered else []
-        if bodies[0].name:
-            lines += ["        if type(value) is not dict:", "            return None"]
-            for found in bodies:
-                lines += [
-                    f"        if {found.name!r} in value:",
-                    *self._validate(found, f"value[{found.name!r}]", "            "),
-                    "        else:",
-                    *self._absent(found, "            "),
-                ]
-        else:
-            lines += self._validate(bodies[0], "value", "        ")
-        lines += ["    else:"]
-        for found in bodies:
-            lines += self._absent(found, "        ")
-        return lines
+        return "\n".join([*self._reading.source(), "", "", *self._run(), ""])
 
     # Answering...
 
     def _run(self) -> list[str]:
         plan = self._plan
-        values = "".join(f", {name}" for name in self._values())
+        values = "".join(f", {name}" for name in self._reading.values)
         lines = [f"{'' if self._threaded else 'async '}def run(out, stream{values}):"]
-        lines += ["    inner, outer = [], []"] if plan.has_exits else []
+        first = "[]" if plan.limits is None else "[form]"
+        lines += [f"    inner, outer = [], {first}"] if plan.has_exits else []
         lines += ["    cleanup = outputs.Cleanup()", "    outer.append(cleanup)"] if self._shields else []
         lines += ["    try:"]
         if plan.request:
-            lines += ["        request = out.request(stream, ROUTE)"]
+            made = "out.request(stream, ROUTE)"
+            lines += [f"        request = {made if plan.limits is None else f'form.give_to({made})'}"]
         if plan.response:
             lines += ["        response = outputs.new_response()"]
         if plan.tasks:
@@ -233,6 +114,8 @@ class _Emitter:
         ]
         if not plan.has_exits:
             return [*lines, "    out.answer(stream, status, count, head, content)"]
+        if plan.limits is not None:
+            lines += ["    if not form.files:", "        del outer[0]"]
         lines += ["    out.answer(stream, status, count, head, content, settled=not outer)"]
         return [*lines, "    if outer:", f"        {self._wait}out.leave(stream, ROUTE, outer)"]
 
@@ -266,8 +149,10 @@ class _Emitter:
             elif isinstance(step, Input):
                 name = step.variable
                 self.names[f"field_{name}"] = step.field
-                self.names[f"loc_{name}"] = step.location
-                lines += [f"{name} = outputs.validated(field_{name}, {name}, loc_{name}, errors)"]
+                location = self._reading.location_of(step)
+                lines += [f"{name} = outputs.validated(field_{name}, {name}, {location}, errors)"]
+            elif isinstance(step, FormInput):
+                lines += self._form(step)
             else:
                 index = calls[step.variable]
                 alone = self._threaded or step.flavour not in ("sync", "generator")
@@ -282,6 +167,13 @@ class _Emitter:
                 else:
                     lines += [f"if len(errors) == before_{step.variable}:", *("    " + line for line in call)]
         return lines
+
+    def _form(self, step: FormInput) -> list[str]:
+        fields = f"fields_{step.inputs[0].variable}"
+        self.names[fields] = step.fields
+        how = "forms.validated_form_here" if self._threaded else "await forms.validated_form"
+        lines = [f"values = {how}({fields}, form, {step.embed}, errors)"]
+        return lines + [f"{found.variable} = values[{found.field.name!r}]" for found in step.inputs]
 
     def _hop(self, group: list[tuple[int, Call]]) -> list[str]:
         """Neighbours that are synchronous share one way to a thread and back."""

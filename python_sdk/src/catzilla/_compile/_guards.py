@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI, routing
 from fastapi.dependencies import utils
 from fastapi.routing import APIRoute, APIRouter
-from starlette import _exception_handler, responses
+from starlette import _exception_handler, formparsers, requests, responses
 from starlette import routing as starlette_routing
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -52,6 +52,14 @@ _PARTS: Final[tuple[tuple[Any, str, str], ...]] = (
     (FastAPI, "build_middleware_stack", "fastapi.applications"),
     (Middleware, "__init__", "starlette.middleware"),
     (Request, "__init__", "starlette.requests"),
+    (Request, "form", "starlette.requests"),
+    (Request, "_get_form", "starlette.requests"),
+    (requests, "FormParser", "starlette.formparsers"),
+    (requests, "MultiPartParser", "starlette.formparsers"),
+    (formparsers.FormParser, "__init__", "starlette.formparsers"),
+    (formparsers.FormParser, "parse", "starlette.formparsers"),
+    (formparsers.MultiPartParser, "__init__", "starlette.formparsers"),
+    (formparsers.MultiPartParser, "parse", "starlette.formparsers"),
     (responses.Response, "__init__", "starlette.responses"),
     (responses.Response, "__call__", "starlette.responses"),
     (responses.Response, "init_headers", "starlette.responses"),

@@ -15,11 +15,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
-from fastapi._compat import ModelField, Undefined, field_annotation_is_sequence
+from fastapi._compat import (
+    ModelField,
+    Undefined,
+    field_annotation_is_sequence,
+    is_bytes_or_nonable_bytes_annotation,
+    is_bytes_sequence_annotation,
+)
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
-from fastapi.params import Form
+from fastapi.params import File, Form
 from fastapi.routing import APIRoute, RouteContext
 from fastapi.security.base import SecurityBase
 from pydantic_core import SchemaSerializer, SchemaValidator
@@ -44,11 +50,15 @@ class Input:
     """A value of the request. Where validating it runs no code of the app, that is done before any of it runs."""
 
     variable: str
-    place: str  # path, query, header, cookie, body
-    name: str  # On the wire; of a whole body: "".
+    place: str  # path, query, header, cookie, body, form
+    names: tuple[str, ...]  # On the wire, the first that is there is taken; of a whole body: "".
     multi: bool
     field: ModelField
     model: Any = None  # Of parameters: takes all of its place.
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
 
     @property
     def validator(self) -> SchemaValidator | None:
@@ -58,14 +68,15 @@ class Input:
         while schema["type"] == "default":
             schema = schema["schema"]
         plain = schema["type"] == "str" and schema.keys() <= {"type", "metadata"}
-        return None if plain and self.place != "body" and not self.multi else adapter.validator  # type: ignore[return-value]
+        taken = plain and self.place in _PLACES and not self.multi
+        return None if taken else adapter.validator  # type: ignore[return-value]
 
     @property
-    def location(self) -> tuple[str, ...]:
-        """Of its errors."""
+    def locations(self) -> list[tuple[str, ...]]:
+        """Of its errors, by name."""
         if self.place == "body":
-            return ("body", self.name) if self.name else ("body",)
-        return (self.place, utils._get_param_aliases(self.field)[0][1])
+            return [("body", name) if name else ("body",) for name in self.names]
+        return [(self.place, alias) for _, alias in utils._get_param_aliases(self.field)]
 
     @property
     def required(self) -> bool:
@@ -95,12 +106,26 @@ class Mark:
 
 
 @dataclass(slots=True)
+class FormInput:
+    """The parameters of one call that are fields of the request's form."""
+
+    inputs: list[Input]
+    embed: bool
+    flat: bool  # Each is a value of its own: no model, no bytes of a file.
+
+    @property
+    def fields(self) -> list[ModelField]:
+        return [found.field for found in self.inputs]
+
+
+@dataclass(slots=True)
 class Plan:
     """A route that the fast lane can serve."""
 
     route_id: int
     context: RouteContext
-    steps: list[Mark | Input | Call] = field(default_factory=list)  # In the order of solve_dependencies.
+    limits: dict[str, int] | None = None  # Of its form; None: it takes none.
+    steps: list[Mark | Input | FormInput | Call] = field(default_factory=list)  # In the order of solve_dependencies.
     ordered: bool = False  # Validating runs code of the app: in this order, once, in run().
     constants: dict[str, Any] = field(default_factory=dict)  # Of expressions, by name.
     request: bool = False  # Some call takes the Request...
@@ -110,6 +135,10 @@ class Plan:
     @property
     def inputs(self) -> list[Input]:
         return [step for step in self.steps if isinstance(step, Input)]
+
+    @property
+    def forms(self) -> list[FormInput]:
+        return [step for step in self.steps if isinstance(step, FormInput)]
 
     @property
     def calls(self) -> list[Call]:
@@ -122,16 +151,17 @@ class Plan:
 
     @property
     def has_exits(self) -> bool:
-        return any(call.flavour in ("async_generator", "generator") for call in self.calls)
+        return self.limits is not None or any(call.flavour in ("async_generator", "generator") for call in self.calls)
 
 
-def plan_route(route_id: int, context: RouteContext) -> Plan:
-    """Raises RefusedError."""
+def plan_route(route_id: int, context: RouteContext, limits: dict[str, int]) -> Plan:
+    """`limits`: of its form, if it takes one. Raises RefusedError."""
     original = context.original_route
     if not isinstance(original, APIRoute):
         raise RefusedError("not a path operation")
     _check_route(context, original)
-    return _Planner(route_id, context).plan
+    takes_form = isinstance(getattr(context.body_field, "field_info", None), Form)
+    return _Planner(route_id, context, limits if takes_form else None).plan
 
 
 def _check_route(context: RouteContext, original: APIRoute) -> None:
@@ -151,15 +181,14 @@ def _check_route(context: RouteContext, original: APIRoute) -> None:
         response_class = response_class.value
     if not inspect.isclass(response_class) or response_class.__call__ is not Response.__call__:
         raise RefusedError(f"{getattr(response_class, '__name__', response_class)} sends itself")
-    if isinstance(getattr(context.body_field, "field_info", None), Form):
-        raise RefusedError("it takes a form")
 
 
 class _Planner:
-    def __init__(self, route_id: int, context: RouteContext) -> None:
-        self.plan = Plan(route_id, context)
+    def __init__(self, route_id: int, context: RouteContext, limits: dict[str, int] | None) -> None:
+        self.plan = Plan(route_id, context, limits)
         self._solved: dict[Any, str] = {}  # Key in FastAPI's per-request cache -> variable.
         self._repeated = ""
+        self._inputs = 0
         dependant = context.dependant
         assert dependant is not None
         arguments = self._arguments(dependant)
@@ -213,33 +242,45 @@ class _Planner:
             raise RefusedError(f"{param.name} is a model of path parameters")
         if model is not None:  # Its values are read in run(), by FastAPI's own function.
             self.plan.ordered = True
-            return self._input(place, "", False, param, model)
-        aliases = utils._get_param_aliases(param)
-        if len(aliases) != 1 or utils._is_json_field(param):
-            raise RefusedError(f"{param.name} has several names, or is JSON")
-        name = aliases[0][1]
-        multi = place != "path" and bool(field_annotation_is_sequence(param.field_info.annotation))
-        return self._input(place, name.lower() if place == "header" else name, multi, param)
+            return self._input(place, ("",), False, param, model)
+        names = [alias for _, alias in utils._get_param_aliases(param)]
+        if place == "header":
+            names = [name.lower() for name in names]
+        return self._input(place, tuple(names), place != "path" and takes_several(param), param)
 
     def _body(self, dependant: Dependant) -> dict[str, str]:
         params = dependant.body_params
         if not params:
             return {}
+        if self.plan.limits is not None:
+            return self._form(params)
         if any(isinstance(param.field_info, Form) for param in params):
-            raise RefusedError("it takes a form")
+            raise RefusedError("it takes a form, and its body is none")
         embed = self.plan.context._embed_body_fields or len(params) > 1 or utils._should_embed_body_fields(params)
         arguments: dict[str, str] = {}
         for param in params:
-            name = ""
-            if embed:
-                aliases = utils._get_param_aliases(param)
-                if len(aliases) != 1:
-                    raise RefusedError(f"{param.name} has several names")
-                name = aliases[0][0]
-            arguments[param.name] = self._input("body", name, False, param)
+            names = tuple(alias for alias, _ in utils._get_param_aliases(param)) if embed else ("",)
+            arguments[param.name] = self._input("body", names, False, param)
         return arguments
 
-    def _input(self, place: str, name: str, multi: bool, param: ModelField, model: Any = None) -> str:
+    def _form(self, params: list[ModelField]) -> dict[str, str]:
+        embed = bool(self.plan.context._embed_body_fields)
+        alone = len(params) == 1 and not embed and not utils._should_embed_body_fields(params)
+        found: list[Input] = []
+        flat = not alone
+        for param in params:
+            flat &= not (utils._get_form_models(param) or _takes_bytes(param))
+            names = tuple(alias for alias, _ in utils._get_param_aliases(param))
+            found.append(self._checked("form", names, takes_several(param), param))
+        self.plan.steps.append(FormInput(found, embed, flat))
+        return {one.field.name: one.variable for one in found}
+
+    def _input(self, place: str, names: tuple[str, ...], multi: bool, param: ModelField, model: Any = None) -> str:
+        found = self._checked(place, names, multi, param, model)
+        self.plan.steps.append(found)
+        return found.variable
+
+    def _checked(self, place: str, names: tuple[str, ...], multi: bool, param: ModelField, model: Any = None) -> Input:
         adapter = param._type_adapter
         if watcher := watcher_of(adapter.validator):
             raise RefusedError(f"the validator of {param.name} is of {watcher}")
@@ -249,9 +290,8 @@ class _Planner:
             or (factory is not None and not _is_type(factory))
             or (bool(param.field_info.validate_default) and not param.field_info.is_required())
         )
-        variable = f"v{len(self.plan.steps)}"
-        self.plan.steps.append(Input(variable, place, name, multi, param, model))
-        return variable
+        self._inputs += 1
+        return Input(f"v{self._inputs}", place, names, multi, param, model)
 
     def _special(self, dependant: Dependant) -> Iterator[tuple[str, str]]:
         if dependant.background_tasks_param_name:
@@ -295,6 +335,19 @@ def _flavour_of(call: Any) -> Flavour:
     if models._is_gen_callable(call):
         return "generator"
     return "async" if models._is_coroutine_callable(call) else "sync"
+
+
+def takes_several(param: ModelField) -> bool:
+    """Whether all values of its name are its own."""
+    return not utils._is_json_field(param) and bool(field_annotation_is_sequence(param.field_info.annotation))
+
+
+def _takes_bytes(param: ModelField) -> bool:
+    """Of a file, which is read for it."""
+    annotation = param.field_info.annotation
+    return isinstance(param.field_info, File) and (
+        is_bytes_or_nonable_bytes_annotation(annotation) or is_bytes_sequence_annotation(annotation)
+    )
 
 
 def _is_type(factory: Any) -> bool:
