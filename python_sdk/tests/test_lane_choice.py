@@ -250,6 +250,29 @@ def test_a_route_that_is_added_later_stands_where_fastapi_has_it(tmp_path: Path)
     run(main())
 
 
+def test_a_route_that_is_replaced_later_is_served_within_a_second(tmp_path: Path) -> None:
+    app = FastAPI()
+    router = APIRouter()
+
+    @router.get("/a")
+    async def old() -> str:
+        return "old"
+
+    app.include_router(router)
+    app.get("/b")(old)
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            assert await client.lane_of("GET", "/b") == "fast"
+            index = len(app.router.routes) - 1
+            app.router.routes[index] = APIRoute("/b", made_new)
+            client.worker.control_tick()  # As once a second.
+            assert (await client.ask("GET", "/b")).json() == "new"
+            assert await client.lane_of("GET", "/b") == "slow"
+
+    run(main())
+
+
 async def made_new() -> str:
     return "new"
 

@@ -27,6 +27,7 @@ REQUESTS: list[tuple[str, str, bytes, Fields]] = [
         ("5", [(b"user-agent", "é".encode("latin-1")), (b"user-agent", b"second")]),
         ("5", [(b"cookie", b"session=a; other=b"), (b"cookie", b"session=c")]),
         ("5", [(b"cookie", b'session="a\\054b"')]),
+        *(("5", [(b"cookie", cookie)]) for cookie in (b"session=\xa0a\x85", b"\x85session\xa0=b;", b"session=\xa0")),
         ("%35", []), ("99999999999999999999999", []),
     ]),
     *(("GET", f"/models{query}", b"", fields) for query in (

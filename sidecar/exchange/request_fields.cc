@@ -33,6 +33,20 @@ bool IsNamedByConnection(const http::RequestHead& request, size_t i) {
   return named && !IsProtected(request.name(i));
 }
 
+// Python's str.strip() of a latin-1 text, which Starlette reads cookies with: NEL and the no-break
+// space are blank too. Other controls do not get through the parser.
+constexpr bool IsBlank(char c) {
+  const auto code = static_cast<unsigned char>(c);
+  return code == ' ' || (code >= '\t' && code <= '\r') || (code >= 0x1c && code <= 0x1f) ||
+         code == 0x85 || code == 0xa0;
+}
+
+std::string_view Strip(std::string_view text) {
+  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsBlank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
 }  // namespace
 
 RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted) : request_(request) {
@@ -78,12 +92,11 @@ void RequestFields::SplitCookies() {
   request_.ForEach(http::HeaderId::kCookie, [&](std::string_view cookies) {
     while (!cookies.empty()) {
       const size_t end = std::min(cookies.find(';'), cookies.size());
-      std::string_view cookie = http::Trim(cookies.substr(0, end));
+      std::string_view cookie = Strip(cookies.substr(0, end));
       cookies.remove_prefix(std::min(end + 1, cookies.size()));
       const size_t equals = cookie.find('=');
       if (equals == std::string_view::npos) continue;
-      cookies_.emplace_back(http::Trim(cookie.substr(0, equals)),
-                            http::Trim(cookie.substr(equals + 1)));
+      cookies_.emplace_back(Strip(cookie.substr(0, equals)), Strip(cookie.substr(equals + 1)));
     }
   });
 }

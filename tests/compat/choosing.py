@@ -132,13 +132,14 @@ def _query(query: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _cookies(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """As Starlette strips them, who has text by then: NEL and the no-break space are blank too."""
     found: list[tuple[bytes, bytes]] = []
     for name, cookies in fields:
         if name == b"cookie":
-            for cookie in cookies.split(b";"):
-                key, equals, value = cookie.strip(b" \t").partition(b"=")
+            for cookie in cookies.decode("latin-1").split(";"):
+                key, equals, value = cookie.strip().partition("=")
                 if equals:
-                    found.append((key.strip(b" \t"), value.strip(b" \t")))
+                    found.append((key.strip().encode("latin-1"), value.strip().encode("latin-1")))
     return found
 
 

@@ -74,6 +74,14 @@ def test_slots_are_those_that_fastapi_takes() -> None:
     assert slots == {"item_id": b"7", "q": "ä b".encode(), "tag": [b"a", b"b"], "session": b"3"}
 
 
+@pytest.mark.parametrize(
+    "cookie", [b"session=1\xa0", b"\x85session\xa0=\x851", b"session=\xa01; x=\xa0"]
+)
+def test_cookies_are_stripped_as_text(cookie: bytes) -> None:
+    _, choice = choose("GET", b"/items/7", b"", [(b"cookie", cookie)])
+    assert b"1" in choice.slots
+
+
 def test_an_absent_value_is_an_absent_slot() -> None:
     _, choice = choose("GET", b"/items/7")
     assert choice.slots.count(None) == 3

@@ -16,6 +16,7 @@ from catzilla._compile._forms import Limits, limits_for, limits_of
 from catzilla._compile._guards import patched_part
 from catzilla._compile._junction import install_junctions
 from catzilla._compile._plan import RefusedError, plan_route
+from catzilla._compile._types import misleading_type
 from catzilla._text import describe
 from catzilla._watchers import watched_by
 
@@ -32,8 +33,9 @@ def assign_lanes(app: FastAPI, contexts: Sequence[RouteContext], table: Table, o
     """
     everywhere = off or _why_nowhere(app)
     limits = {} if everywhere else limits_of(app)
+    how = {"stack": bool(app.user_middleware), "exact": not everywhere and misleading_type() is not None}
     for entry, context in zip(table.routes, contexts, strict=False):
-        reason = everywhere or _compile(entry, context, limits, table, stack=bool(app.user_middleware))
+        reason = everywhere or _compile(entry, context, limits, table, how)
         if reason:
             entry.lane_reasons.append(reason)
         elif app.user_middleware:
@@ -56,7 +58,9 @@ def _why_nowhere(app: FastAPI) -> str:
     return watched_by(app, of_user=True) or patched_part()
 
 
-def _compile(entry: RouteEntry, context: RouteContext, limits: dict[int, Limits], table: Table, *, stack: bool) -> str:
+def _compile(
+    entry: RouteEntry, context: RouteContext, limits: dict[int, Limits], table: Table, how: dict[str, bool]
+) -> str:
     """Why not; empty: it is compiled."""
     if entry.kind != "api":
         return f"a {entry.kind} route is the genuine app's" if not entry.lane_reasons else entry.lane_reasons.pop()
@@ -67,7 +71,7 @@ def _compile(entry: RouteEntry, context: RouteContext, limits: dict[int, Limits]
     label = f"{'/'.join(entry.methods)} {entry.template}"
     try:
         plan = plan_route(entry.id, context, limits_for(context, limits))
-        table.compiled[entry.id] = compile_plan(plan, label, slots, vary=vary, stack=stack)
+        table.compiled[entry.id] = compile_plan(plan, label, slots, vary=vary, **how)
     except RefusedError as refused:
         return str(refused)
     except Exception as error:  # FastAPI's internals are not what we know: it runs genuinely.

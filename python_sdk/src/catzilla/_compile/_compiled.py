@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 import anyio.to_thread
@@ -103,7 +105,9 @@ class CompiledApp:
         self.stack = stack
         self._all = routes
         self.hop: Callable[[Callable[[], Any]], Awaitable[Any]]  # To a thread and back; set by the worker.
-        self._routers = [(router, router._routes_version, len(router.routes)) for router in routers_of(app.router)]
+        routers = routers_of(app.router)
+        self._routers = [(router, router._routes_version, len(router.routes)) for router in routers]
+        self._their_routes = [(router.routes, tuple(router.routes)) for router in routers]
 
     @property
     def routes(self) -> dict[int, Compiled]:
@@ -116,10 +120,17 @@ class CompiledApp:
 
     def look_for_tools(self) -> None:
         """One that comes long after start-up sees every request as soon as it has been looked for."""
-        who = self._all and (watched_by(self._app, of_user=True) or patched_part())
+        who = self._all and (self._replaced_route() or watched_by(self._app, of_user=True) or patched_part())
         if who:
             log.info("no compiled route is used any more: %s", who)
             self._all, self._routers = {}, []
+
+    def _replaced_route(self) -> str:
+        """`router.routes[i] = other` changes neither their number nor FastAPI's own count of changes."""
+        for routes, known in self._their_routes:
+            for route in compress(known, map(is_not, known, routes)):
+                return f"the route {getattr(route, 'path', route)} was replaced"
+        return ""
 
     @property
     def threaded(self) -> bool:

@@ -49,14 +49,21 @@ class Compiled:
 
 
 def compile_plan(
-    plan: Plan, label: str, slots: dict[tuple[str, str], int], *, vary: bytes = b"", stack: bool = False
+    plan: Plan,
+    label: str,
+    slots: dict[tuple[str, str], int],
+    *,
+    vary: bytes = b"",
+    stack: bool = False,
+    exact: bool = False,
 ) -> Compiled:
-    """`slots`: (place, name) -> index in the slot table. `stack`: inside middleware, so on the loop.
+    """`slots`: (place, name) -> index in the slot table. `stack`: inside middleware, so on the loop. `exact`: there
+    are types that JSON would tell otherwise (_types.py).
 
     Raises RefusedError.
     """
     threaded = plan.synchronous and not stack
-    emitter = _Emitter(plan, slots, vary, threaded, stack)
+    emitter = _Emitter(plan, slots, vary, threaded, stack, exact)
     source = emitter.source()
     namespace = emitter.names
     exec(compile(source, f"<catzilla {label}>", "exec"), namespace)
@@ -64,10 +71,13 @@ def compile_plan(
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, slots: dict[tuple[str, str], int], vary: bytes, threaded: bool, stack: bool) -> None:
+    def __init__(
+        self, plan: Plan, slots: dict[tuple[str, str], int], vary: bytes, threaded: bool, stack: bool, exact: bool
+    ) -> None:
         self._shields = stack and any(call.flavour == "async_generator" for call in plan.calls)
         self._plan = plan
         self._threaded = threaded
+        self._json = "exact_json" if exact else "plain_json"
         self._wait = "" if threaded else "await "
         self._exits = "inner, outer" if plan.has_exits else "(), ()"
         self._vary = vary
@@ -285,7 +295,7 @@ class _Emitter:
                 how += f"{', ' if how else ''}by_alias=False"
             lines += [f"content = to_json(value{', ' if how else ''}{how})"]
         elif default and context.response_class.value is JSONResponse:
-            lines += ["content = outputs.plain_json(raw, outputs.render_json)"]
+            lines += [f"content = outputs.{self._json}(raw, outputs.render_json)"]
         else:
             return lines + self._object(field, shape)
         if self._plan.response or self._plan.tasks:
