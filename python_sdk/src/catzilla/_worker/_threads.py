@@ -59,7 +59,7 @@ class Threads:
     """One per worker process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.collected: deque[Any] = deque()  # (function, *arguments) each, for the loop.
+        self.collected: deque[Any] = deque()  # (function, three arguments) each, for the loop.
         self._loop = loop
         self._context = copy_context()  # Of no request: what threads and callbacks run in.
         self._jobs: deque[tuple[Any, Any, Any, tuple[Any, ...]]] = deque()
@@ -98,9 +98,9 @@ class Threads:
         self._told = False
         collected = self.collected
         while collected:
-            function, *arguments = collected.popleft()
+            function, what, value, more = collected.popleft()
             try:
-                function(*arguments)
+                function(what, value, more)
             except Exception as error:  # One that fails keeps nothing from the others.
                 log_exception(log, "the fast lane failed", error)
 
@@ -237,20 +237,19 @@ class Threads:
         try:
             result = context.run(function)
         except BaseException as error:
-            self.collected.append((_set_exception, future, error))
+            self.collected.append((_set_outcome, future, None, error))
         else:
-            self.collected.append((_set_result, future, result))
+            self.collected.append((_set_outcome, future, result, None))
 
 
-def _set_result(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.cancelled():
+def _set_outcome(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
         future.set_result(result)
-
-
-def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+        return
     if isinstance(error, StopIteration):  # No Task could tell it from its own end.
         wrapped = RuntimeError("coroutine raised StopIteration")
         wrapped.__cause__ = error
         error = wrapped
-    if not future.cancelled():
-        future.set_exception(error)
+    future.set_exception(error)
