@@ -25,6 +25,7 @@ from fastapi import (
 )
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi.security import HTTPBasic, HTTPBearer, OAuth2PasswordBearer, SecurityScopes
+from lanes_stacks import Teapot, stacks
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 from starlette.background import BackgroundTask
 
@@ -71,10 +72,6 @@ class Fields(BaseModel):
 class Session(BaseModel):
     session: str
     other: int | None = None
-
-
-class Teapot(Exception):
-    pass
 
 
 class Page:
@@ -315,6 +312,8 @@ def _dependencies(app: FastAPI, log: list[str]) -> None:
 
     async def user(scopes: SecurityScopes, token: Annotated[str, Depends(scheme)]) -> Any:
         return [scopes.scopes, scopes.scope_str, token]
+
+    stacks(app, log, connection, session)
 
     app.get("/dep/def")(lambda v=Depends(connection): v)
 

@@ -70,6 +70,10 @@ REQUESTS: list[tuple[str, str, bytes, Fields]] = [
         "def", "def?q=5", "def?q=x", "async", "async?name=n&limit=2&offset=x", "async?limit=3", "mixed", "mixed?q=9",
         "trail", "cache", "early", "early-def", "raise", "raise-def", "swallow",
     ]),
+    *(("GET", path, b"", []) for what in (
+        "async", "async?fail=1", "async?plain=1", "async?plain=x", "def", "def?fail=1",
+        "solve", "solve?q=x",
+    ) for path in (f"/stacks/{what}", "/log")),
     *(("GET", path, b"", fields) for path in ("/user", "/user-def", "/basic") for fields in (
         [], AUTH, [(b"authorization", b"Basic YTpi")], [(b"authorization", b"Basic !")],
     )),
@@ -171,6 +175,9 @@ def test_what_can_be_compiled_is(tmp_path: Path, make: Any, lane: str) -> None:
                 ("GET", "/checked/tree?q=a&n=1", b"", []),
                 ("POST", "/checked/several", b'{"item": {"name": "n"}, "other": "o"}', JSON),
                 ("GET", "/tasks/async?run=0", b"", []),
+                ("GET", "/stacks/async", b"", []),
+                ("GET", "/stacks/def", b"", []),
+                ("GET", "/stacks/solve", b"", []),
                 ("GET", "/models?limit=5", b"", [(b"x-many", b"1")]),
             ]:
                 assert await client.lane_of(*request) == lane, request

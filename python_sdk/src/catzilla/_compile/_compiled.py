@@ -15,14 +15,15 @@ from itertools import compress
 from operator import is_not
 from typing import Any
 
-import anyio.to_thread
-from anyio import CancelScope, CapacityLimiter
+from anyio import CancelScope
 from fastapi import FastAPI, routing
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from catzilla._compile._emit import Compiled
+from catzilla._compile._exits import exit_in_thread as exit_in_thread
+from catzilla._compile._exits import taken
 from catzilla._compile._forms import Form
 from catzilla._compile._guards import patched_part
 from catzilla._compile._junction import Stack
@@ -50,14 +51,21 @@ class Resumption:
         await routing.request_response(self._end)(scope, receive, send)
 
     async def _end(self, request: Request) -> Response:
-        form = next((one for one in self.outer if isinstance(one, Form)), None)
+        inner, outer = taken(self.inner), taken(self.outer)
+        last = taken(getattr(self.outer, "beneath", None) or ())
+        form = next((one for one in outer if isinstance(one, Form)), None)
         if self.request is not None:  # Handlers see what has been read and kept.
             vars(request).update(vars(self.request))
         elif form is not None:
             form.give_to(request)
         elif self.compiled.plan.context.body_field is not None:
             request._body = self.body
-        for name, managers in (("fastapi_inner_astack", self.outer), ("fastapi_function_astack", self.inner)):
+        stacks = (
+            ("fastapi_middleware_astack", last),
+            ("fastapi_inner_astack", outer),
+            ("fastapi_function_astack", inner),
+        )
+        for name, managers in stacks:
             for manager in managers:
                 where = "fastapi_middleware_astack" if manager is form else name
                 request.scope[where].push_async_exit(
@@ -85,16 +93,6 @@ async def shielded(future: Awaitable[Any]) -> Any:
     with CancelScope(shield=True):
         return await future
     raise AssertionError("a shield swallows nothing")
-
-
-def exit_in_thread(manager: Any) -> Callable[..., Any]:
-    async def leave(*what: Any) -> bool:
-        # A limit of its own, as FastAPI has it: an exit that waits for a free thread could wait for itself.
-        with CancelScope(shield=True):
-            return bool(await anyio.to_thread.run_sync(manager.__exit__, *what, limiter=CapacityLimiter(1)))
-        raise AssertionError("a shield swallows nothing")
-
-    return leave
 
 
 class CompiledApp:

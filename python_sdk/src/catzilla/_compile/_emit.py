@@ -23,6 +23,7 @@ from fastapi.security import SecurityScopes
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
+from catzilla._compile import _exits as exits
 from catzilla._compile import _forms as forms
 from catzilla._compile import _outputs as outputs
 from catzilla._compile._plan import Call, FormInput, Input, Mark, Plan, RefusedError
@@ -88,6 +89,7 @@ class _Emitter:
             "SecurityScopes": SecurityScopes,
             "ValidationError": ValidationError,
             "copy_context": copy_context,
+            "exits": exits,
             "forms": forms,
             "outputs": outputs,
             **plan.constants,
@@ -103,13 +105,17 @@ class _Emitter:
         plan = self._plan
         values = "".join(f", {name}" for name in self._reading.values)
         lines = [f"{'' if self._threaded else 'async '}def run(out, stream{values}):"]
-        first = "[]" if plan.limits is None else "[form]"
-        lines += [f"    inner, outer = [], {first}"] if plan.has_exits else []
+        if plan.scoped:
+            lines += ["    inner, outer = exits.Exits(), exits.Exits()"]
+            lines += ["    if form.files:", "        outer.append(form)"] if plan.limits is not None else []
+        elif plan.has_exits:
+            lines += [f"    inner, outer = [], {'[]' if plan.limits is None else '[form]'}"]
         lines += ["    cleanup = outputs.Cleanup()", "    outer.append(cleanup)"] if self._shields else []
         lines += ["    try:"]
         if plan.request:
             made = "out.request(stream, ROUTE)"
-            lines += [f"        request = {made if plan.limits is None else f'form.give_to({made})'}"]
+            made = made if plan.limits is None else f"form.give_to({made})"
+            lines += [f"        request = {f'exits.with_exits({made}, inner, outer)' if plan.scoped else made}"]
         if plan.response:
             lines += ["        response = outputs.new_response()"]
         if plan.tasks:
@@ -124,7 +130,7 @@ class _Emitter:
         ]
         if not plan.has_exits:
             return [*lines, "    out.answer(stream, status, count, head, content)"]
-        if plan.limits is not None:
+        if plan.limits is not None and not plan.scoped:
             lines += ["    if not form.files:", "        del outer[0]"]
         lines += ["    out.answer(stream, status, count, head, content, settled=not outer)"]
         return [*lines, "    if outer:", f"        {self._wait}out.leave(stream, ROUTE, outer)"]
@@ -224,7 +230,7 @@ class _Emitter:
 
     def _leave(self, response: str) -> list[str]:
         """The context managers of function scope, before the answer."""
-        if not any(call.function_scope for call in self._plan.calls):
+        if not self._plan.scoped and not any(call.function_scope for call in self._plan.calls):
             return []
         return [
             "try:",

@@ -128,7 +128,8 @@ class Plan:
     steps: list[Mark | Input | FormInput | Call] = field(default_factory=list)  # In the order of solve_dependencies.
     ordered: bool = False  # Validating runs code of the app: in this order, once, in run().
     constants: dict[str, Any] = field(default_factory=dict)  # Of expressions, by name.
-    request: bool = False  # Some call takes the Request...
+    scoped: bool = False  # Some call of the app's takes the Request, and with it the scope and its exit stacks...
+    request: bool = False  # ...some call, perhaps of FastAPI's security, takes it...
     response: bool = False  # ...or the Response...
     tasks: bool = False  # ...or BackgroundTasks.
 
@@ -151,7 +152,11 @@ class Plan:
 
     @property
     def has_exits(self) -> bool:
-        return self.limits is not None or any(call.flavour in ("async_generator", "generator") for call in self.calls)
+        return (
+            self.scoped
+            or self.limits is not None
+            or any(call.flavour in ("async_generator", "generator") for call in self.calls)
+        )
 
 
 def plan_route(route_id: int, context: RouteContext, limits: dict[str, int]) -> Plan:
@@ -300,6 +305,7 @@ class _Planner:
         for name in (dependant.http_connection_param_name, dependant.request_param_name):
             if name:
                 self.plan.request = True
+                self.plan.scoped |= _flavour_of(dependant.call) != "inline"
                 yield name, "request"
         if dependant.response_param_name:
             self.plan.response = True
