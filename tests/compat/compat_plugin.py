@@ -81,6 +81,7 @@ class Plugin:
         counts = {
             "answers": [[*key, count] for key, count in sorted(watched.answers.items())],
             "reasons": dict(watched.reasons),
+            "left": dict(watched.left),
             "kept": dict(transport.Transport.kept),
         }
         (OUT / f"counts-{self._worker}.json").write_text(json.dumps(counts))

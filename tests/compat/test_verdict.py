@@ -133,12 +133,16 @@ def test_a_list_is_read_with_its_reasons() -> None:
 
 def test_a_report_names_the_shares_and_what_is_wrong() -> None:
     run = a_run("frames", **_same())
-    run.shares["api", "fast", "fast"] = 3
-    run.shares["api", "fast", "slow"] = 1
-    run.shares["none", "slow", "slow"] = 2
+    run.shares["api", "fast", "fast", "valid", "plain"] = 3
+    run.shares["api", "fast", "slow", "invalid", "plain"] = 1
+    run.shares["none", "slow", "slow", "valid", ""] = 2
+    run.left["GET /x: streamed"] = 2
     run.reasons["its answer is a stream"] = 7
     text = report([GENUINE, run], [], ["frames: something"], "3 tests.")
-    assert "| frames, lanes on | 4 | 3 (75.0 %) | 0 (0.0 %) | 1 (25.0 %) | 2 | 0 |" in text
+    assert "| frames, lanes on | all: 4 | 3 (75.0 %) | 0 (0.0 %) | 1 (25.0 %) |" in text
+    assert "| frames, lanes on | valid: 3 | 3 (100.0 %) | 0 (0.0 %) | 0 (0.0 %) |" in text
+    assert "1 invalid, plain, 2 to other routes, or to none, 3 valid, plain" in text
+    assert "2 requests: GET /x: streamed" in text
     assert "1 of these left their route's lane" in text
     assert "7 requests: its answer is a stream" in text
     assert "1 unexpected:\n\n- frames: something" in text

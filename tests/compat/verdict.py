@@ -72,7 +72,9 @@ class Run:
     lanes: str
     outcomes: dict[str, str] = field(default_factory=dict)
     answers: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    shares: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    # (kind of the route, its lane, the lane that answered, how it ended, what is particular) -> requests.
+    shares: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -90,8 +92,10 @@ class Run:
                 self.answers[record["test"], record["number"]] = record
         for path in folder.glob("counts-*.json"):
             counts = json.loads(path.read_text())
-            for kind, registered, lane, count in counts["answers"]:
-                self.shares[kind, registered, lane] += count
+            for *key, count in counts["answers"]:
+                kind, registered, lane, end, group = key
+                self.shares[kind, registered, lane, end, group] += count
+            self.left.update(counts["left"])
             self.reasons.update(counts["reasons"])
             self.kept.update(counts["kept"])
 

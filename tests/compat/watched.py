@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from catzilla._compile._assign import compiled_app
@@ -17,8 +18,11 @@ from catzilla._worker._serve import Worker
 PATIENCE = 10.0
 LANES = {frames.LANE_SLOW: "slow", frames.LANE_STACK: "stack", frames.LANE_FAST: "fast"}
 
-# (kind of the route, its registered lane, the one that answered) of every answer of this process.
-answers: Counter[tuple[str, str, str]] = Counter()
+# (kind of the route, its registered lane, the one that answered, how it ended, what is particular about the route) of
+# every answer of this process.
+answers: Counter[tuple[str, str, str, str, str]] = Counter()
+# Valid requests that left their route's lane: method and template, and what the frame says of it.
+left: Counter[str] = Counter()
 # Why routes that were asked are in no faster lane, by request.
 reasons: Counter[str] = Counter()
 
@@ -88,11 +92,59 @@ def _guard_of(app: Any) -> tuple[Any, ...]:
     return guard_of(app), tuple(handlers.items()), getattr(app, "root_path", "")
 
 
-def count(route: RouteEntry | None, lane: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request on its way."""
+
+    route: RouteEntry | None
+    streamed: bool
+    overridden: bool
+    form: bool
+
+    @property
+    def group(self) -> str:
+        """What keeps a request from the share that has a goal; "plain": nothing does."""
+        assert self.route is not None
+        reason = self.route.lane_reasons[-1] if self.route.lane_reasons else ""
+        if self.overridden:
+            return "override"
+        if self.route.lane == "stack":
+            return "middleware"
+        if reason.endswith("is its own"):
+            return "class"
+        if self.route.response != "complete" or "generator" in reason:
+            return "generator"
+        return "form" if self.form else "plain"
+
+
+def ending(lane: str, answer: Any) -> str:
+    """As far as the frame tells: endpoints of the slow lane may have raised what was handled."""
+    if lane == "slow" and answer.fallback == frames.FALLBACK_EXCEPTION:
+        return "raised"
+    if lane != "fast" and answer.status == 422:
+        return "invalid"
+    return (
+        "invalid" if answer.fallback == frames.FALLBACK_INPUT and answer.status == 400 else "valid"
+    )
+
+
+def count(asked: Asked, answer: Any) -> None:
+    lane = LANES[answer.lane]
+    route = asked.route
     if route is None:
-        answers["none", "slow", lane] += 1
+        answers["none", "slow", lane, "valid", ""] += 1
         return
-    answers[route.kind, route.lane, lane] += 1
+    end = ending(lane, answer)
+    answers[route.kind, route.lane, lane, end, asked.group if route.kind == "api" else ""] += 1
+    if route.kind == "api" and route.lane != lane and end == "valid":
+        how = (
+            "streamed"
+            if asked.streamed
+            else "overrides"
+            if asked.overridden
+            else f"fallback {answer.fallback}"
+        )
+        left[f"{'/'.join(route.methods)} {route.template}: {how}"] += 1
     if route.kind == "api" and route.lane == "slow":
         reasons[route.lane_reasons[-1] if route.lane_reasons else "no reason is given"] += 1
 
@@ -105,18 +157,26 @@ class Tap:
         self._transport = transport
         limits = frames.Limits(1 << 20, 1 << 16)
         self._in, self._out = frames.FrameReader(limits), frames.FrameReader(limits)
-        self._routes: dict[int, RouteEntry | None] = {}
+        self._asked: dict[int, Asked] = {}
 
     def incoming(self, data: bytes) -> None:
         for kind, _, stream, _, payload in self._in.feed(data):
             if kind == frames.REQUEST:
-                route_id = frames.Request(payload).route_id
-                self._routes[stream] = self._worker.entries.get(route_id)
+                request = frames.Request(payload)
+                plan = getattr(self._worker.table.compiled.get(request.route_id), "plan", None)
+                self._asked[stream] = Asked(
+                    self._worker.entries.get(request.route_id),
+                    request.body_mode == frames.BODY_STREAMING,
+                    bool(getattr(self._worker.app, "dependency_overrides", None)),
+                    plan is not None and plan.limits is not None,
+                )
 
     def write(self, data: bytes) -> None:
         for kind, _, stream, _, payload in self._out.feed(data):
             if kind == frames.RESPONSE:
-                count(self._routes.pop(stream, None), LANES[frames.decode_response(payload).lane])
+                asked = self._asked.pop(stream, None)
+                if asked is not None:
+                    count(asked, frames.decode_response(payload))
         self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -53,10 +53,12 @@ _make: Final[Any] = getattr(json.encoder, "c_make_encoder", None)
 _text: Final = json.encoder.encode_basestring
 
 
+# Of C, made once. It looks for no circles: one ends in RecursionError, and the genuine way says what it says.
+_pieces: Final[Any] = _make and _make(None, _refuse, _text, None, ":", ",", False, False, False)
+
+
 def _encode(value: Any) -> str:
-    if _make is None:
-        return _ENCODER.encode(value)
-    return "".join(_make({}, _refuse, _text, None, ":", ",", False, False, False)(value, 0))
+    return _ENCODER.encode(value) if _pieces is None else "".join(_pieces(value, 0))
 
 
 def plain_json(value: Any, render: Callable[[Any], bytes]) -> bytes:

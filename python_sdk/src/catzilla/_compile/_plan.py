@@ -65,7 +65,7 @@ class Input:
         """None: a plain text, which is taken as it is."""
         adapter = self.field._type_adapter
         schema: Any = adapter.core_schema
-        while schema["type"] == "default":
+        while schema["type"] == "default" or (schema["type"] == "nullable" and "strict" not in schema):
             schema = schema["schema"]
         plain = schema["type"] == "str" and schema.keys() <= {"type", "metadata"}
         taken = plain and self.place in _PLACES and not self.multi

@@ -15,6 +15,8 @@ from catzilla._compile._values import is_json, texts
 
 CONTENT_TYPE: Final = ("header", "content-type")
 _ENCODINGS: Final = {"path": "utf-8", "query": "utf-8", "header": "latin-1", "cookie": "latin-1"}
+# One that is not UTF-8 after all is declined.
+_DECODED: Final = {"utf-8": "decode()", "latin-1": "decode('latin-1')"}
 
 
 class Reading:
@@ -68,6 +70,11 @@ class Reading:
             f"    if flags or mode > 1 or count != {count}:",
             "        return None",
         ]
+        lengths = [
+            f"n{slot}" for slot in sorted(self._slot(f, name) for f in slotted if not f.multi for name in f.names)
+        ]
+        if lengths:  # None is a list, which another parameter of its name takes.
+            lines += [f"    if {' | '.join(dict.fromkeys(lengths))} > 32767:", "        return None"]
         if plan.ordered:
             self._names["UNDEFINED"] = Undefined
             lines += ["    sent = UNDEFINED"]
@@ -102,8 +109,7 @@ class Reading:
                 if found.place == "cookie":
                     raise RefusedError(f"{wire} is a list of cookies")
             else:
-                lines += [f"        if n{slot} > 32767:", "            return None"]
-                lines += [f"        {name} = payload[o{slot} : o{slot} + n{slot}].decode({encoding!r}, 'replace')"]
+                lines += [f"        {name} = payload[o{slot} : o{slot} + n{slot}].{_DECODED[encoding]}"]
                 if found.place == "cookie":  # Quoted ones are unquoted by http.cookies.
                     lines += [f"        if '\"' in {name}:", "            return None"]
             lines += [*self._validate(found, name, "        "), *self._located(found, index, "        ")]
@@ -120,7 +126,9 @@ class Reading:
         if validator is None or self._plan.ordered:
             return [] if value == name else [f"{indent}{name} = {value}"]
         self._names[f"validate_{name}"] = validator.validate_python
-        return [f"{indent}{name} = validate_{name}({value}, from_attributes=True)"]
+        # A text, or a list of them, has no attributes that pydantic would look at.
+        how = "" if found.place in _ENCODINGS else ", from_attributes=True"
+        return [f"{indent}{name} = validate_{name}({value}{how})"]
 
     def _absent(self, found: Input, indent: str) -> list[str]:
         if self._plan.ordered:
