@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Request
+from fastapi import Body, Cookie, Depends, FastAPI, Query, Request
 from fastapi.routing import APIRoute
 from lane_harness import JSON, plain, serving
-from pydantic import AfterValidator, BaseModel, PrivateAttr
+from pydantic import AfterValidator, AliasChoices, BaseModel, Json, PrivateAttr
 from starlette.responses import StreamingResponse
 from test_lanes import Pure
 from worker_harness import run, wait_for
@@ -252,3 +252,40 @@ def test_a_route_without_an_overrides_provider_behind_middleware(tmp_path: Path)
             assert (await client.ask("GET", "/x")).json() == "x"
 
     run(main())
+
+
+def test_what_random_apps_have_found(tmp_path: Path) -> None:
+    """One dependency takes all of the body where another takes a part; JSON of nothing; names that are not ASCII."""
+    app = FastAPI()
+
+    def embedded(item: Annotated[dict[str, int], Body(embed=True)]) -> Any:
+        return item
+
+    @app.post("/whole")
+    async def whole(item: Annotated[dict[str, Any], Body()], part: Annotated[Any, Depends(embedded)]) -> Any:
+        return [item, part]
+
+    @app.get("/json")
+    async def of_json(
+        a: Annotated[Json[list[int]], Query(validation_alias=AliasChoices("a", "b"))] = [7],  # noqa: B006
+    ) -> Any:
+        return a
+
+    @app.get("/cookie")
+    async def cookie(c: Annotated[str, Cookie(alias="é")] = "none") -> str:
+        return c
+
+    async def main(lanes: bool) -> list[Any]:
+        async with serving(tmp_path, app, lanes=lanes) as client:
+            return [
+                plain(await client.ask(method, target, body, fields))
+                for method, target, body, fields in [
+                    ("POST", "/whole", b'{"item": {"x": 1}, "y": 2}', JSON),
+                    ("POST", "/whole", b'{"x": 1}', JSON),
+                    ("POST", "/whole", b"[]", JSON),
+                    *(("GET", f"/json?{query}", b"", []) for query in ("a=", "a=&b=[1]", "b=[2]", "a=[1]&b=x", "b=")),
+                    ("GET", "/cookie", b"", [(b"cookie", b"\xe9=x")]),
+                ]
+            ]
+
+    assert asyncio.run(main(False)) == asyncio.run(main(True))

@@ -251,6 +251,9 @@ class _Planner:
         names = [alias for _, alias in utils._get_param_aliases(param)]
         if place == "header":
             names = [name.lower() for name in names]
+        for name in names:  # On the wire they would be latin-1, and the slots' names are UTF-8.
+            if place in ("header", "cookie") and not name.isascii():
+                raise RefusedError(f"the {place} {name!r} is not ASCII")
         return self._input(place, tuple(names), place != "path" and takes_several(param), param)
 
     def _body(self, dependant: Dependant) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
-from fastapi._compat import Undefined
+from fastapi._compat import Undefined, field_annotation_is_sequence
 from fastapi.datastructures import DefaultPlaceholder
 from pydantic_core import from_json
 
@@ -112,7 +112,16 @@ class Reading:
                 lines += [f"        {name} = payload[o{slot} : o{slot} + n{slot}].{_DECODED[encoding]}"]
                 if found.place == "cookie":  # Quoted ones are unquoted by http.cookies.
                     lines += [f"        if '\"' in {name}:", "            return None"]
-            lines += [*self._validate(found, name, "        "), *self._located(found, index, "        ")]
+            taken = [*self._validate(found, name, "        "), *self._located(found, index, "        ")]
+            if not found.multi and field_annotation_is_sequence(found.field.field_info.annotation):
+                # JSON of a list: an empty text is as good as none, whatever stands under other names.
+                taken = [
+                    f"        if not {name}:",
+                    *self._absent(found, "            ", index),
+                    "        else:",
+                    *(("    " + line for line in taken) if taken else ["            pass"]),
+                ]
+            lines += taken
         return [*lines, "    else:", *self._absent(found, "        ")]
 
     def _located(self, found: Input, index: int, indent: str) -> list[str]:
@@ -130,9 +139,9 @@ class Reading:
         how = "" if found.place in _ENCODINGS else ", from_attributes=True"
         return [f"{indent}{name} = validate_{name}({value}{how})"]
 
-    def _absent(self, found: Input, indent: str) -> list[str]:
+    def _absent(self, found: Input, indent: str, index: int = 0) -> list[str]:
         if self._plan.ordered:
-            return [f"{indent}{found.variable} = UNDEFINED", *self._located(found, 0, indent)]
+            return [f"{indent}{found.variable} = UNDEFINED", *self._located(found, index, indent)]
         if found.required:
             return [f"{indent}return None"]
         name = found.variable
@@ -161,18 +170,19 @@ class Reading:
         lines += [f"        if {given}not is_json({self._content_type}):", "            return None"]
         lines += ["        value = from_json(body)"]
         lines += ["        sent = value"] if self._plan.ordered else []
-        if bodies[0].name:
-            lines += ["        if type(value) is not dict:", "            return None"]
-            for found in bodies:
-                for index, name in enumerate(found.names):
-                    lines += [
-                        f"        {'el' if index else ''}if {name!r} in value:",
-                        *self._validate(found, f"value[{name!r}]", "            "),
-                        *self._located(found, index, "            "),
-                    ]
-                lines += ["        else:", *self._absent(found, "            ")]
-        else:
-            lines += self._validate(bodies[0], "value", "        ")
+        named = [found for found in bodies if found.name]
+        for found in bodies:  # Dependencies may take all of it, under one name, where others take a part.
+            if not found.name:
+                lines += self._validate(found, "value", "        ")
+        lines += ["        if type(value) is not dict:", "            return None"] if named else []
+        for found in named:
+            for index, name in enumerate(found.names):
+                lines += [
+                    f"        {'el' if index else ''}if {name!r} in value:",
+                    *self._validate(found, f"value[{name!r}]", "            "),
+                    *self._located(found, index, "            "),
+                ]
+            lines += ["        else:", *self._absent(found, "            ")]
         lines += ["    else:"]
         for found in bodies:
             lines += self._absent(found, "        ")
