@@ -222,6 +222,8 @@ CATZILLA_UNARY(DeleteMount, MountServiceDeleteRequest, MountServiceDeleteRespons
 CATZILLA_UNARY(ListRoutes, RouteServiceListRequest, RouteServiceListResponse, routes, RouteService,
                List)
 CATZILLA_UNARY(ListPools, PoolServiceListRequest, PoolServiceListResponse, pools, PoolService, List)
+CATZILLA_UNARY(RestartWorkers, RestartRequest, RestartResponse, pools, PoolService, Restart)
+CATZILLA_UNARY(DumpWorkers, DumpRequest, DumpResponse, pools, PoolService, Dump)
 CATZILLA_UNARY(Purge, PurgeRequest, PurgeResponse, cache, CacheService, Purge)
 CATZILLA_UNARY(Lookup, LookupRequest, LookupResponse, cache, CacheService, Lookup)
 CATZILLA_UNARY(CacheStats, CacheServiceStatsRequest, CacheServiceStatsResponse, cache, CacheService,

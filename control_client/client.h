@@ -65,6 +65,8 @@ class Client {
   RpcResult<v1::MountServiceListResponse> ListMounts();
   RpcResult<v1::RouteServiceListResponse> ListRoutes(const v1::RouteServiceListRequest& request);
   RpcResult<v1::PoolServiceListResponse> ListPools(const v1::PoolServiceListRequest& request);
+  RpcResult<v1::RestartResponse> RestartWorkers(const v1::RestartRequest& request);
+  RpcResult<v1::DumpResponse> DumpWorkers(const v1::DumpRequest& request);
   RpcResult<v1::PurgeResponse> Purge(const v1::PurgeRequest& request);
   RpcResult<v1::LookupResponse> Lookup(const v1::LookupRequest& request);
   RpcResult<v1::CacheServiceStatsResponse> CacheStats(const v1::CacheServiceStatsRequest& request);

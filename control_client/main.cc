@@ -88,20 +88,6 @@ bool Suggest(const CLI::App& app) {
   return true;
 }
 
-// False: not a duration.
-bool ParseTimeout(const std::string& text, int64_t* milliseconds) {
-  if (text.empty()) return true;
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  const std::string unit = end;
-  const double scale = unit == "s"                    ? 1000
-                       : unit == "m"                  ? 60'000
-                       : unit.empty() || unit == "ms" ? 1
-                                                      : 0;
-  *milliseconds = static_cast<int64_t>(number * scale);
-  return *milliseconds > 0;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -125,7 +111,7 @@ int main(int argc, char** argv) {
     if (session.options.address.starts_with('/') || session.options.address.starts_with("./")) {
       session.options.address.insert(0, "unix:");
     }
-    if (!ParseTimeout(timeout, &session.options.timeout_ms)) {
+    if (!timeout.empty() && !ParseDuration(timeout, &session.options.timeout_ms)) {
       throw CLI::ValidationError("--timeout", timeout + " is no duration (try 10s or 500ms)");
     }
     Client client(session.options);

@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -56,6 +57,18 @@ bool ReadHeaders(const std::vector<std::string>& given,
     if (!is_new) place->second += (name == "cookie" ? "; " : ", ") + value;
   }
   return true;
+}
+
+bool ParseDuration(const std::string& text, int64_t* milliseconds) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  const double scale = unit == "s"                    ? 1000
+                       : unit == "m"                  ? 60'000
+                       : unit.empty() || unit == "ms" ? 1
+                                                      : 0;
+  *milliseconds = static_cast<int64_t>(number * scale);
+  return *milliseconds > 0;
 }
 
 std::string ReadInput(const std::string& path) {

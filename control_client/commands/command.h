@@ -31,6 +31,9 @@ void PrintDiagnostics(const google::protobuf::RepeatedPtrField<v1::Diagnostic>& 
 // A file's text, or standard input for "-". Throws CLI::ValidationError with the remedy.
 std::string ReadInput(const std::string& path);
 
+// "500ms", "10s", "2m", or milliseconds. False: not a duration above zero.
+bool ParseDuration(const std::string& text, int64_t* milliseconds);
+
 // "name: value" of each -H, several of one name as one list. False: one is no header, which has
 // been said.
 bool ReadHeaders(const std::vector<std::string>& given,

@@ -4,7 +4,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
+
+#include "sidecar/base/utf8.h"
 
 namespace catzilla::control_client {
 namespace {
@@ -123,6 +126,22 @@ std::string Duration(uint64_t microseconds) {
 
 std::string Count(uint64_t number, const std::string& noun) {
   return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
+}
+
+std::string EnumName(std::string name, const std::string& prefix) {
+  name.erase(0, prefix.size());
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+std::string Indented(std::string_view text, size_t spaces) {
+  std::string lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    lines += std::string(spaces, ' ') + base::PercentSafe(text.substr(0, end)) + "\n";
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string Layer(control::v1::Layer layer) {

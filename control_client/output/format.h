@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "catzilla/control/v1/common.pb.h"
@@ -36,6 +37,10 @@ std::string Bytes(uint64_t bytes);            // "1.5MiB"
 std::string Duration(uint64_t microseconds);  // "850us", "1.2ms", "3.4s"
 // "1 object", "2 objects"
 std::string Count(uint64_t number, const std::string& noun);
+// The name of an enum's value without its prefix: "ready" of WORKER_STATE_READY.
+std::string EnumName(std::string name, const std::string& prefix);
+// Text of several lines that came from outside, made safe for a terminal, each line indented.
+std::string Indented(std::string_view text, size_t spaces);
 std::string Layer(control::v1::Layer layer);
 
 // One line per finding: "error CZ1203 mounts[assets].root (config.yaml:4): … (hint)".

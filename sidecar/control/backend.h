@@ -52,6 +52,8 @@ class Backend {
   virtual void Stats(v1::Stats* out) = 0;
   // All pools with their attached workers. The control room adds what the apps' supervisors report.
   virtual void Pools(v1::PoolServiceListResponse* out) = 0;
+  // Waits for the workers, for at most the request's time. None that is meant: an empty answer.
+  virtual Answer Dump(const v1::DumpRequest& request, v1::DumpResponse* out) = 0;
 
   // The pool is in the configuration by then. `table_hash` as registered.
   virtual base::Result<Ticket, std::string> BeginGeneration(const std::string& pool,

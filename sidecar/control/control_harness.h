@@ -58,6 +58,12 @@ class FakeBackend final : public Backend {
     worker->set_pid(100);
     worker->set_state(v1::WORKER_STATE_READY);
   }
+  Answer Dump(const v1::DumpRequest& request, v1::DumpResponse* out) override {
+    if (request.timeout_ms() == 77) return {Answer::Kind::kUnavailable, "busy"};
+    if (request.pool() == "none" || request.pid() == 9) return {};
+    out->add_workers()->set_stacks("thread MainThread");
+    return {};
+  }
   base::Result<Ticket, std::string> BeginGeneration(const std::string& pool,
                                                     const std::string& hash, uint32_t) override {
     std::lock_guard<std::mutex> lock(mutex);

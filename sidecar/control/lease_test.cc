@@ -235,6 +235,10 @@ TEST_F(Control, AnAppThatCannotBeImportedShowsItsError) {
   failed->set_pid(101);
   failed->set_state(v1::WORKER_STATE_FAILED);
   failed->set_last_error("exit code 1");
+  failed->set_last_traceback(std::string(20'000, 'x'));
+  report.mutable_report()->set_last_traceback("Traceback: shop");
+  report.mutable_report()->mutable_lanes()->set_fast(7);
+  for (int i = 0; i < 2; ++i) report.mutable_report()->add_workers()->set_last_error("not yet");
   ASSERT_TRUE(stream->Write(report));
   auto pools = v1::PoolService::NewStub(channel_);
   v1::PoolServiceListResponse list;
@@ -243,7 +247,10 @@ TEST_F(Control, AnAppThatCannotBeImportedShowsItsError) {
     return pools->List(&list_context, {}, &list).ok() && !list.pools(0).last_error().empty();
   }));
   EXPECT_EQ(list.pools(0).last_error(), "ImportError: no module named shop");
-  ASSERT_EQ(list.pools(0).workers_size(), 2);
+  ASSERT_EQ(list.pools(0).workers_size(), 4) << "who has no pid yet is nobody else";
+  EXPECT_EQ(list.pools(0).last_traceback(), "Traceback: shop");
+  EXPECT_EQ(list.pools(0).lanes().fast(), 7u);
+  EXPECT_EQ(list.pools(0).workers(1).last_traceback().size(), 16u * 1024) << "bounded";
   EXPECT_EQ(list.pools(0).workers(0).restarts(), 3u);
   EXPECT_EQ(list.pools(0).workers(1).state(), v1::WORKER_STATE_FAILED);
   context.TryCancel();
@@ -254,6 +261,62 @@ TEST_F(Control, AnAppThatCannotBeImportedShowsItsError) {
     v1::RouteServiceListResponse routes;
     return stub->List(&list_context, {}, &routes).ok() && routes.registrations().empty();
   }));
+}
+
+TEST_F(Control, ARestartIsToldToTheSupervisorWhoForks) {
+  Start();
+  auto pools = v1::PoolService::NewStub(channel_);
+  const auto restart = [&](const char* pool, uint32_t pid, v1::RestartResponse* response) {
+    grpc::ClientContext context;
+    v1::RestartRequest request;
+    request.set_pool(pool);
+    request.set_pid(pid);
+    return pools->Restart(&context, request, response);
+  };
+  v1::RestartResponse response;
+  EXPECT_EQ(restart("shop", 0, &response).error_code(), grpc::StatusCode::FAILED_PRECONDITION)
+      << "nobody has registered it";
+  EXPECT_EQ(restart("other", 0, &response).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(restart("", 77, &response).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(response.pools().empty());
+  auto stub = v1::RouteService::NewStub(channel_);
+  grpc::ClientContext context;
+  auto stream = stub->Register(&context);
+  ASSERT_TRUE(stream->Write(RegistrationOf("i1", "code1")));
+  v1::RegisterResponse event;
+  ASSERT_TRUE(stream->Read(&event));
+  for (const uint32_t pid : {0u, 100u}) {
+    ASSERT_TRUE(restart("", pid, &response).ok());
+    ASSERT_EQ(response.pools_size(), 1);
+    EXPECT_EQ(response.pools(0).name(), "shop");
+    ASSERT_EQ(response.pools(0).workers_size(), 1);
+    EXPECT_EQ(response.pools(0).workers(0).pid(), 100u);
+    ASSERT_TRUE(stream->Read(&event));
+    EXPECT_EQ(event.recycle().pid(), pid);
+    EXPECT_FALSE(event.recycle().hard());
+    EXPECT_EQ(event.recycle().reason(), "asked for by uid " + std::to_string(geteuid()));
+  }
+  context.TryCancel();
+  stream->Finish();
+}
+
+TEST_F(Control, ADumpIsAnsweredWithinItsTime) {
+  Start();
+  auto pools = v1::PoolService::NewStub(channel_);
+  const auto dump = [&](const char* pool, uint32_t pid, uint32_t timeout_ms) {
+    grpc::ClientContext context;
+    v1::DumpRequest request;
+    request.set_pool(pool);
+    request.set_pid(pid);
+    request.set_timeout_ms(timeout_ms);
+    v1::DumpResponse response;
+    return pools->Dump(&context, request, &response).error_code();
+  };
+  EXPECT_EQ(dump("shop", 0, 0), grpc::StatusCode::OK);
+  EXPECT_EQ(dump("shop", 0, 5001), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(dump("shop", 0, 77), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(dump("none", 0, 0), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(dump("", 9, 0), grpc::StatusCode::NOT_FOUND);
 }
 
 TEST_F(Control, AnOrphanLingersOrIsRemoved) {

@@ -74,7 +74,7 @@ std::optional<Failure> Registrar::OnMessage(Session& session, const Peer& peer,
                    "the first message of the stream must be a registration",
                    {}};
   }
-  if (request.has_report()) apps_[seat->second].report = request.report();
+  if (request.has_report()) apps_[seat->second].report = Bounded(request.report());
   return std::nullopt;
 }
 

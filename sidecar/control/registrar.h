@@ -90,6 +90,11 @@ class Registrar {
   void OnPoolEvent(PoolEvent event);  // Never blocks.
 
   std::optional<Failure> Remove(const std::string& app);
+  // Tells the supervisors to replace workers, as `pools` (complete) shows them. All of it or
+  // nothing.
+  std::optional<Failure> Restart(const v1::RestartRequest& request,
+                                 const v1::PoolServiceListResponse& pools,
+                                 const std::string& reason, v1::RestartResponse* out);
   void AnnounceDrain(const std::string& reason, int64_t timeout_us);
 
   void List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* out) const;
@@ -104,6 +109,9 @@ class Registrar {
 
  private:
   static constexpr size_t kSupersededMax = 64;
+  static constexpr size_t kReportedWorkersMax = 1024;
+  static constexpr size_t kReportedTextMax = 4 * 1024;
+  static constexpr size_t kTracebackMax = 16 * 1024;
 
   struct App {
     v1::Registration registration;  // The last one that was accepted.
@@ -147,6 +155,8 @@ class Registrar {
   void Run();
   void Complain(const std::string& sentence) const;
   static std::string LastError(const App& app);
+  // What a report may hold: a supervisor is another program.
+  static v1::WorkerReport Bounded(const v1::WorkerReport& report);
 
   schema::ConfigStore& store_;
   Backend& backend_;

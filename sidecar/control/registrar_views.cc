@@ -1,4 +1,7 @@
 // What operators see of registrations, workers and routes. The registrar itself is registrar.cc.
+#include <algorithm>
+
+#include "sidecar/base/utf8.h"
 #include "sidecar/control/registrar.h"
 
 namespace catzilla::control {
@@ -19,6 +22,27 @@ void SetTime(int64_t us, google::protobuf::Timestamp* to) {
 std::string Registrar::LastError(const App& app) {
   const std::string& reported = app.report.last_error();
   return app.refusal.empty() ? reported : app.refusal + (reported.empty() ? "" : "; " + reported);
+}
+
+v1::WorkerReport Registrar::Bounded(const v1::WorkerReport& report) {
+  v1::WorkerReport bounded = report;
+  auto* workers = bounded.mutable_workers();
+  if (static_cast<size_t>(workers->size()) > kReportedWorkersMax) {
+    workers->DeleteSubrange(kReportedWorkersMax, workers->size() - kReportedWorkersMax);
+  }
+  const auto cut = [](std::string* text, size_t most) {
+    if (text->size() > most) *text = base::CutUtf8(*text, most);
+  };
+  cut(bounded.mutable_last_error(), kReportedTextMax);
+  cut(bounded.mutable_preload_reason(), kReportedTextMax);
+  cut(bounded.mutable_last_traceback(), kTracebackMax);
+  size_t left = kTracebackMax * 4;  // All workers' tracebacks together: usually one and the same.
+  for (v1::WorkerProcess& worker : *workers) {
+    cut(worker.mutable_last_error(), kReportedTextMax);
+    cut(worker.mutable_last_traceback(), std::min(kTracebackMax, left));
+    left -= worker.last_traceback().size();
+  }
+  return bounded;
 }
 
 void Registrar::List(google::protobuf::RepeatedPtrField<v1::RegistrationState>* out) const {
@@ -56,10 +80,14 @@ void Registrar::Complete(v1::PoolServiceListResponse* pools) const {
     }
     *pool->mutable_registration() = state;
     pool->set_last_error(LastError(found->second));
+    pool->set_last_traceback(report.last_traceback());
+    pool->set_preload_reason(report.preload_reason());
+    if (report.has_lanes()) *pool->mutable_lanes() = report.lanes();
     for (const v1::WorkerProcess& process : report.workers()) {
       v1::WorkerInfo* worker = nullptr;
       for (auto& one : *pool->mutable_workers()) {
-        if (one.pid() == process.pid()) worker = &one;
+        // Without a pid it has not been started yet, and is nobody else.
+        if (process.pid() != 0 && one.pid() == process.pid()) worker = &one;
       }
       if (worker == nullptr) {
         worker = pool->add_workers();
@@ -72,6 +100,7 @@ void Registrar::Complete(v1::PoolServiceListResponse* pools) const {
         *worker->mutable_started() = process.started();
       worker->set_restarts(process.restarts());
       worker->set_last_error(process.last_error());
+      worker->set_last_traceback(process.last_traceback());
     }
   }
 }

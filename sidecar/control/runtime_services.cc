@@ -73,12 +73,61 @@ class PoolServiceImpl final : public v1::PoolService::CallbackService {
         if (pools->Get(i).name() != request->pool()) pools->DeleteSubrange(i, 1);
       }
       if (!pools->empty()) return grpc::Status::OK;
-      return grpc::Status(grpc::StatusCode::NOT_FOUND,
-                          "no pool is named \"" + request->pool() + "\"");
+      return NoPool(request->pool());
+    });
+  }
+
+  grpc::ServerUnaryReactor* Restart(grpc::CallbackServerContext* context,
+                                    const v1::RestartRequest* request,
+                                    v1::RestartResponse* response) override {
+    return guard_.Unary(context, ROLE_OPERATE, [&](const Peer& peer) {
+      v1::PoolServiceListResponse pools;
+      backend_.Pools(&pools);
+      registrar_.Complete(&pools);
+      const auto failure =
+          registrar_.Restart(*request, pools, "asked for by " + peer.name, response);
+      return failure ? MakeStatus(*failure) : grpc::Status::OK;
+    });
+  }
+
+  grpc::ServerUnaryReactor* Dump(grpc::CallbackServerContext* context,
+                                 const v1::DumpRequest* request,
+                                 v1::DumpResponse* response) override {
+    return guard_.Unary(context, ROLE_OPERATE, [&](const Peer&) {
+      if (request->timeout_ms() > kDumpMsMax) {
+        return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                            "stacks are waited for at most " + std::to_string(kDumpMsMax) + " ms");
+      }
+      const grpc::Status status = MakeStatus(backend_.Dump(*request, response));
+      if (!status.ok() || response->workers_size() > 0) return status;
+      return request->pid() != 0       ? NoWorker(request->pid(), request->pool())
+             : request->pool().empty() ? status
+                                       : NoWorkers(request->pool());
     });
   }
 
  private:
+  static constexpr uint32_t kDumpMsMax = 5000;
+
+  static grpc::Status NoPool(const std::string& name) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no pool is named \"" + name + "\"");
+  }
+  static grpc::Status NoWorker(uint32_t pid, const std::string& pool) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND,
+                        "no attached worker " + (pool.empty() ? "" : "of pool \"" + pool + "\" ") +
+                            "has the pid " + std::to_string(pid) +
+                            " (see `catzillactl worker ls`)");
+  }
+  // Of a pool that is not there, or has none.
+  grpc::Status NoWorkers(const std::string& name) {
+    v1::PoolServiceListResponse pools;
+    backend_.Pools(&pools);
+    for (const auto& pool : pools.pools()) {
+      if (pool.name() == name) return grpc::Status::OK;
+    }
+    return NoPool(name);
+  }
+
   const Guard& guard_;
   Registrar& registrar_;
   Backend& backend_;

@@ -125,6 +125,8 @@ namespace catzilla::ops {
          "Requests that wait for a worker now.")                                                \
   METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                           \
          "How many requests may wait: the pool's queue_max.")                                   \
+  METRIC(PoolSaturated, "catzilla_pool_saturated", kGauge, "pool",                              \
+         "1: requests were refused for want of workers within the last ten seconds.")           \
   METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                 \
          "How long requests that had to wait for a worker have waited.")                        \
   METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.") \

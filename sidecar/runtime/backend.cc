@@ -191,6 +191,7 @@ void RunningBackend::Stats(control::v1::Stats* out) {
 }
 
 void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
+  const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
   for (const worker::PoolStatus& pool : sidecar_.workers().List()) {
     control::v1::PoolState& state = *out->add_pools();
     state.set_name(pool.name);
@@ -200,6 +201,7 @@ void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
     state.set_queue_max(pool.queue_max);
     state.set_in_flight(pool.in_flight);
     state.set_requests(pool.requests);
+    state.set_saturated(worker::IsSaturated(pool, now_us));
     for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
       const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));
       (*state.mutable_rejected())[std::string(name)] = pool.failures[static_cast<size_t>(kind)];
@@ -218,6 +220,24 @@ void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
       if (worker.requests > 0) info.set_handler_us_mean(worker.handler_us / worker.requests);
     }
   }
+}
+
+control::Answer RunningBackend::Dump(const control::v1::DumpRequest& request,
+                                     control::v1::DumpResponse* out) {
+  const int64_t timeout_ms = request.timeout_ms() == 0 ? 2000 : request.timeout_ms();
+  auto found =
+      sidecar_.workers().DumpStacks(request.pool(), request.pid(), timeout_ms * int64_t{1000});
+  if (!found.ok()) return {control::Answer::Kind::kUnavailable, found.error()};
+  for (worker::StackDump::Answer& answer : *found) {
+    control::v1::WorkerDump& told = *out->add_workers();
+    told.set_pool(std::move(answer.pool));
+    told.set_pid(answer.pid);
+    told.mutable_generation()->set_boot_epoch(answer.generation.epoch);
+    told.mutable_generation()->set_number(answer.generation.number);
+    told.set_stacks(std::move(answer.stacks));
+    told.set_error(std::move(answer.error));
+  }
+  return {};
 }
 
 base::Result<control::Ticket, std::string> RunningBackend::BeginGeneration(

@@ -27,6 +27,8 @@ class RunningBackend final : public control::Backend {
                              control::v1::CacheServiceStatsResponse* out) override;
   void Stats(control::v1::Stats* out) override;
   void Pools(control::v1::PoolServiceListResponse* out) override;
+  control::Answer Dump(const control::v1::DumpRequest& request,
+                       control::v1::DumpResponse* out) override;
 
   base::Result<control::Ticket, std::string> BeginGeneration(const std::string& pool,
                                                              const std::string& table_hash,

@@ -329,6 +329,9 @@ void Metrics::CollectPools(ops::Exposition& out) {
   each(metric::kPoolInFlight, [](const auto& pool) { return pool.in_flight; });
   each(metric::kPoolQueueDepth, [](const auto& pool) { return pool.queued; });
   each(metric::kPoolQueueLimit, [](const auto& pool) { return pool.queue_max; });
+  const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
+  each(metric::kPoolSaturated,
+       [&](const auto& pool) { return worker::IsSaturated(pool, now_us) ? 1u : 0u; });
   each(metric::kPoolRequests, [](const auto& pool) { return pool.requests; });
   each(metric::kPoolRetries, [](const auto& pool) { return pool.retries; });
   each(metric::kPoolRerouted, [](const auto& pool) {

@@ -91,10 +91,20 @@ void Acceptor::DropLongestSilent() {
 
 void Acceptor::PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
                                  GoawayCode code) {
-  (void)mailbox_.PostAlways({std::move(pool), generation, worker_id, code});
+  (void)mailbox_.PostAlways({std::move(pool), generation, worker_id, code, nullptr});
+}
+
+bool Acceptor::PostDump(std::shared_ptr<StackDump> dump) {
+  ControlMessage message;
+  message.dump = std::move(dump);
+  return mailbox_.Post(std::move(message));
 }
 
 void Acceptor::OnMessage(ControlMessage& message) {
+  if (message.dump != nullptr) {
+    for (auto& connection : connections_) connection->AskForStacks(message.dump);
+    return message.dump->AllAsked();
+  }
   for (auto& connection : connections_) {
     if (connection->Matches(message)) connection->Goaway(message.code);
   }

@@ -2,10 +2,10 @@
 // belongs.
 //
 //   accepted --HELLO ok, lane-----> the dispatcher of its loop
-//          \---HELLO ok, control--> stays here: PING, STATS, LOG, GOAWAY
+//          \---HELLO ok, control--> stays here: PING, STATS, LOG, DUMP, GOAWAY
 //           \--refused, too late--> GOAWAY with a sentence, closed
 //
-// Threads: the loop's it was made on (loop 0), but for PostControlGoaway().
+// Threads: the loop's it was made on (loop 0), but for the Post…() methods.
 // Owns:    the listening socket with its file, connections that have not said HELLO, control
 //          connections.
 // Limits:  kConnectionsMax, before HELLO and control ones together; of those before HELLO
@@ -39,11 +39,13 @@ struct AcceptorOptions {
   int64_t hello_timeout_us = 2'000'000;
 };
 
+// GOAWAY to some of the workers, or a question to those it means.
 struct ControlMessage {
   std::string pool;
   uint64_t generation = 0;
   uint64_t worker_id = 0;
   GoawayCode code = GoawayCode::kDraining;
+  std::shared_ptr<StackDump> dump;
 };
 
 class Acceptor final : public ControlLinks,
@@ -69,6 +71,7 @@ class Acceptor final : public ControlLinks,
 
   void PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
                          GoawayCode code) override;
+  bool PostDump(std::shared_ptr<StackDump> dump) override;
 
  private:
   friend class Greeting;

@@ -85,6 +85,10 @@ enum class GoawayCode : uint32_t {
   kLimits = 12,
 };
 
+// Section 5: what both sides must have.
+inline constexpr uint32_t kCapabilityDump = 0x10;
+inline constexpr uint32_t kCapabilities = kCapabilityDump;
+
 // What one frame may carry, section 6.
 struct FrameLimits {
   uint32_t head_bytes_max = 48 * 1024;

@@ -49,6 +49,7 @@ class Worker final : public base::RefCounted<Worker> {
   uint32_t in_flight_max = 0;      // The most credits it takes.
   uint32_t stream_window = 0;      // Request bytes it takes per stream...
   uint32_t connection_window = 0;  // ...and per lane.
+  uint32_t capabilities = 0;       // Which both have.
   std::string sdk, python, framework, note;
 
   // Any thread.

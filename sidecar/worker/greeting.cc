@@ -145,6 +145,7 @@ std::string Greeting::Ack(const Hello& hello, const Worker& worker, uint32_t lan
   HelloAck ack;
   ack.version = std::min(hello.version_max, kLinkVersionMax);
   ack.loop_count = static_cast<uint16_t>(options.loops);
+  ack.capabilities = worker.capabilities;
   ack.credits = worker.ceiling.load();
   ack.stream_window = options.stream_window;
   ack.connection_window = kWindowMax;
@@ -218,6 +219,13 @@ void Greeting::OnControlFrame(const FrameView& frame) {
       left_ = true;
       pool_->Drain(*worker_);
       return;
+    case FrameType::kDump:
+      if (!dump_open_ || frame.header.aux != dump_asked_) {
+        return Refuse({GoawayCode::kProtocol, "DUMP answers what was not asked"});
+      }
+      dump_open_ = false;
+      if (const auto dump = std::exchange(dump_, nullptr)) dump->Tell(dump_number_, frame.payload);
+      return;
     default:
       return Refuse(
           {GoawayCode::kProtocol, "a frame that does not belong on a control connection"});
@@ -228,6 +236,19 @@ void Greeting::Goaway(GoawayCode code) {
   if (state_ != State::kControl || (left_ && code != GoawayCode::kRecycle)) return;
   left_ = true;
   Append(FrameType::kGoaway, static_cast<uint32_t>(code), {});
+}
+
+void Greeting::AskForStacks(const std::shared_ptr<StackDump>& dump) {
+  if (state_ != State::kControl || !dump->Means(pool_->name(), worker_->pid)) return;
+  const size_t number = dump->Ask(pool_->name(), worker_->pid, worker_->generation);
+  if ((worker_->capabilities & kCapabilityDump) == 0) {
+    return dump->Fail(number, "its Python package (" + worker_->sdk +
+                                  ") does not tell where it stands: upgrade it");
+  }
+  dump_ = dump;
+  dump_number_ = number;
+  if (std::exchange(dump_open_, true)) return;
+  Append(FrameType::kDump, ++dump_asked_, {});
 }
 
 void Greeting::Tick() {
@@ -285,6 +306,9 @@ void Greeting::Close(bool clean) {
   if (state_ == State::kGone) return;
   const bool was_control = std::exchange(state_, State::kGone) == State::kControl;
   poll_.Close();
+  if (const auto dump = std::exchange(dump_, nullptr)) {
+    dump->Fail(dump_number_, "it has closed its connection instead of an answer");
+  }
   if (!was_control) return;
   std::vector<WorkerEvent> events;
   pool_->ControlDetached(*worker_, clean, &events);

@@ -26,6 +26,8 @@ class Greeting final : private loop::Poll::Handler {
   [[nodiscard]] bool Open(int fd, int64_t due_us);
   bool Matches(const ControlMessage& message) const;
   void Goaway(GoawayCode code);
+  // If it is meant. A worker that has not answered the last one is not asked again: it owes that.
+  void AskForStacks(const std::shared_ptr<StackDump>& dump);
   void Tick();  // The deadline of HELLO; PING.
   void Refuse(const Pool::Refusal& refusal);
   bool silent() const { return state_ == State::kHello; }  // Has not said HELLO, all of it.
@@ -62,6 +64,12 @@ class Greeting final : private loop::Poll::Handler {
   std::string out_;
   bool ping_open_ = false;
   bool left_ = false;  // GOAWAY has been said by one side.
+
+  // DUMP: the question that the worker owes an answer to, and who waits for it.
+  uint32_t dump_asked_ = 0;
+  bool dump_open_ = false;
+  std::shared_ptr<StackDump> dump_;
+  size_t dump_number_ = 0;
 };
 
 }  // namespace catzilla::worker

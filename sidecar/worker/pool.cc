@@ -105,6 +105,7 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   worker->ceiling = std::min(credits_per_worker(), worker->in_flight_max);
   worker->stream_window = hello.stream_window;
   worker->connection_window = hello.connection_window;
+  worker->capabilities = hello.capabilities & kCapabilities;
   worker->rss_bytes = hello.rss_bytes;
   worker->sdk = hello.sdk;
   worker->python = hello.python;
@@ -329,6 +330,7 @@ void Pool::GrantLocked(Generation& generation) {
 }
 
 void Pool::NoteSaturation(int64_t now_us, std::vector<WorkerEvent>* events) {
+  saturated_us_.store(now_us, std::memory_order_relaxed);
   int64_t said_us = saturation_said_us_.load(std::memory_order_relaxed);
   if (now_us - said_us < kSaturationUs) return;
   if (!saturation_said_us_.compare_exchange_strong(said_us, now_us)) return;

@@ -33,6 +33,7 @@ namespace catzilla::worker {
 
 inline constexpr size_t kWorkersMax = 256;  // Processes of one pool, all generations.
 inline constexpr uint32_t kLanesMax = 64;   // Of one process; one on each loop is what it needs.
+inline constexpr int64_t kSaturationUs = 10'000'000;  // How long a pool passes for saturated.
 
 // How the pool reaches the connections; implemented by dispatchers and the acceptor's registry.
 class PoolLinks {
@@ -78,8 +79,9 @@ struct PoolStatus {
   std::string name;
   GenerationId active;  // number 0: none yet.
   GenerationId newest;
-  bool leased = false;    // A registration stream holds it.
-  bool orphaned = false;  // There was one.
+  bool leased = false;                   // A registration stream holds it.
+  bool orphaned = false;                 // There was one.
+  int64_t saturated_us = INT64_MIN / 2;  // When a request was last refused for want of credits.
   uint32_t queued = 0;
   uint32_t queue_max = 0;
   uint32_t in_flight = 0;
@@ -91,6 +93,9 @@ struct PoolStatus {
   uint64_t queue_wait_us = 0;
   std::vector<WorkerStatus> workers;
 };
+
+// Whether that was lately: what the log, the metric and `worker ls` call saturated.
+bool IsSaturated(const PoolStatus& pool, int64_t now_us);
 
 class Pool final : public std::enable_shared_from_this<Pool> {
  public:
@@ -185,7 +190,6 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   bool ever_ready() const { return ever_ready_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr int64_t kSaturationUs = 10'000'000;
   using Phase = Generation::Phase;
   struct Goaway {
     uint64_t generation;
@@ -247,6 +251,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   std::atomic<uint64_t> published_{0};
   std::atomic<bool> ever_ready_{false};
   std::atomic<int64_t> saturation_said_us_{INT64_MIN / 2};
+  std::atomic<int64_t> saturated_us_{INT64_MIN / 2};
   std::atomic<uint32_t> waiting_{0};  // In the queues of all generations.
   std::array<Numbers, kLoopsMax> numbers_;
 

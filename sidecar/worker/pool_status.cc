@@ -19,11 +19,16 @@ std::string_view WorkerStateName(WorkerStatus::State state) {
   return "?";
 }
 
+bool IsSaturated(const PoolStatus& pool, int64_t now_us) {
+  return now_us - pool.saturated_us < kSaturationUs;
+}
+
 PoolStatus Pool::Status() const {
   PoolStatus status;
   status.name = name_;
   status.queued = waiting_.load();
   status.queue_max = Get(queue_max_);
+  status.saturated_us = Get(saturated_us_);
   for (const Numbers& numbers : numbers_) {
     status.requests += Get(numbers.requests);
     status.retries += Get(numbers.retries);

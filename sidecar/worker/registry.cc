@@ -113,6 +113,19 @@ bool Registry::Recycle(std::string_view pool, uint64_t worker_id) {
   return found != nullptr && found->Recycle(worker_id);
 }
 
+base::Result<std::vector<StackDump::Answer>, std::string> Registry::DumpStacks(std::string pool,
+                                                                               uint32_t pid,
+                                                                               int64_t timeout_us) {
+  if (dumping_.exchange(true)) return base::Fail(std::string("another dump is under way"));
+  auto dump = std::make_shared<StackDump>(std::move(pool), pid);
+  const bool asked = control_ != nullptr && control_->PostDump(dump);
+  std::vector<StackDump::Answer> answers;
+  if (asked) answers = dump->Wait(timeout_us);
+  dumping_.store(false);
+  if (!asked) return base::Fail(std::string("the loop of the workers' connections is stopping"));
+  return answers;
+}
+
 std::vector<PoolStatus> Registry::List() const {
   std::vector<std::shared_ptr<Pool>> pools;
   {

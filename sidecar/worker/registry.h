@@ -21,6 +21,7 @@
 #include "sidecar/base/mutex.h"
 #include "sidecar/base/result.h"
 #include "sidecar/worker/pool.h"
+#include "sidecar/worker/stack_dump.h"
 
 namespace catzilla::worker {
 
@@ -44,6 +45,8 @@ class ControlLinks {
  public:
   virtual void PostControlGoaway(std::string pool, uint64_t generation, uint64_t worker_id,
                                  GoawayCode code) = 0;
+  // False: they take no questions now.
+  virtual bool PostDump(std::shared_ptr<StackDump> dump) = 0;
 
  protected:
   ~ControlLinks() = default;
@@ -96,6 +99,11 @@ class Registry final : private PoolLinks {
   bool Resume(std::string_view pool, const GenerationId& generation);
   // Tells one worker to finish and restart (`worker restart`).
   bool Recycle(std::string_view pool, uint64_t worker_id);
+  // Where the threads and tasks of these workers stand (empty pool, pid 0: of all). Waits for their
+  // answers, at most so long. One at a time; the error says that there is one.
+  base::Result<std::vector<StackDump::Answer>, std::string> DumpStacks(std::string pool,
+                                                                       uint32_t pid,
+                                                                       int64_t timeout_us);
 
   std::vector<PoolStatus> List() const;
 
@@ -120,6 +128,7 @@ class Registry final : private PoolLinks {
   EventSink* events_ = nullptr;
   std::atomic<uint64_t> next_worker_id_{0};
   std::atomic<uint32_t> next_lane_id_{0};
+  std::atomic<bool> dumping_{false};
   mutable base::Mutex mutex_;
   std::map<std::string, std::shared_ptr<Pool>, std::less<>> pools_ CATZILLA_GUARDED_BY(mutex_);
 };

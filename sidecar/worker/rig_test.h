@@ -195,6 +195,7 @@ struct HelloText {
   uint32_t connection_window = 1 << 20;
   uint16_t version_min = 1, version_max = 1;
   uint32_t head_bytes_max = 1024 * 1024;
+  uint32_t capabilities = kCapabilities;
 
   std::string Frame(Purpose purpose, uint16_t loop) const {
     Hello hello;
@@ -203,6 +204,7 @@ struct HelloText {
     hello.loop_index = loop;
     hello.version_min = version_min;
     hello.version_max = version_max;
+    hello.capabilities = capabilities;
     hello.token = ticket.token;
     hello.epoch = ticket.generation.epoch;
     hello.generation = ticket.generation.number;

@@ -126,6 +126,7 @@ struct World {
     hello.connection_window = 6000;
     hello.head_bytes_max = 1024 * 1024;
     hello.data_bytes_max = 64 * 1024;
+    hello.capabilities = kCapabilities;
     hello.pool = "app";
     std::string payload, frame;
     EncodeHello(hello, &payload);
@@ -179,7 +180,8 @@ void WorkerFrame(World& world, Input& input) {
   static constexpr FrameType kTypes[] = {
       FrameType::kResponse, FrameType::kResponseData,  FrameType::kEnd,    FrameType::kWindow,
       FrameType::kCredit,   FrameType::kDetached,      FrameType::kGoaway, FrameType::kTrailers,
-      FrameType::kPing,     FrameType::kInformational, FrameType::kStats,  FrameType::kPong};
+      FrameType::kPing,     FrameType::kInformational, FrameType::kStats,  FrameType::kPong,
+      FrameType::kDump};
   const int fd = world.fds[input.Byte() & 3];
   const uint8_t choice = input.Byte();
   FrameHeader header;
@@ -253,6 +255,15 @@ void Step(World& world, Input& input) {
     }
     case 8:
       return world.Pump();
+    case 9: {  // Somebody asks where they stand, and does not wait.
+      auto dump = std::make_shared<StackDump>("app", op >> 7);
+      CATZILLA_CHECK(world.acceptor.PostDump(dump), "the loop takes questions");
+      if ((op & 64) == 0) world.Pump();
+      for (const auto& answer : dump->Wait(0)) {
+        CATZILLA_CHECK(answer.error.empty() || answer.stacks.empty(), "one of both");
+      }
+      return;
+    }
     default:
       return WorkerFrame(world, input);
   }

@@ -281,6 +281,8 @@ def valid():
     yield case("stats", "STATS", STATS_FIELDS)
     yield case("log", "LOG", plain("ready in 1.2\u00a0s".encode()), aux=1)
     yield case("dump wanted", "DUMP", plain(), aux=4)
+    yield case("dump told", "DUMP",
+               plain("thread MainThread\n    caf\u00e9 (/srv/app.py:7)\n".encode()), aux=4)  # fmt: skip
 
 
 def invalid():
@@ -347,6 +349,9 @@ def invalid():
     yield case("informational with bytes behind its fields", "INFORMATIONAL",
                frame("INFORMATIONAL", head({"status": 103, "fields": []}) + b"x", stream=1), "payload")  # fmt: skip
     yield case("stats of another size", "STATS", frame("STATS", bytes(63)), "payload")
+    yield case("dump on a stream", "DUMP", frame("DUMP", stream=1, aux=4), "payload")
+    yield case("END on a dump", "DUMP", frame("DUMP", flags=END, aux=4), "header")
+    yield case("dump larger than agreed", "DUMP", frame("DUMP", aux=4, length=65537), "header")
     yield case(
         "cancel with half a lane id", "CANCEL", frame("CANCEL", b"xx", stream=1, aux=1), "payload"
     )
