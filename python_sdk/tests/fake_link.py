@@ -124,6 +124,8 @@ class Connection(asyncio.Protocol):
         self.pongs = 0
         self.given_back = 0  # Bytes of request bodies, by WINDOW on a stream or on the connection.
         self.lines: list[tuple[int, str]] = []
+        self.ceilings: list[int] = []
+        self.dumps: dict[int, str] = {}
         self.goaway: tuple[int, str] | None = None
         self.closed = asyncio.Event()
         self.writes = 0
@@ -147,6 +149,8 @@ class Connection(asyncio.Protocol):
                 self.pongs += 1
             elif kind == frames.GOAWAY:
                 self.goaway = (aux, payload.decode())
+            elif kind == frames.DUMP:
+                self.dumps[aux] = payload.decode()
             elif kind == frames.LOG:
                 self.lines.append((aux, payload.decode()))
             elif kind == frames.WINDOW:
@@ -155,6 +159,8 @@ class Connection(asyncio.Protocol):
                 if exchange is not None:
                     exchange.window += aux
                     exchange.window_grew.set()
+            elif kind == frames.CREDIT and not stream:
+                self.ceilings.append(aux)
             elif kind == frames.CREDIT:
                 self.exchanges.pop(stream).credited.set()
             else:

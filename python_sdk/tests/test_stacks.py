@@ -13,7 +13,7 @@ from worker_harness import Receive, Send, hello, run, serving, wait_for
 
 from catzilla._worker import _frames as f
 from catzilla._worker import _stacks
-from catzilla._worker._stacks import log_stacks, stacks
+from catzilla._worker._stacks import dump, log_stacks, stacks
 
 
 def line_with(lines: list[str], word: str) -> str:
@@ -65,7 +65,7 @@ def test_threads_and_tasks_are_told_from_the_innermost_call(tmp_path: Path) -> N
         assert told.index("inner (") < told.index("direct (")
         assert "outer (" in line_with(lines, "outer")
         assert line_with(lines, "thread MainThread: ")
-        assert not any("_lines" in line for line in lines)
+        assert not any("_all" in line for line in lines)
         assert all(line.isprintable() for line in lines)
 
     run(script())
@@ -127,3 +127,56 @@ def test_the_sidecars_wish_for_another_process_has_it_say_where_it_stands(
     run(script())
     lines = [record.getMessage() for record in caplog.records if record.name == "catzilla.worker"]
     assert any("wants this process replaced; task" in line and "stuck_handler" in line for line in lines) is told
+
+
+def test_a_dump_has_a_line_for_each_call_and_keeps_its_bound() -> None:
+    async def script() -> None:
+        gate = asyncio.Event()
+        tasks = [asyncio.create_task(inner(gate), name=f"{number}\n" + "n" * 1000) for number in range(20)]
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        text = await loop.run_in_executor(None, dump, loop)
+        assert "thread MainThread\n    " in text
+        assert text.count("\n    inner (") == len(tasks)
+        assert "task 3\\nnnn" in text
+        small = await loop.run_in_executor(None, dump, loop, 8000)
+        assert len(small.encode()) <= 8000
+        assert small.endswith(" more threads and tasks")
+        gate.set()
+        await asyncio.gather(*tasks)
+
+    run(script())
+
+
+def test_the_control_connection_tells_while_the_loop_is_held_up(tmp_path: Path) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    async def holds_the_loop(scope: object, receive: Receive, send: Send) -> None:
+        entered.set()
+        leave.wait(30)
+        await hello(scope, receive, send)
+
+    async def script() -> None:
+        async with serving(tmp_path, holds_the_loop) as pair:
+            [control] = pair.link.controls
+            assert control.hello is not None
+            assert control.hello.capabilities & f.CAPABILITY_DUMP
+            told: list[str] = []
+
+            def ask() -> None:  # Beside the loop, which the worker in this process holds up.
+                assert entered.wait(10)
+                pair.worker._control._on_frame((f.DUMP, 0, 0, 7, b""))  # type: ignore[union-attr]
+                leave.set()
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            exchange = await pair.open()
+            await exchange.answer()
+            await wait_for(lambda: control.dumps.get(7))
+            asking.join()
+            told.append(control.dumps[7])
+            assert "holds_the_loop (" in told[0]
+            control.write(f.encode_frame(f.DUMP, aux=8))
+            await wait_for(lambda: "thread MainThread" in control.dumps.get(8, ""))
+
+    run(script())

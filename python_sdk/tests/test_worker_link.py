@@ -193,6 +193,9 @@ class Silent:
     def control_tick(self) -> f.Stats:
         return f.Stats(*[0] * 9)
 
+    def control_dump(self) -> str:
+        return ""
+
 
 def test_ping_is_answered_while_the_loop_is_busy(tmp_path: Path) -> None:
     import time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -33,6 +34,10 @@ class Loaded:
 
 def load(settings: WorkerSettings) -> Loaded:
     """In the process that serves the app, or is forked into those that do. Raises AppLoadError."""
+    if settings.error_page is not None:
+        from catzilla._worker._error_page import ErrorPage
+
+        return Loaded(ErrorPage(*settings.error_page), settings.target)
     if settings.env_file:
         load_env_file(settings.env_file)
     return find_app(settings.target, settings.directory, factory=settings.factory)
@@ -143,6 +148,7 @@ def app_files() -> Iterator[Path]:
                 yield Path(path)
 
 
+@functools.cache  # What a zygote has found its workers have, too: each would touch 4 MiB of shared memory for it.
 def code_hash() -> str:
     """Of the app's own modules and of the versions below them. Equal code, equal hash, on every machine."""
     from importlib.metadata import version

@@ -34,6 +34,8 @@ class WorkerSettings:
     drain_timeout: float = 30.0
     in_flight_max: int = 4096  # Requests whose answers have not begun; the sidecar's own limit is lower.
     log_level: str = "info"
+    # Instead of the app, in development: its error and traceback.
+    error_page: tuple[str, str] | None = None
 
     def encode(self) -> str:
         return json.dumps(asdict(self))

@@ -35,6 +35,19 @@ def one_line(value: Any, limit: int = TEXT_MAX) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def last_lines(text: str, bytes_max: int) -> str:
+    """Its last whole lines that fit, each as one_line() makes it: the end of a traceback says why."""
+    kept: list[str] = []
+    left = bytes_max
+    for line in reversed(text.splitlines()):
+        line = one_line(line)
+        left -= len(line.encode()) + 1
+        if left < 0:
+            break
+        kept.append(line)
+    return "\n".join(reversed(kept))
+
+
 def describe(error: BaseException, limit: int = TEXT_MAX) -> str:
     """`ValueError: what it says`, on one line."""
     text = one_line(error, limit)

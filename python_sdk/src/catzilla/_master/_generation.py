@@ -22,6 +22,7 @@ from catzilla._master import _process
 from catzilla._master._changes import Changes
 from catzilla._master._messages import Channel, Message
 from catzilla._settings import FASTAPIS_OWN, Ticket, WorkerSettings
+from catzilla._text import last_lines
 
 log = logging.getLogger("catzilla.master")
 
@@ -32,6 +33,7 @@ _KILL_GRACE: Final = 5.0
 _GROUP_SIGNAL: Final = 0.2  # From a worker's SIGTERM to ours, if it went to the whole group.
 _LAST_WORDS: Final = 1.0
 _GOAWAY_FOR_GOOD: Final = 0
+_TRACEBACK_MAX: Final = 16 * 1024  # Bytes of what `worker ls` shows.
 
 
 @dataclass(eq=False, slots=True)
@@ -45,6 +47,7 @@ class WorkerProc:
     started: float = field(default_factory=time.time)
     successor: bool = False  # Started while its predecessor still serves.
     error: str = ""
+    traceback: str = ""  # Of `error`, in bounds and printable.
     watched: bool = False  # Its exit is awaited.
 
     def stop(self, reason: str, drain_timeout: float | None = None) -> None:
@@ -59,6 +62,7 @@ class Place:
     restarts: int = 0
     failures: int = 0  # In a row, for the backoff.
     last_error: str = ""
+    last_traceback: str = ""
 
 
 class GenerationEvents:
@@ -96,7 +100,8 @@ class Generation:
         self.preload_reason = (
             "one worker needs none" if settings.workers == 1 else "" if settings.preload else "--no-preload"
         )
-        self.error = ""  # Why it does not start.
+        self.error = ""  # Why it does not start...
+        self.traceback = ""  # ...and where that was raised, in bounds and printable.
         self.workers: list[WorkerProc] = []
         self.places = [Place() for _ in range(settings.workers)]
         self._reaper = reaper
@@ -143,6 +148,37 @@ class Generation:
             self._spawn(index, successor=True)
         return True
 
+    def hold(self, seconds: float) -> None:
+        """Requests wait for what comes, if that is soon."""
+        for worker in self.workers:
+            if worker.state == "attached":
+                worker.channel.send(type="hold", seconds=seconds)
+
+    def release(self) -> None:
+        for worker in self.workers:
+            if worker.state == "attached":
+                worker.channel.send(type="release")
+
+    def recycle(self, pid: int, reason: str) -> bool:
+        """A successor for one of ours, with this generation's code. False: it is none of ours."""
+        for worker in self.workers:
+            if worker.pid == pid and worker.state != "draining":
+                successor = self._successor_of(worker)
+                if successor is None:
+                    self._on_recycle(worker, reason)
+                return True
+        return False
+
+    def _successor_of(self, worker: WorkerProc) -> WorkerProc | None:
+        return next(
+            (
+                other
+                for other in self.workers
+                if other.index == worker.index and other.state != "draining" and other.started > worker.started
+            ),
+            None,
+        )
+
     async def stopped(self, timeout: float) -> None:
         """Waits until every worker has gone; kills what is left when time is up."""
         while not await self._exits.until(lambda: not self.workers, timeout):
@@ -160,6 +196,15 @@ class Generation:
                 worker.error = "killed: it passed the hard deadline of a request"
                 asyncio.get_running_loop().call_later(_LAST_WORDS, self._reaper.signal, pid, signal.SIGKILL)
 
+    def is_known_as(self, epoch: int, number: int) -> bool:
+        """To the sidecar."""
+        return self.ticket is not None and (self.ticket.epoch, self.ticket.generation) == (epoch, number)
+
+    @property
+    def is_page(self) -> bool:
+        """It serves the error of another one."""
+        return self.settings.error_page is not None
+
     @property
     def attached(self) -> int:
         return sum(1 for worker in self.workers if worker.state == "attached")
@@ -176,11 +221,18 @@ class Generation:
         return [route for route in routes if not route["endpoint"].startswith(FASTAPIS_OWN)]
 
     @property
+    def lanes(self) -> dict[str, int]:
+        """How many of the app's routes take which."""
+        lanes = [route["lane"] for route in self.own_routes]
+        return {lane: lanes.count(lane) for lane in ("fast", "stack", "slow")}
+
+    @property
     def what(self) -> str:
         """Its workers and its lanes, for people."""
+        if self.is_page:
+            return "the error of its code, which does not start"
         workers = self.settings.workers
-        lanes = [route["lane"] for route in self.own_routes]
-        counts = ", ".join(f"{lanes.count(lane)} {lane}" for lane in ("fast", "stack", "slow"))
+        counts = ", ".join(f"{count} {lane}" for lane, count in self.lanes.items())
         return f"{workers} worker{'s' if workers > 1 else ''}; lanes: {counts}"
 
     @property
@@ -205,7 +257,7 @@ class Generation:
         if message["type"] == "failed":
             self._failed(message["error"], message["details"])
             return
-        self._zygote_failures, self.error = 0, ""
+        self._zygote_failures, self.error, self.traceback = 0, "", ""
         self.preload_reason = message["reason"]
         if not message["preload"]:
             log.info("the app is not preloaded: %s", message["reason"])
@@ -224,7 +276,7 @@ class Generation:
         if self._over or self.preload_reason:
             return
         if code < 0 or not self.error:
-            self.error = f"the process that imports it {_process.describe_exit(code)}"
+            self.error, self.traceback = f"the process that imports it {_process.describe_exit(code)}", ""
             log.warning("%s, starting another", self.error)
         pause = _BACKOFF[min(self._zygote_failures, len(_BACKOFF) - 1)]
         self._zygote_failures += 1
@@ -288,6 +340,7 @@ class Generation:
             self._on_app_changed()
         elif kind == "failed":
             worker.error = message["error"]
+            worker.traceback = last_lines(message["details"], _TRACEBACK_MAX)
             self._failed(message["error"], message["details"])
         self._events.on_changed(self)
 
@@ -321,7 +374,7 @@ class Generation:
     def _on_ready(self, worker: WorkerProc, message: Message) -> None:
         if worker.state == "draining":
             return  # Its time was over before it was ready: nothing of it is registered.
-        self.error = ""
+        self.error = self.traceback = ""
         if self.table is None:
             self.table, self.table_hash = message["table"], message["hash"]
             self.code_hash, self.framework = message["code_hash"], message["framework"]
@@ -343,6 +396,14 @@ class Generation:
         for worker in self.workers:
             if worker.index == successor.index and worker is not successor and worker.started <= successor.started:
                 worker.stop("recycled")
+                late = self.settings.drain_timeout + _KILL_GRACE
+                asyncio.get_running_loop().call_later(late, self._kill_late, worker)
+
+    def _kill_late(self, worker: WorkerProc) -> None:
+        """One that is stopped, or whose GIL is held, hears nothing."""
+        if worker in self.workers:
+            log.warning("worker %d (pid %d) does not leave: killed", worker.index, worker.pid)
+            self._reaper.signal(worker.pid, signal.SIGKILL)
 
     async def _on_worker_gone(self, worker: WorkerProc) -> None:
         code = await self._reaper.wait(worker.pid) if worker.pid else 1
@@ -358,6 +419,7 @@ class Generation:
             lived = time.time() - worker.started
             place.restarts += 1
             place.last_error = worker.error or f"worker {worker.index} {_process.describe_exit(code)}"
+            place.last_traceback = worker.traceback
             place.failures = 0 if lived > _STEADY else place.failures + 1
             if code != 0 or worker.error:
                 log.warning("worker %d (pid %d) %s", worker.index, worker.pid, _process.describe_exit(code))
@@ -370,7 +432,7 @@ class Generation:
 
     def _failed(self, error: str, details: str) -> None:
         fresh = error != self.error
-        self.error = error
+        self.error, self.traceback = error, last_lines(details, _TRACEBACK_MAX)
         if fresh:  # Once: the tries that follow say the same.
             self._events.on_failed(self, error, details)
         self._events.on_changed(self)

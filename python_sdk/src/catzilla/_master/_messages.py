@@ -3,7 +3,7 @@
 worker → master   started{pid} ready{hash, table, code_hash, framework, target, docs}
                   attached{generation, sidecar, worker_id} detached{code, clean, reason} refused{code, reason}
                   recycle{reason} failed{error, details} changed{}
-master → worker   attach{ticket} stop{code, reason, drain_timeout}
+master → worker   attach{ticket} stop{code, reason, drain_timeout} hold{seconds} release{}
 zygote → master   loaded{preload, reason} failed{error, details}
 master → zygote   fork{index} with the worker's end of its socket pair
 A closed pair means that the other process is gone.

@@ -18,6 +18,6 @@ class MasterOptions:
     reload: bool = False
     reload_directories: list[str] = field(default_factory=list)
     reload_files: list[str] = field(default_factory=list)
-    development: bool = False  # Says more of the app.
+    development: bool = False  # Says more of the app, also to its clients.
     drain_delay: float = 0.0
     runtime_directory: str = ""  # Where `catzilla deploy` finds us.

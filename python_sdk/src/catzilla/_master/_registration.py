@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any, Final
 
 from google.protobuf import json_format
 
+from catzilla._master._generation import Generation
+from catzilla._master._options import MasterOptions
 from catzilla._proto import config_pb2 as config
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import __version__
@@ -14,35 +17,25 @@ from catzilla._settings import __version__
 _CACHE: Final = "default"
 
 
-def registration_of(
-    *,
-    app: str,
-    instance_id: str,
-    code_hash: str,
-    takeover: bool,
-    workers: int,
-    pid: int,
-    table: dict[str, Any] | None,
-    table_hash: str = "",
-    framework: str = "",
-) -> pb.Registration:
+def registration_of(options: MasterOptions, instance_id: str, generation: Generation) -> pb.Registration:
+    table = generation.table
     message = pb.Registration(
-        app=app,
+        app=options.app,
         instance_id=instance_id,
-        code_hash=code_hash,
-        takeover=takeover,
-        workers_expected=workers,
+        code_hash=f"{generation.code_hash}-{generation.number}" if table else "",
+        takeover=options.takeover,
+        workers_expected=generation.settings.workers,
         workers_min_ready=1,
         sdk=pb.SdkInfo(
             sdk_version=__version__,
             python_version=platform.python_version(),
-            fastapi_version=framework.removeprefix("fastapi "),
-            pid=pid,
+            fastapi_version=generation.framework.removeprefix("fastapi "),
+            pid=os.getpid(),
         ),
     )
     if table is None:
         return message
-    message.table.hash = bytes.fromhex(table_hash)
+    message.table.hash = bytes.fromhex(generation.table_hash)
     message.table.unmatched = pb.UNMATCHED_SIDECAR if table["unmatched"] == "sidecar" else pb.UNMATCHED_APP
     message.table.redirect_slashes = table["redirect_slashes"]
     message.table.routes.extend(_route(entry) for entry in table["routes"])

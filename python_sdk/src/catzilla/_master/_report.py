@@ -21,7 +21,13 @@ _STATES: Final = {
 def report_of(generations: Sequence[Generation]) -> pb.WorkerReport:
     """REQUIRES: at least one; the last is the newest."""
     newest = generations[-1]
-    report = pb.WorkerReport(last_error=newest.error, preload_reason=newest.preload_reason)
+    report = pb.WorkerReport(
+        last_error=newest.error, last_traceback=newest.traceback, preload_reason=newest.preload_reason
+    )
+    told = [generation for generation in generations if generation.table is not None]
+    if told:
+        serving = next((generation for generation in reversed(told) if generation.switched), told[-1])
+        report.lanes.MergeFrom(pb.LaneCounts(**serving.lanes))
     for generation in generations:
         number = pb.WorkerProcess().generation
         if generation.ticket is not None:
@@ -35,6 +41,7 @@ def report_of(generations: Sequence[Generation]) -> pb.WorkerReport:
                 started=timestamp_pb2.Timestamp(seconds=int(worker.started)),
                 restarts=place.restarts,
                 last_error=place.last_error,
+                last_traceback=place.last_traceback,
             )
         empty = set(range(len(generation.places))) - {worker.index for worker in generation.workers}
         for index in sorted(empty) if not generation.retiring else ():
@@ -42,6 +49,10 @@ def report_of(generations: Sequence[Generation]) -> pb.WorkerReport:
             error = place.last_error or generation.error
             if error:
                 report.workers.add(
-                    state=pb.WORKER_STATE_FAILED, generation=number, restarts=place.restarts, last_error=error
+                    state=pb.WORKER_STATE_FAILED,
+                    generation=number,
+                    restarts=place.restarts,
+                    last_error=error,
+                    last_traceback=place.last_traceback or generation.traceback,
                 )
     return report

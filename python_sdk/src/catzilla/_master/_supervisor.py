@@ -17,6 +17,7 @@ import os
 import signal
 import time
 import uuid
+from dataclasses import replace
 from typing import Any, Final
 
 from catzilla._exceptions import SidecarError
@@ -25,26 +26,27 @@ from catzilla._master import _run_files as run_files
 from catzilla._master._announce import log_lanes, remedy_for, start_line
 from catzilla._master._changes import Changes
 from catzilla._master._generation import Generation, GenerationEvents
+from catzilla._master._keeper import GRACE, SidecarKeeper
+from catzilla._master._notify import Notifier
 from catzilla._master._options import MasterOptions
 from catzilla._master._registration import registration_of
 from catzilla._master._reload import watch
 from catzilla._master._report import report_of
-from catzilla._master._sidecar import Sidecar
 from catzilla._proto import common_pb2 as common
 from catzilla._proto import route_service_pb2 as pb
-from catzilla._settings import Ticket
+from catzilla._settings import Ticket, WorkerSettings
+from catzilla._text import last_lines, one_line
 from catzilla._worker import _frames as frames
 
 log = logging.getLogger("catzilla.master")
 
-_SIDECAR_BACKOFF: Final = (0.2, 1.0, 2.0, 5.0)
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
 _ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
 _TAKEOVER_REFUSED: Final = "CZ1507"
 _SUPERSEDED: Final = "superseded"
+_PAGE_MAX: Final = 32 * 1024  # Of the traceback on the error page: it goes there by way of a command line.
+_HOLD: Final = 4.0  # With --reload requests wait for new code for so long; the sidecar has them wait 5 s at most.
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
-# More than drain.delay and drain.timeout of the sidecar take by default.
-_SIDECAR_GRACE: Final = 60.0
 
 
 class Master(GenerationEvents):
@@ -65,7 +67,9 @@ class Master(GenerationEvents):
         self._complaint = ""  # What was said last of a registration that does not hold.
         self._refusal = ""  # Why the last worker could not attach.
         self._attach_deadline: asyncio.TimerHandle | None = None
-        self._sidecar_failures = 0
+        sidecar = options.sidecar
+        self._sidecar = None if sidecar is None else SidecarKeeper(sidecar, self._reaper, self._changes)
+        self._service = Notifier()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -75,13 +79,13 @@ class Master(GenerationEvents):
         loop.add_signal_handler(signal.SIGCHLD, self._reaper.collect)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._on_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._refresh)
+        loop.add_signal_handler(signal.SIGHUP, self._refresh, "SIGHUP")
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self._reload, "SIGUSR2", True)
         self._files = run_files.RunFiles(self._options.runtime_directory, self._options.app)
         self._lease = _lease.Lease(self._options.address, self._notify)
-        if self._options.sidecar is not None:
-            self._spawn_task(self._keep_sidecar(self._options.sidecar))
+        if self._sidecar is not None:
+            self._spawn_task(self._keep_sidecar(self._sidecar))
         self._lease.start()
         if self._options.reload:
             # To Python's own cache of bytecode, two versions of one size and one second are the same.
@@ -89,15 +93,17 @@ class Master(GenerationEvents):
             self._spawn_task(watch(self._options.reload_directories, self._options.reload_files, self._reload))
         self._start_generation()
         await self._stop.wait()
+        self._service.stopping("finishing what is under way")
         await self._shut_down()
         self._files.remove()
+        self._service.close()
         return self._exit_code
 
     # Generations...
 
-    def _start_generation(self, *, one_try: bool = False) -> None:
+    def _start_generation(self, settings: WorkerSettings | None = None, *, one_try: bool = False) -> None:
         self._numbers += 1
-        generation = Generation(self._numbers, self._options.worker, self._reaper, self, one_try=one_try)
+        generation = Generation(self._numbers, settings or self._options.worker, self._reaper, self, one_try=one_try)
         self._generations.append(generation)
         self._files.tell(generation.number, run_files.STARTING)
         generation.start()
@@ -110,7 +116,8 @@ class Master(GenerationEvents):
         self._report()
         if generation.table is None and generation.crashes >= _CRASHES_MAX and self._ends_with_its_app:
             self._give_up(f"the app does not start: {generation.last_words}")
-        if generation.one_try and generation.crashes >= _CRASHES_MAX:
+        hopeless = generation.crashes >= _CRASHES_MAX
+        if hopeless and not self._show(generation, generation.last_words, "") and generation.one_try:
             self._abandon(generation, generation.last_words)
 
     def on_refused(self, generation: Generation, code: int, reason: str) -> None:
@@ -135,12 +142,30 @@ class Master(GenerationEvents):
             return
         if not generation.switched:
             self._files.tell(generation.number, run_files.FAILED, error, details)
+        if self._show(generation, error, details):
+            return
+        for other in self._generations:
+            other.release()
         if generation.one_try and self._abandon(generation, error, details):
             return
+        self._service.reloaded(f"generation {generation.number} does not start: {error}")
         if generation is self._newest and not any(other.table for other in self._generations):
             # Nothing has been registered yet: let the sidecar show why.
             self._lease.register(self._registration(generation))
             self._waiting.append(generation)
+
+    def _show(self, generation: Generation, error: str, details: str) -> bool:
+        """In development: why it does not start, to everybody who asks, until there is newer code. True: it comes."""
+        shows = self._options.development and self._options.reload
+        if not shows or generation.switched or generation.retiring or generation.is_page:
+            return False
+        for other in list(self._generations):
+            if other is generation or (other.is_page and not other.switched):
+                self._retire(other, "it does not start")
+        page = (one_line(error), last_lines(details, _PAGE_MAX))
+        self._start_generation(replace(self._options.worker, workers=1, preload=False, lifespan="off", error_page=page))
+        self._service.reloaded(f"generation {generation.number} does not start: {error}")
+        return True
 
     def _abandon(self, generation: Generation, error: str, details: str = "") -> bool:
         """Its code does not start, or is refused. False: there is no other that serves, so it must try on."""
@@ -148,6 +173,7 @@ class Master(GenerationEvents):
         if serving is None or generation.switched or generation.retiring:
             return False
         log.error("generation %d is given up, generation %d serves on", generation.number, serving.number)
+        self._service.reloaded(f"generation {serving.number} serves on: {error}")
         self._files.tell(generation.number, run_files.FAILED, error, details)
         self._retire(generation, "it does not start")
         if generation.table is not None:
@@ -181,17 +207,7 @@ class Master(GenerationEvents):
         self._lease.register(self._registration(generation))
 
     def _registration(self, generation: Generation) -> pb.Registration:
-        return registration_of(
-            app=self._options.app,
-            instance_id=self._instance_id,
-            code_hash=f"{generation.code_hash}-{generation.number}" if generation.table else "",
-            takeover=self._options.takeover,
-            workers=self._options.worker.workers,
-            pid=os.getpid(),
-            table=generation.table,
-            table_hash=generation.table_hash,
-            framework=generation.framework,
-        )
+        return registration_of(self._options, self._instance_id, generation)
 
     def _report(self) -> None:
         self._lease.report(report_of(self._generations))
@@ -308,11 +324,7 @@ class Master(GenerationEvents):
         if not event.switched:
             return
         for generation in list(self._generations):
-            ticket = generation.ticket
-            if ticket is None or (ticket.epoch, ticket.generation) != (
-                event.generation.boot_epoch,
-                event.generation.number,
-            ):
+            if not generation.is_known_as(event.generation.boot_epoch, event.generation.number):
                 continue
             fresh = not generation.switched
             generation.switched = True
@@ -320,6 +332,7 @@ class Master(GenerationEvents):
                 what = f"{generation.target}, {generation.what}"
                 self._files.tell(generation.number, run_files.SERVING, what)
                 if self._announced:
+                    self._service.reloaded(f"serving {what}")
                     log.info("generation %d has taken over: %s", generation.number, what)
                     if self._options.development:
                         log_lanes(generation)
@@ -332,10 +345,16 @@ class Master(GenerationEvents):
                     self._retire(older, "superseded")
 
     def _on_recycle(self, event: pb.Recycle) -> None:
-        log.warning("the sidecar asks for a new worker instead of pid %d: %s", event.pid, event.reason)
-        if event.hard:
-            for generation in self._generations:
+        """An operator wants fresh workers, or the sidecar: of one that does not react."""
+        if not event.pid:
+            self._refresh(f"worker restart, {event.reason}")
+            return
+        log.warning("the sidecar wants worker %d replaced: %s", event.pid, event.reason)
+        for generation in self._generations:
+            if event.hard:
                 generation.kill(event.pid)
+            elif generation.recycle(event.pid, event.reason):
+                return
 
     def _on_superseded(self, event: pb.Superseded) -> None:
         self._step_down(f"superseded by instance {event.by_instance_id}")
@@ -363,36 +382,19 @@ class Master(GenerationEvents):
 
     # The sidecar, if it is ours...
 
-    async def _keep_sidecar(self, sidecar: Sidecar) -> None:
-        """Started again when it dies, with patience; never while we stop."""
-        while True:
-            began = time.monotonic()
-            sidecar.start()
-            code = await self._reaper.wait(sidecar.pid)
-            sidecar.pid = 0
-            self._changes.tell()
-            if self._stop.is_set():
-                return
-            if code == 0:
-                # It was told to drain, and has: `catzillactl drain`, or a signal that was meant for all of us.
-                log.info("the sidecar has drained and left: leaving with it")
-                self._leave_now()
-                return
-            if not self._announced and time.monotonic() - began < 10 and code >= 0:
-                # It has said why: a taken port, a bad configuration. Trying again would say it again.
-                log.error("the sidecar %s before it served: its message is above", _process.describe_exit(code))
-                self._exit_code = code or 1
-                self._stop.set()
-                return
-            lived = time.monotonic() - began
-            self._sidecar_failures = 0 if lived > 20 else self._sidecar_failures + 1
-            pause = _SIDECAR_BACKOFF[min(self._sidecar_failures, len(_SIDECAR_BACKOFF) - 1)]
-            log.error("the sidecar %s, starting it again in %g s", _process.describe_exit(code), pause)
-            await asyncio.sleep(pause)
+    async def _keep_sidecar(self, keeper: SidecarKeeper) -> None:
+        code = await keeper.keep(leaving=self._stop.is_set, served=lambda: self._announced)
+        if code:
+            self._exit_code = code
+            self._stop.set()
+        elif not self._stop.is_set():
+            self._leave_now()
 
     async def _announce(self, generation: Generation) -> None:
         status = await self._loop.run_in_executor(None, self._lease.status)
-        log.info("%s", start_line(generation, status))
+        line = start_line(generation, status)
+        log.info("%s", line)
+        self._service.ready(line)
         if self._options.development:
             log_lanes(generation)
 
@@ -412,16 +414,15 @@ class Master(GenerationEvents):
         self._stop.set()
 
     def _reopen_logs(self) -> None:
-        sidecar = self._options.sidecar
-        if sidecar is not None:
-            self._reaper.signal(sidecar.pid, signal.SIGUSR1)
+        if self._sidecar is not None:
+            self._sidecar.signal(signal.SIGUSR1)
 
     async def _shut_down(self) -> None:
-        sidecar = self._options.sidecar
+        sidecar = self._sidecar
         workers = self._options.worker
-        if sidecar is not None and sidecar.pid:
-            self._reaper.signal(sidecar.pid, signal.SIGTERM)
-            await self._until_detached(_SIDECAR_GRACE)
+        if sidecar is not None and sidecar.alive:
+            sidecar.signal(signal.SIGTERM)
+            await self._until_detached(GRACE)
         elif self._options.drain_delay and not self._exit_code:
             await self._until_detached(self._options.drain_delay)
         # What the sidecar has waited for already has had its time.
@@ -435,20 +436,20 @@ class Master(GenerationEvents):
         await asyncio.gather(*(generation.stopped(grace) for generation in self._generations))
         self._lease.close()
         for task in self._tasks:
-            if sidecar is None or not sidecar.pid:
+            if sidecar is None or not sidecar.alive:
                 task.cancel()
         if sidecar is not None:
-            await self._bury(sidecar)
+            await sidecar.bury(lambda: self._impatient)
         for task in self._tasks:
             task.cancel()
 
     async def _until_detached(self, timeout: float) -> None:
         """Workers serve until the sidecar has said GOAWAY to all of them."""
-        sidecar = self._options.sidecar
+        sidecar = self._sidecar
         deadline = time.monotonic() + timeout
 
         def over() -> bool:
-            gone = sidecar is not None and not sidecar.pid
+            gone = sidecar is not None and not sidecar.alive
             return gone or self._impatient or not any(generation.attached for generation in self._generations)
 
         if sidecar is not None and await self._changes.until(lambda: over() or self._drains_since is not None, timeout):
@@ -456,24 +457,24 @@ class Master(GenerationEvents):
             deadline = min(deadline, since + self._options.worker.drain_timeout)
         await self._changes.until(over, deadline - time.monotonic())
 
-    async def _bury(self, sidecar: Sidecar) -> None:
-        await self._changes.until(lambda: not sidecar.pid or self._impatient, _SIDECAR_GRACE)
-        self._reaper.signal(sidecar.pid, signal.SIGKILL)
-        sidecar.clean_up()
-
     # Reloading...
 
-    def _refresh(self) -> None:
-        """SIGHUP: fresh workers of the same code, or of what is there now if each imports it for itself."""
+    def _refresh(self, why: str) -> None:
+        """Fresh workers of the same code, or of what is there now if each imports it for itself."""
         if self._newest.switched and self._newest.refresh():
-            log.info("SIGHUP: fresh workers")
+            log.info("%s: fresh workers", why)
         else:
-            self._reload("SIGHUP")
+            self._reload(why)
 
     def _reload(self, why: str, one_try: bool = False) -> None:
         """Fresh workers with the code that is there now; the old ones serve until those do."""
         if not self._stop.is_set():
             log.info("%s: a new generation", why)
+            if self._announced:
+                self._service.reloading(why)
+            if self._options.reload:
+                for generation in self._generations:
+                    generation.hold(_HOLD)
             for generation in list(self._generations):
                 # One that never came to serve gives way at once.
                 if not generation.switched and len(self._generations) > 1 and not generation.retiring:

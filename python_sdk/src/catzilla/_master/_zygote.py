@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from catzilla._exceptions import AppLoadError, CatzillaError
-from catzilla._load import load
+from catzilla._load import code_hash, load
 from catzilla._settings import WORKER_ENVIRONMENT, WorkerPlace, WorkerSettings
 
 # The one behind random.random(), which is seeded anew in each worker.
@@ -47,10 +47,25 @@ def main(arguments: list[str]) -> int:
     if reason:
         _tell(channel, type="loaded", preload=False, reason=reason)
         return 0
+    _import_for_workers(settings)
     gc.collect()
     gc.freeze()
     _tell(channel, type="loaded", preload=True, reason="")
     return _serve(loaded.app, replace(settings, target=loaded.target), channel)
+
+
+def _import_for_workers(settings: WorkerSettings) -> None:
+    """What each of them would import and find out for itself is shared, too."""
+    import catzilla._routing
+    import catzilla._worker._main
+
+    if "fastapi" in sys.modules:
+        import catzilla._compile._assign
+        import catzilla._worker._threads  # noqa: F401
+    code_hash()
+    if settings.loop != "asyncio":
+        with contextlib.suppress(ImportError):  # Who insists on it is told by the worker.
+            import uvloop  # noqa: F401
 
 
 def _serve(app: Any, settings: WorkerSettings, channel: socket.socket) -> int:

@@ -30,6 +30,7 @@ class ControlEvents(Protocol):
     def control_cancel(self, lane_id: int, stream_id: int) -> None: ...
     def control_lost(self, reason: str) -> None: ...
     def control_tick(self) -> frames.Stats: ...
+    def control_dump(self) -> str: ...
 
 
 class ControlConnection:
@@ -66,7 +67,9 @@ class ControlConnection:
                         raise LinkError(payload.decode("utf-8", "replace") or f"refused with code {aux}", aux)
                     if kind != frames.HELLO_ACK:
                         raise LinkError(f"the sidecar sent type 0x{kind:02x} before HELLO_ACK", frames.GOAWAY_PROTOCOL)
-                    return frames.HelloAck.decode(payload)
+                    ack = frames.HelloAck.decode(payload)
+                    self._reader.limits.data_bytes_max = ack.data_bytes_max
+                    return ack
         except (OSError, frames.FrameError) as error:
             self.close()
             raise LinkError(f"{self._path}: {error}") from None
@@ -146,6 +149,9 @@ class ControlConnection:
             self._events.control_goaway(aux, payload.decode("utf-8", "replace"))
         elif kind == frames.CANCEL and len(payload) == 4:
             self._events.control_cancel(int.from_bytes(payload, "little"), stream_id)
+        elif kind == frames.DUMP:
+            stacks = utf8(self._events.control_dump(), self._reader.limits.data_bytes_max)
+            self._send(frames.encode_frame(frames.DUMP, payload=stacks, aux=aux))
         elif kind not in (frames.PONG, frames.CANCEL):
             raise frames.FrameError(f"type 0x{kind:02x} on a control connection")
 

@@ -128,6 +128,10 @@ class WorkerProcess:
                 if message["type"] == "attach":
                     self._ticket = Ticket(**message["ticket"])
                     self._attach()
+                elif message["type"] == "hold":
+                    self._worker.hold(message["seconds"])
+                elif message["type"] == "release":
+                    self._worker.release()
                 elif message["type"] == "stop":
                     if message.get("drain_timeout") is not None:
                         self._drain_timeout = message["drain_timeout"]

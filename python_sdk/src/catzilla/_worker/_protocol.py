@@ -307,6 +307,10 @@ class LaneProtocol:
             self._out.append(frames.encode_frame(frames.WINDOW, stream.id, aux=stream.unreturned))
             stream.unreturned = 0
 
+    def set_ceiling(self, credits: int) -> None:
+        """How many requests the process takes at most from now on, over all its lanes; what waits, waits there."""
+        self._out.append(frames.encode_frame(frames.CREDIT, aux=credits))
+
     def goaway(self, code: int, sentence: str = "") -> None:
         """We take nothing new; with an error code the connection is over."""
         text = utf8(sentence, frames.SENTENCE_BYTES_MAX)

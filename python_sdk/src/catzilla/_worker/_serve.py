@@ -27,7 +27,7 @@ from catzilla._worker._control import ControlConnection
 from catzilla._worker._exchange import ASGIApp
 from catzilla._worker._lane import Lane
 from catzilla._worker._protocol import HEAD_BYTES_MAX, STREAM_WINDOW, Phase
-from catzilla._worker._stacks import log_stacks
+from catzilla._worker._stacks import dump, log_stacks
 
 if TYPE_CHECKING:  # Only apps of FastAPI have compiled routes: others do not import it.
     from catzilla._compile._compiled import CompiledApp
@@ -100,6 +100,7 @@ class Worker:
         self._ended = True
         self._idle: asyncio.Event | None = None  # Of drain(): no handler runs.
         self._recycling = False
+        self._held: asyncio.TimerHandle | None = None  # Until requests are taken again.
         self._lag_us = 0
         self._gc_us = 0
         self._gc_began = 0
@@ -199,6 +200,26 @@ class Worker:
                     other.protocol.phase = Phase.DRAINING
                     other.schedule()
 
+    def hold(self, seconds: float) -> None:
+        """New code is on its way: requests wait for it in front of us, but for no longer than this."""
+        if self._held is not None:
+            self._held.cancel()
+        self._held = self.loop.call_later(seconds, self.release)
+        self._set_ceiling(0)
+
+    def release(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            self._set_ceiling(self._settings.in_flight_max)
+
+    def _set_ceiling(self, credits: int) -> None:
+        for lane in self._lanes:
+            if lane.protocol.phase is Phase.SERVING:
+                lane.protocol.set_ceiling(credits)
+                lane.schedule()
+                return
+
     def begun(self) -> None:
         """A handler runs."""
         self.active += 1
@@ -231,6 +252,9 @@ class Worker:
 
     def control_cancel(self, lane_id: int, stream_id: int) -> None:
         self._on_loop(self._cancel, lane_id, stream_id)
+
+    def control_dump(self) -> str:
+        return dump(self.loop)
 
     def control_lost(self, reason: str) -> None:
         self._on_loop(self._control_lost, reason)
@@ -312,6 +336,7 @@ class Worker:
             python=platform.python_version(),
             framework=self._framework,
             note=self._place.note[:512],
+            capabilities=frames.CAPABILITY_DUMP,
         )
 
     def __repr__(self) -> str:

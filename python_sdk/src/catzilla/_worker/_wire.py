@@ -83,6 +83,9 @@ GOAWAY_UNKNOWN_TYPE: Final = 10
 GOAWAY_RECYCLE: Final = 11
 GOAWAY_LIMITS: Final = 12
 
+# HELLO and HELLO_ACK: capabilities.
+CAPABILITY_DUMP: Final = 0x10
+
 # HELLO: purpose and lane kind.
 PURPOSE_LANE: Final = 1
 PURPOSE_CONTROL: Final = 2
