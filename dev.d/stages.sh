@@ -26,7 +26,7 @@ stage_unit() {
 
 # The real programs from outside, with the sanitizers watching.
 stage_integration() {
-  dev_build asan catzilla-sidecar catzillactl && pytest_with asan tests/integration tests/conformance
+  dev_build asan catzilla-sidecar catzillactl && pytest_with asan tests/integration tests/conformance tests/fault
 }
 
 # Whether what leaves is what HTTP, Starlette and nginx would have said: the engine's tables of states, and the
