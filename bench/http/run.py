@@ -3,6 +3,7 @@
 Usage: python bench/http/run.py [SCENARIO ...] [--rounds N] [--seconds N]
        python bench/http/run.py compare --base BIN_DIR [--ours BIN_DIR] [--rounds N] [--seconds N]
        python bench/http/run.py app [--rows ROW,...] [--contenders NAME,...] [--rounds N] [--seconds N]
+       python bench/http/run.py footprint [--only idle,memory,routes] [--seconds N] [--rounds N]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Callable
 
 import app_path
 import compare
+import footprint
 import idle
 import network
 import peers
@@ -136,7 +138,7 @@ SCENARIOS = {
 
 
 def main() -> int:
-    others = {"compare": compare.main, "app": app_path.main}
+    others = {"compare": compare.main, "app": app_path.main, "footprint": footprint.main}
     if len(sys.argv) > 1 and (other := others.get(sys.argv[1])):
         return other(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__)
