@@ -110,6 +110,7 @@ def _run(options: Options) -> int:
             sidecar=sidecar,
             takeover=options.takeover,
             reload=options.reload,
+            reload_hold=options.reload_hold,
             reload_directories=options.reload_dir or _sources(worker),
             reload_files=[worker.env_file] if worker.env_file else [],
             development=options.verb == "dev",

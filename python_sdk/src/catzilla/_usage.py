@@ -191,6 +191,13 @@ def _add_workers(run: argparse.ArgumentParser) -> None:
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--reload-dir", action="append", metavar="DIR", help="what a reload watches (--app-dir)")
     run.add_argument(
+        "--reload-hold",
+        type=_duration,
+        default=4.0,
+        metavar="TIME",
+        help="requests wait for reloaded code for so long, then what serves goes on; 0: not at all (4s)",
+    )
+    run.add_argument(
         "--concurrency",
         type=_concurrency,
         default=4096,

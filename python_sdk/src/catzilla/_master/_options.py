@@ -16,6 +16,7 @@ class MasterOptions:
     sidecar: Sidecar | None = None  # None: attached to one that others run.
     takeover: bool = False
     reload: bool = False
+    reload_hold: float = 0.0
     reload_directories: list[str] = field(default_factory=list)
     reload_files: list[str] = field(default_factory=list)
     development: bool = False  # Says more of the app, also to its clients.

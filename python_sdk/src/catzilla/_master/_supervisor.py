@@ -45,7 +45,6 @@ _ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker
 _TAKEOVER_REFUSED: Final = "CZ1507"
 _SUPERSEDED: Final = "superseded"
 _PAGE_MAX: Final = 32 * 1024  # Of the traceback on the error page: it goes there by way of a command line.
-_HOLD: Final = 4.0  # With --reload requests wait for new code for so long; the sidecar has them wait 5 s at most.
 _CRASHES_MAX: Final = 3  # Of processes that die before they have said anything.
 
 
@@ -472,9 +471,9 @@ class Master(GenerationEvents):
             log.info("%s: a new generation", why)
             if self._announced:
                 self._service.reloading(why)
-            if self._options.reload:
+            if self._options.reload and self._options.reload_hold:
                 for generation in self._generations:
-                    generation.hold(_HOLD)
+                    generation.hold(self._options.reload_hold)
             for generation in list(self._generations):
                 # One that never came to serve gives way at once.
                 if not generation.switched and len(self._generations) > 1 and not generation.retiring:
