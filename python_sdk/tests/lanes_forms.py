@@ -275,6 +275,17 @@ def _around(app: FastAPI, log: list[Any]) -> None:
         app.state.kept["rolls"] = file
         return PlainTextResponse(name, status_code=201)
 
+    async def reads(file: UploadFile) -> str:
+        return (await file.read(3)).decode()
+
+    @app.post("/around/reads")
+    async def reads_rest(start: Annotated[str, Depends(reads)], file: Annotated[bytes, File()]) -> Any:
+        return [start, file.decode()]
+
+    @app.post("/around/reads-model")
+    def reads_model(form: Annotated[WithFiles, Form()], start: Annotated[str, Depends(reads)]) -> Any:
+        return [start, told(form)]
+
     @app.post("/around/closes")
     async def closes(file: UploadFile) -> Any:
         await file.close()

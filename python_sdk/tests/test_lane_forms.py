@@ -36,6 +36,7 @@ FORMS: list[tuple[bytes, Sent]] = [
         (part("title", b"t"), part("raw", b"r", "r"), part("more", b"m", "m"), part("more", b"k", "k")),
         (part("title", b"t"), part("raw", b"r")), (part("name", b"bad"), part("raw", b"\xff\x00", "r"), FILE),
         (part("names", b"a"), part("names", b"b"), part("files", b"1", "one")), (part("text", b"x", "file"),),
+        (FILE, part("title", b"t"), part("raw", b"raw", "r")),
         (part("names", b"abcdef"),), (part("names", b"x" * 30),), (FILE, part("a", b"bad"), part("name", b"N")),
         (part("file", b"y" * 40_000, "big"), part("name", b"n")),
     ]),
@@ -54,6 +55,7 @@ PATHS = [
     *(f"/model{what}" for what in ("", "/def", "/def?q=x", "/strict", "/maybe", "/union", "/two", "/files")),
     *(f"/around/{what}" for what in (
         "def", "async", "mixed", "request", "raises", "raises-async", "late", "tasks", "stream", "rolls", "closes",
+        "reads", "reads-model",
     )),
     *(f"/validated/{kind}/{what}" for kind in ("async", "def") for what in ("rest", "model", "rolled")),
     *(f"/limited/{what}" for what in ("files", "fields", "inner/both", "inner/size")),

@@ -19,6 +19,7 @@ from fastapi._compat import (
     ModelField,
     Undefined,
     field_annotation_is_sequence,
+    get_cached_model_fields,
     is_bytes_or_nonable_bytes_annotation,
     is_bytes_sequence_annotation,
 )
@@ -280,6 +281,8 @@ class _Planner:
             flat &= not (utils._get_form_models(param) or _takes_bytes(param))
             names = tuple(alias for alias, _ in utils._get_param_aliases(param))
             found.append(self._checked("form", names, takes_several(param), param))
+        # Bytes of a file are read from where a dependency has left it.
+        self.plan.ordered |= bool(self.plan.calls) and any(_reads_files(param) for param in params)
         self.plan.steps.append(FormInput(found, embed, flat))
         return {one.field.name: one.variable for one in found}
 
@@ -357,6 +360,11 @@ def _takes_bytes(param: ModelField) -> bool:
     return isinstance(param.field_info, File) and (
         is_bytes_or_nonable_bytes_annotation(annotation) or is_bytes_sequence_annotation(annotation)
     )
+
+
+def _reads_files(param: ModelField) -> bool:
+    fields = [field for model in utils._get_form_models(param) for field in get_cached_model_fields(model)]
+    return any(_takes_bytes(field) for field in (param, *fields))
 
 
 def _is_type(factory: Any) -> bool:
