@@ -254,6 +254,41 @@ def test_a_route_without_an_overrides_provider_behind_middleware(tmp_path: Path)
     run(main())
 
 
+def test_a_dependency_may_change_the_body_for_those_behind_it(tmp_path: Path) -> None:
+    app = FastAPI()
+
+    class Item(BaseModel):
+        name: str
+        added: int = 0
+
+    async def by_request(request: Request) -> None:
+        (await request.json())["added"] = 1
+
+    def by_parameter(item: Annotated[Any, Body()]) -> None:
+        item["added"] = 2
+
+    @app.post("/request")
+    async def of_request(item: Item, _: Annotated[None, Depends(by_request)]) -> Any:
+        return item
+
+    @app.post("/parameter")
+    def of_parameter(_: Annotated[None, Depends(by_parameter)], item: Item) -> Any:
+        return item
+
+    async def main(lanes: bool) -> list[Any]:
+        async with serving(tmp_path, app, lanes=lanes) as client:
+            if lanes:
+                assert await client.lane_of("POST", "/request", b'{"name": "x"}', JSON) == "fast"
+                assert await client.lane_of("POST", "/parameter", b'{"name": "x"}', JSON) == "fast"
+            return [
+                plain(await client.ask("POST", path, body, JSON))
+                for path in ("/request", "/parameter")
+                for body in (b'{"name": "x"}', b'{"name": 3}', b"{", b"")
+            ]
+
+    assert asyncio.run(main(False)) == asyncio.run(main(True))
+
+
 def test_what_random_apps_have_found(tmp_path: Path) -> None:
     """One dependency takes all of the body where another takes a part; JSON of nothing; names that are not ASCII."""
     app = FastAPI()

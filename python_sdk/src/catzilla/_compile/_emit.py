@@ -116,6 +116,8 @@ class _Emitter:
             made = "out.request(stream, ROUTE)"
             made = made if plan.limits is None else f"form.give_to({made})"
             lines += [f"        request = {f'exits.with_exits({made}, inner, outer)' if plan.scoped else made}"]
+        if plan.request and plan.ordered and plan.context.body_field is not None and plan.limits is None:
+            lines += ["        if sent is not UNDEFINED:", "            request._json = sent"]  # One object for all.
         if plan.response:
             lines += ["        response = outputs.new_response()"]
         if plan.tasks:

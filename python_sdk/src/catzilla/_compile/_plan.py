@@ -195,11 +195,15 @@ class _Planner:
         self._solved: dict[Any, str] = {}  # Key in FastAPI's per-request cache -> variable.
         self._repeated = ""
         self._inputs = 0
+        self._has_body = False  # Some dependency has what was sent in its hands...
+        self._changeable = False  # ...before another takes a part of it.
         dependant = context.dependant
         assert dependant is not None
         arguments = self._arguments(dependant)
         self._call(dependant, arguments, "raw")
         self._check_answer()
+        if self._changeable and not self._repeated:
+            self.plan.ordered = True
         if self.plan.ordered and self._repeated:
             raise RefusedError(f"validating runs code of the app, and {self._repeated} is asked for twice")
 
@@ -238,6 +242,8 @@ class _Planner:
         flavour = _flavour_of(dependant.call)
         if variable == "raw" and flavour in ("generator", "async_generator"):
             raise RefusedError("its endpoint is a generator")
+        taken = dependant.body_params or dependant.request_param_name or dependant.http_connection_param_name
+        self._has_body |= bool(taken) and flavour != "inline"
         leaves_first = dependant.scope == "function" and flavour in ("generator", "async_generator")
         self.plan.steps.append(Call(variable, dependant.call, flavour, arguments, leaves_first))
         return variable
@@ -263,6 +269,7 @@ class _Planner:
             return {}
         if self.plan.limits is not None:
             return self._form(params)
+        self._changeable |= self._has_body
         if any(isinstance(param.field_info, Form) for param in params):
             raise RefusedError("it takes a form, and its body is none")
         embed = self.plan.context._embed_body_fields or len(params) > 1 or utils._should_embed_body_fields(params)
