@@ -22,7 +22,8 @@ std::optional<Failure> Registrar::Restart(const v1::RestartRequest& request,
   v1::RestartResponse chosen;
   bool named = false;
   for (const v1::PoolState& pool : pools.pools()) {
-    if (!request.pool().empty() && pool.name() != request.pool()) continue;
+    // A pool of the configuration that no app has asked for is not meant by "all".
+    if (request.pool().empty() ? !pool.has_registration() : pool.name() != request.pool()) continue;
     named = true;
     v1::RestartedPool row;
     row.set_name(pool.name());
@@ -38,7 +39,7 @@ std::optional<Failure> Registrar::Restart(const v1::RestartRequest& request,
   }
   if (chosen.pools().empty()) {
     return request.pid() == 0
-               ? NotFound("there is no pool: no app has registered yet")
+               ? NotFound("no app has registered yet")
                : NotFound("no worker that serves has the pid " + std::to_string(request.pid()) +
                           " (see `catzillactl worker ls`)");
   }

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from site_under_test import Site
+from attached_site import Site
 from waiting import pause
 
 QUIET = "nothing"

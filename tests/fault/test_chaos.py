@@ -11,9 +11,9 @@ from collections import Counter
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "integration"))
+from attached_site import Site
 from clients import Counts, Load, Phases
 from events import EVENTS, ORDER, QUIET
-from site_under_test import Site
 from table import excess, markdown
 from waiting import pause
 

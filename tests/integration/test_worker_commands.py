@@ -106,21 +106,20 @@ class Load:
 def test_ls_shows_lanes_and_saturation(tmp_path: pathlib.Path) -> None:
     with AppProcess(tmp_path, APP, "--workers", "1") as app:
         text = app.ctl("worker", "ls")
-        said = re.search(r"lanes (\d+) fast, (\d+) stack, (\d+) slow", app.log())
         lanes = re.search(r"lanes: (\d+) fast, (\d+) stack, (\d+) slow", app.log())
-        assert said is None
         assert lanes is not None
         fast, stack, slow = lanes.groups()
         assert f"pool app: lanes {fast} fast, {stack} stack, {slow} slow; queue 0/" in text
         assert "saturated no; not preloaded: one worker needs none" in text
         [pool] = pools(app)
-        assert pool["lanes"] == {"fast": int(fast), "stack": int(stack), "slow": int(slow)}
-        assert pool["saturated"] is False if "saturated" in pool else True
+        # What is 0 or false is not printed.
+        assert pool["lanes"] == {"fast": int(fast)}
+        assert "saturated" not in pool
         assert metric(app, 'catzilla_pool_saturated{pool="app"}') == 0
 
 
 def test_a_pool_that_saturates_says_so_everywhere(tmp_path: pathlib.Path) -> None:
-    config = "pools: [{name: shop, credits_per_worker: 1, queue_max: 1}]\n"
+    config = "pools: [{name: shop, credits_per_worker: 1, max_queue: 1}]\n"
     with Sidecar(tmp_path, config, arguments=("--loops", "1")) as sidecar:
         code = Code("v1", {"/a": ""})
         with Master(sidecar.runtime) as master:
@@ -219,7 +218,7 @@ def test_one_worker_is_replaced_and_the_other_stays(tmp_path: pathlib.Path) -> N
 
 
 def test_a_worker_that_hears_nothing_is_replaced_too(tmp_path: pathlib.Path) -> None:
-    with AppProcess(tmp_path, APP, "--workers", "2", "--drain-timeout", "1") as app:
+    with AppProcess(tmp_path, APP, "--workers", "2", "--drain-timeout", "1s") as app:
         stopped, _ = sorted(wait_for_workers(app, 2))
         os.kill(stopped, signal.SIGSTOP)
         made = of(app, "worker", "restart", "--worker", str(stopped))
@@ -280,7 +279,7 @@ def test_a_crash_loop_shows_its_restarts_and_its_traceback(tmp_path: pathlib.Pat
 def test_a_pool_without_its_supervisor_cannot_be_restarted(tmp_path: pathlib.Path) -> None:
     with Sidecar(tmp_path, "{}\n") as sidecar:
         made = ctl(sidecar.control, "worker", "restart")
-        assert (made.returncode, "no app has registered" in made.stderr) == (4, True)
+        assert (made.returncode, "no app has registered" in made.stderr) == (4, True), made.stderr
         code = Code("v1", {"/a": ""})
         with Master(sidecar.runtime) as master:
             ticket = master.register(code)

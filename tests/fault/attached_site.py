@@ -60,8 +60,8 @@ class Site:
     def __init__(self, folder: pathlib.Path, workers: int = 2) -> None:
         self.workers = workers
         self.folder = folder
-        # Longer than a sidecar takes to come back: what waits for it then is answered.
-        self.sidecar = Sidecar(folder, "pools: [{name: app, queue_timeout: 20s}]\n")
+        # As the chart has it: until the app has registered, what is asked of it is 503 and not 404.
+        self.sidecar = Sidecar(folder, "app: {expected: true}\n")
         self.source = folder / "app_under_test.py"
         self.output = folder / "app.txt"
         self.version = 1
@@ -73,7 +73,7 @@ class Site:
         command = [
             *(sys.executable, "-m", "catzilla", "run", "app_under_test:app", "--attach"),
             *("--control", str(self.sidecar.runtime / "control.sock"), "--name", "app"),
-            *("--workers", str(self.workers), "--drain-timeout", "10"),
+            *("--workers", str(self.workers), "--drain-timeout", "10s"),
         ]
         with self.output.open("wb") as output:
             self._master = subprocess.Popen(
