@@ -87,7 +87,7 @@ def find_app(target: str, directory: str = ".", *, factory: bool = False) -> Loa
     from catzilla._routing import compile_table
 
     try:
-        compile_table(found)
+        compile_table(found, lanes=False)  # What @cache asks for. Routes are compiled by who serves them.
     except CatzillaError as error:
         raise AppLoadError(str(error)) from None
     return Loaded(found, target)

@@ -100,6 +100,9 @@ class WorkerProcess:
             on_ended=self._link_ended,
             on_recycle=lambda reason: self._tell(type="recycle", reason=reason),
         )
+        # Compiled routes live as long as we do: no collection needs to walk through them, however many there are.
+        gc.collect()
+        gc.freeze()
         self._tell(
             type="ready",
             hash=table.hash.hex(),
