@@ -25,6 +25,7 @@ from catzilla._master import _lease, _process
 from catzilla._master import _run_files as run_files
 from catzilla._master._announce import log_lanes, remedy_for, start_line
 from catzilla._master._changes import Changes
+from catzilla._master._first_worker import FirstWorker
 from catzilla._master._generation import Generation, GenerationEvents
 from catzilla._master._keeper import GRACE, SidecarKeeper
 from catzilla._master._notify import Notifier
@@ -41,7 +42,6 @@ from catzilla._worker import _frames as frames
 log = logging.getLogger("catzilla.master")
 
 _UNREACHABLE_AFTER: Final = 5.0  # Then it is said.
-_ATTACH_TIMEOUT: Final = 10.0  # From the first registration to the first worker; it takes milliseconds.
 _TAKEOVER_REFUSED: Final = "CZ1507"
 _SUPERSEDED: Final = "superseded"
 _PAGE_MAX: Final = 32 * 1024  # Of the traceback on the error page: it goes there by way of a command line.
@@ -64,8 +64,7 @@ class Master(GenerationEvents):
         self._announced = False
         self._lost_at = time.monotonic()
         self._complaint = ""  # What was said last of a registration that does not hold.
-        self._refusal = ""  # Why the last worker could not attach.
-        self._attach_deadline: asyncio.TimerHandle | None = None
+        self._first_worker = FirstWorker(self._give_up)
         sidecar = options.sidecar
         self._sidecar = None if sidecar is None else SidecarKeeper(sidecar, self._reaper, self._changes)
         self._service = Notifier()
@@ -128,9 +127,9 @@ class Master(GenerationEvents):
             # The sidecar knows this generation no longer: ask for it anew, unless that is on its way.
             if generation not in self._waiting:
                 self._register(generation)
-        elif code and reason != self._refusal:
+        elif code and reason != self._first_worker.refusal:
             log.warning("the sidecar refuses a worker: %s", reason)
-        self._refusal = reason
+        self._first_worker.refusal = reason
 
     def on_failed(self, generation: Generation, error: str, details: str) -> None:
         if generation.retiring:
@@ -253,7 +252,7 @@ class Master(GenerationEvents):
         self._waiting = []
         if self._stop.is_set():
             return
-        self._expect_worker(None)
+        self._first_worker.wait_no_more()
         if event.code == "UNREACHABLE":
             if time.monotonic() - self._lost_at > _UNREACHABLE_AFTER:
                 remedy = (
@@ -283,23 +282,6 @@ class Master(GenerationEvents):
             self._complaint = complaint
             log.log(level, "%s%s", complaint, "" if self._fails_fast else "; trying on")
 
-    def _expect_worker(self, generation: Generation | None) -> None:
-        """The first worker must attach in time: a pool that nobody reaches is no start."""
-        if self._attach_deadline is not None:
-            self._attach_deadline.cancel()
-            self._attach_deadline = None
-        if generation is not None and not self._announced:
-            self._attach_deadline = self._loop.call_later(_ATTACH_TIMEOUT, self._on_nobody_attached, generation)
-
-    def _on_nobody_attached(self, generation: Generation) -> None:
-        if self._announced or generation.ticket is None:
-            return
-        why = f" ({self._refusal})" if self._refusal else ""
-        self._give_up(
-            f"no worker has attached within {_ATTACH_TIMEOUT:g} s{why}: {generation.ticket.socket} must be the "
-            "sidecar's socket here too (share its runtime directory with the app's container), for the same user"
-        )
-
     def _on_registered(self, event: pb.Registered) -> None:
         for diagnostic in event.diagnostics:
             log.warning("%s %s: %s (%s)", diagnostic.code, diagnostic.path, diagnostic.message, diagnostic.hint)
@@ -317,7 +299,7 @@ class Master(GenerationEvents):
             socket=event.worker_socket,
         )
         generation.attach(ticket)
-        self._expect_worker(generation)
+        self._first_worker.expect(generation)
 
     def _on_workers_ready(self, event: pb.WorkersReady) -> None:
         if not event.switched:
@@ -337,7 +319,7 @@ class Master(GenerationEvents):
                         log_lanes(generation)
             if not self._announced:
                 self._announced = True
-                self._expect_worker(None)
+                self._first_worker.come()
                 self._spawn_task(self._announce(generation))
             for older in list(self._generations):
                 if older.number < generation.number and not older.retiring:
@@ -373,7 +355,7 @@ class Master(GenerationEvents):
     def _on_notice(self, event: pb.Notice) -> None:
         for one in event.diagnostics:
             if one.code == _TAKEOVER_REFUSED:
-                self._expect_worker(None)  # They have attached. It is the operator's turn now.
+                self._first_worker.wait_no_more()  # They have attached. It is the operator's turn now.
                 if not self._newest.switched:
                     self._files.tell(self._newest.number, run_files.FAILED, one.message)
             level = logging.ERROR if one.severity == common.SEVERITY_ERROR else logging.WARNING
