@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace catzilla::http {
@@ -16,6 +17,9 @@ struct MalformedCase {
 };
 
 inline void PrintTo(const MalformedCase& tested, std::ostream* out) { *out << tested.name; }
+
+// The bytes that a table's text stands for.
+std::string Unescape(std::string_view text);
 
 // CHECKs that the file is there and well-formed.
 std::vector<MalformedCase> ReadMalformedTable(const std::string& path);

@@ -165,6 +165,8 @@ TEST(MalformedTable, HasAtLeastSixtyRefusals) {
   EXPECT_GE(refused, 60u);
 }
 
+}  // namespace
+
 // Reading the table...
 
 std::string Unescape(std::string_view text) {
@@ -197,8 +199,6 @@ std::string Unescape(std::string_view text) {
   }
   return out;
 }
-
-}  // namespace
 
 std::vector<MalformedCase> ReadMalformedTable(const std::string& path) {
   std::ifstream file(path);
