@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "sidecar/base/endpoint.h"
+
 namespace catzilla::config {
 
 // Where a resource came from; api wins over file, file over app (design: "three layers").
@@ -98,6 +100,7 @@ struct Mount {
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
   DirectoryListing directory_listing = DirectoryListing::kOff;
   std::string spa_fallback;                     // Relative to the root; empty: none.
+  std::string fallback_pool;                    // Answers for what is no file; empty: none.
   std::vector<std::string> allowed_extensions;  // Empty: all. Without dot, lower case.
   std::vector<std::string> blocked_extensions;
   std::vector<std::string> blocked_patterns;  // base/pattern.h
@@ -174,6 +177,36 @@ struct Route {
 // What the app wants done with a path that none of its routes match.
 enum class Unmatched : uint8_t { kApp, kSidecar };
 
+// A request that an upstream's targets must answer with 200 to 399.
+struct HealthCheck {
+  std::string path = "/";
+  std::string host;  // Empty: the target's own.
+  int64_t interval_us = 5'000'000;
+  int64_t timeout_us = 2'000'000;
+  uint32_t healthy = 2;  // Checks in a row that bring a target back, or take it out.
+  uint32_t unhealthy = 3;
+  bool operator==(const HealthCheck&) const = default;
+};
+
+// HTTP/1.1 servers that answer instead of workers.
+struct Upstream {
+  std::vector<base::Endpoint> targets;     // At least one, each once.
+  uint32_t connections_max = 256;          // With a request, to one target; more wait.
+  uint32_t idle_max = 32;                  // Without one, to one target, of each loop.
+  int64_t idle_timeout_us = 30'000'000;    // Of a connection without a request.
+  int64_t connect_timeout_us = 2'000'000;  // 504, when no other target is left
+  int64_t read_timeout_us = 60'000'000;    // Of an answer, or a request's body, on its way.
+  bool preserve_host = true;               // false: Host is the target's own.
+  bool x_forwarded = true;                 // Send X-Forwarded-For, -Proto, -Host, -Port.
+  bool forwarded = false;                  // Send Forwarded.
+  std::string via;                         // Pseudonym; empty: no Via.
+  uint32_t failures_max = 3;               // In a row; then passed over. 0: never.
+  int64_t failure_backoff_us = 1'000'000;  // Doubled each time.
+  int64_t slow_start_us = 0;
+  std::optional<HealthCheck> health_check;
+  bool operator==(const Upstream&) const = default;
+};
+
 struct Pool {
   std::string name = "app";
   Layer source = Layer::kFile;
@@ -186,6 +219,7 @@ struct Pool {
   Unmatched unmatched = Unmatched::kApp;
   bool redirect_slashes = true;
   uint64_t generation = 0;  // Of the workers, whose table the routes are; 0: none yet, or no app's.
+  std::optional<Upstream> upstream;  // Instead of workers.
   bool operator==(const Pool&) const = default;
 };
 

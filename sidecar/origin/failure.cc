@@ -22,6 +22,10 @@ std::string_view FailureName(FailureKind kind) {
       return "too_large";
     case FailureKind::kSuperseded:
       return "superseded";
+    case FailureKind::kNoTargets:
+      return "no_targets";
+    case FailureKind::kUpstreamLost:
+      return "upstream_lost";
   }
   return "?";
 }
@@ -32,11 +36,13 @@ uint16_t StatusOf(FailureKind kind) {
     case FailureKind::kQueueTimeout:
     case FailureKind::kNoWorkers:
     case FailureKind::kSuperseded:
+    case FailureKind::kNoTargets:
       return 503;
     case FailureKind::kTimeout:
       return 504;
     case FailureKind::kWorkerLost:
     case FailureKind::kBadAnswer:
+    case FailureKind::kUpstreamLost:
       return 502;
     case FailureKind::kAppFailed:
       return 500;

@@ -20,8 +20,10 @@ enum class FailureKind : uint8_t {
   kTooLarge,      // 431: the head does not fit the frames agreed with the workers
   kSuperseded,    // Newer code has taken over before the request had begun: route it anew. 503 with
                   // Retry-After if that cannot be
+  kNoTargets,     // 503 with Retry-After: no server of an upstream pool may be asked
+  kUpstreamLost,  // 502, or a broken answer: no connection, or it ended too early
 };
-inline constexpr int kFailureKinds = 9;
+inline constexpr int kFailureKinds = 11;
 
 // "queue_full": the metric's label and the log's word.
 std::string_view FailureName(FailureKind kind);

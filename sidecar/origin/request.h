@@ -64,6 +64,10 @@ struct RequestSpec {
   std::span<const SlotValue> slots;
   std::string_view body;    // kInline
   bool idempotent = false;  // The route says so; not part of the frame.
+  // Who the connection is from, and whether what it says of clients is believed; not part of the
+  // frame.
+  std::string_view peer;
+  bool peer_trusted = false;
 };
 
 }  // namespace catzilla::origin

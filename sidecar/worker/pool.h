@@ -25,6 +25,7 @@
 #include "sidecar/base/ref.h"
 #include "sidecar/base/result.h"
 #include "sidecar/config/snapshot.h"
+#include "sidecar/origin/queue_wait.h"
 #include "sidecar/worker/call.h"
 #include "sidecar/worker/generation.h"
 #include "sidecar/worker/payload.h"
@@ -72,9 +73,7 @@ struct WorkerStatus {
 };
 std::string_view WorkerStateName(WorkerStatus::State state);
 
-// Upper bounds of the queue-wait histogram, seconds; one more bucket is everything above.
-inline constexpr std::array<double, 12> kQueueWaitBounds = {
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0};
+using origin::kQueueWaitBounds;
 struct PoolStatus {
   std::string name;
   GenerationId active;  // number 0: none yet.
