@@ -53,6 +53,27 @@ void PrintErrors(const v1::PoolState& pool) {
   }
 }
 
+// The servers of upstream pools. False: there are none.
+bool AddTargets(const v1::PoolServiceListResponse& result, const Session& session, Table* table) {
+  bool any = false;
+  for (const v1::PoolState& state : result.pools()) {
+    for (const v1::TargetInfo& target : state.targets()) {
+      any = true;
+      if (session.format == Format::kName) {
+        std::cout << target.target() << "\n";
+        continue;
+      }
+      uint64_t failures = 0;
+      for (const auto& [reason, count] : target.failures()) failures += count;
+      table->Row({target.target(), state.name(), target.state(), std::to_string(target.in_flight()),
+                  std::to_string(target.idle_connections()), std::to_string(target.requests()),
+                  std::to_string(target.connects()), std::to_string(failures),
+                  target.last_failure().empty() ? "-" : target.last_failure()});
+    }
+  }
+  return any;
+}
+
 ExitCode RunList(const Choice& choice, Session& session, Client& client) {
   v1::PoolServiceListRequest request;
   request.set_pool(choice.pool);
@@ -61,6 +82,8 @@ ExitCode RunList(const Choice& choice, Session& session, Client& client) {
   if (session.PrintStructured(*result)) return kOk;
   Table table({"NAME", "POOL", "STATE", "GENERATION", "LANES", "IN-FLIGHT", "REQUESTS", "RSS",
                "RESTARTS", "AGE"});
+  Table targets({"TARGET", "POOL", "STATE", "IN-FLIGHT", "IDLE", "REQUESTS", "CONNECTS", "FAILURES",
+                 "LAST FAILURE"});
   for (const v1::PoolState& state : result->pools()) {
     for (const v1::WorkerInfo& worker : state.workers()) {
       if (session.format == Format::kName) {
@@ -75,8 +98,10 @@ ExitCode RunList(const Choice& choice, Session& session, Client& client) {
                  Age(std::time(nullptr) - worker.started().seconds())});
     }
   }
+  const bool has_targets = AddTargets(*result, session, &targets);
   if (session.format == Format::kName) return kOk;
   std::cout << table.Text();
+  if (has_targets) std::cout << "\n" << targets.Text();
   for (const v1::PoolState& state : result->pools()) PrintPool(state);
   std::cout.flush();
   for (const v1::PoolState& state : result->pools()) PrintErrors(state);

@@ -5,6 +5,7 @@
 
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/request_fields.h"
+#include "sidecar/exchange/start_call.h"
 
 namespace catzilla::exchange {
 namespace {
@@ -40,7 +41,7 @@ Next CallWay::Start() {
     if (inlined) spec.body = body_;
   }
   origin::Failure failure;
-  call_ = exchange_.context().dispatcher.Start(spec, exchange_.route().generation, *this, &failure);
+  call_ = StartCall(exchange_.context(), exchange_.route(), spec, *this, &failure);
   if (call_ == nullptr) {
     return IsToBeRoutedAnew(failure) ? exchange_.RouteAnew(std::move(body_))
                                      : exchange_.RefuseFailed(failure);

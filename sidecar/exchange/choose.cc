@@ -11,7 +11,7 @@ void ChooseRefusal(uint16_t status, std::string_view cause, Choice* choice) {
   choice->cause = cause;
 }
 
-void ChooseMount(const Plan& plan, const Asked& asked, std::string& storage, Choice* choice) {
+void ChooseFiles(const Plan& plan, const Asked& asked, std::string& storage, Choice* choice) {
   const uint32_t mount = choice->verdict.mount;
   choice->kind = Choice::Kind::kMount;
   choice->mount = plan.mounts[mount].get();
@@ -38,10 +38,31 @@ void ChooseRoute(const RouteTarget& target, Choice* choice) {
   choice->matched = choice->verdict.kind == route::Verdict::Kind::kRoute;
   choice->as_fastapi = target.config->source == config::Layer::kApp;
   if (!choice->matched) choice->verdict.capture_count = 0;
-  if (target.pool == nullptr) ChooseRefusal(503, "no_pool", choice);
+  if (target.pool == nullptr && target.upstream == nullptr) ChooseRefusal(503, "no_pool", choice);
+}
+
+// What files cannot answer is the fallback's, if the mount has one: other methods, and paths that
+// are fit for no file. What leaves the mount by its dot segments is refused in any case.
+void ChooseMount(const Plan& plan, const Asked& asked, std::string& storage, Choice* choice) {
+  const std::shared_ptr<const RouteTarget>& fallback = plan.mounts[choice->verdict.mount]->fallback;
+  if (fallback == nullptr) return ChooseFiles(plan, asked, storage, choice);
+  const bool for_files = asked.method == "GET" || asked.method == "HEAD";
+  const bool has_dots = (asked.path_flags & http::kPathDotSegment) != 0;
+  if (for_files || has_dots) {
+    ChooseFiles(plan, asked, storage, choice);
+    if (choice->kind == Choice::Kind::kMount ? for_files : has_dots) return;
+  }
+  ChooseFallback(*fallback, choice);
+  choice->path = asked.path;
 }
 
 }  // namespace
+
+void ChooseFallback(const RouteTarget& fallback, Choice* choice) {
+  choice->mount = nullptr;
+  choice->verdict.kind = route::Verdict::Kind::kAppDecides;
+  ChooseRoute(fallback, choice);
+}
 
 std::shared_ptr<const void> Choice::Owner() const {
   if (mount != nullptr) return mount->shared_from_this();

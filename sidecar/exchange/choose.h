@@ -42,4 +42,7 @@ struct Choice {
 // `storage` takes a path that had to be rewritten. `choice` is written in place.
 void Choose(const Plan& plan, const Asked& asked, std::string& storage, Choice* choice);
 
+// From a mount, where no file answers, to its fallback.
+void ChooseFallback(const RouteTarget& fallback, Choice* choice);
+
 }  // namespace catzilla::exchange

@@ -22,6 +22,10 @@
 #include "sidecar/stats/loop_stats.h"
 #include "sidecar/worker/dispatcher.h"
 
+namespace catzilla::upstream {
+class Agent;
+}
+
 namespace catzilla::exchange {
 
 class Exchange;
@@ -39,6 +43,7 @@ struct Context {
   loop::Loop& loop;
   loop::Wheel& wheel;
   worker::Dispatcher& dispatcher;
+  upstream::Agent* upstreams = nullptr;  // Null: no plan has a route to one.
   files::OpenSink& open_sink;
   stats::LoopStats& stats;
   stats::AccessLog* access_log = nullptr;  // Null: off.

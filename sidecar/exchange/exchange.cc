@@ -54,6 +54,8 @@ Next Exchange::Start() {
   facts_.set_path(choice_.path);
   switch (choice_.kind) {
     case Choice::Kind::kMount:
+      // A file may have to be waited for, and a body waits for nobody.
+      if (HasFallback() && request_->has_body()) return FallBack();
       record_.served = Served::kFile;
       return way_.emplace<FileWay>(*this, *choice_.mount).Start();
     case Choice::Kind::kRoute:
@@ -75,6 +77,14 @@ Next Exchange::RefuseChosen() {
   const std::string allow =
       "Allow: " + context_->plan->router.Allow(request_->host(), facts_.path()) + "\r\n";
   return Refuse({405, choice_.cause, allow});
+}
+
+Next Exchange::FallBack() {
+  const std::shared_ptr<const RouteTarget> fallback = choice_.mount->fallback;
+  way_.emplace<std::monostate>();
+  held_ = fallback;
+  ChooseFallback(*fallback, &choice_);
+  return choice_.kind == Choice::Kind::kRoute ? StartRoute() : RefuseChosen();
 }
 
 Next Exchange::StartRoute() {

@@ -133,6 +133,11 @@ class Exchange final {
   bool MayRouteAnew() const {
     return !responder_.head_written() && route().version < context_->plan->version();
   }
+  // From a mount, where no file answers, to the pool that does. REQUIRES: HasFallback().
+  Next FallBack();
+  bool HasFallback() const {
+    return choice_.mount != nullptr && choice_.mount->fallback != nullptr;
+  }
   Next RouteAnew(std::string body);  // `body`: what has come of the request's.
   Next LookUp();
   Next GoAlone();  // Past the cache, and says so.

@@ -121,6 +121,7 @@ Next FileWay::Send(files::Entry& entry) {
 
 // With the mount's page for the status, if there is one and it can be had; else with our own.
 Next FileWay::Refuse(uint16_t status, std::string_view cause) {
+  if (status == 404 && page_status_ == 0 && exchange_.HasFallback()) return exchange_.FallBack();
   if (page_status_ == 0) {
     exchange_.record().cause = cause;
     for (const auto& [of, file] : mount_.config().error_pages) {

@@ -6,6 +6,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/exchange/client.h"
+#include "sidecar/exchange/start_call.h"
 
 namespace catzilla::exchange {
 FillDriver::~FillDriver() {
@@ -35,7 +36,7 @@ void FillDriver::SetProducer(cache::Producer producer) {
 }
 
 bool FillDriver::Start(const origin::RequestSpec& spec, origin::Failure* failure) {
-  call_ = context_->dispatcher.Start(spec, target_->generation, *this, failure);
+  call_ = StartCall(*context_, *target_, spec, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
   Abort(*failure);
@@ -61,7 +62,7 @@ void FillDriver::OnResponse(const origin::ResponseHead& response) {
   if (response.status == 304 && producer_.stale() != nullptr) {
     // Followers, the leader among them, see the freshened object, or that they are on their own:
     // what older code says of it makes nothing fresh for newer code's clients.
-    if (target_->generation->current()) {
+    if (target_->current()) {
       (void)producer_.NotModified(request, view, Times());
     } else {
       producer_.Release();
@@ -116,7 +117,7 @@ void FillDriver::OnEnd() {
   if (passing_ != nullptr) {
     passing_->OnEnd();
   } else if (!answered_) {
-    if (!target_->generation->current()) producer_.Decline();  // Newer code is asked anew.
+    if (!target_->current()) producer_.Decline();  // Newer code is asked anew.
     producer_.Finish();
   }
   Done();

@@ -18,16 +18,11 @@
 #include "sidecar/files/mount.h"
 #include "sidecar/route/router.h"
 #include "sidecar/stats/route_stats.h"
+#include "sidecar/upstream/pool.h"
 #include "sidecar/worker/pool.h"
 #include "sidecar/worker/registry.h"
 
 namespace catzilla::exchange {
-
-struct MountTarget : std::enable_shared_from_this<MountTarget> {
-  std::shared_ptr<const config::Mount> config;
-  std::shared_ptr<files::Mount> files;
-  std::shared_ptr<stats::RouteStats> stats;
-};
 
 struct CacheTarget {
   std::shared_ptr<const config::Cache> config;
@@ -45,10 +40,21 @@ struct RouteTarget : std::enable_shared_from_this<RouteTarget> {
   std::vector<std::string> parameters;       // Names in the template's order, as captures come.
   std::shared_ptr<worker::Pool> pool;        // Null: no such pool; 503.
   base::Ref<worker::Generation> generation;  // Of the pool: whose table this route is of.
+  upstream::SetupRef upstream;               // Instead of both: other servers answer.
   std::shared_ptr<const CacheTarget> cache;  // Null: answers are never stored.
   cache::RecordPolicy record_policy;
   cache::KeyPolicy key_policy;  // Borrows from the two configurations.
   std::shared_ptr<stats::RouteStats> stats;
+
+  // What answers now may be kept: no newer code answers in the meantime.
+  bool current() const { return upstream != nullptr || generation->current(); }
+};
+
+struct MountTarget : std::enable_shared_from_this<MountTarget> {
+  std::shared_ptr<const config::Mount> config;
+  std::shared_ptr<files::Mount> files;
+  std::shared_ptr<stats::RouteStats> stats;
+  std::shared_ptr<const RouteTarget> fallback;  // Answers for what is no file; null: 404.
 };
 
 struct Plan {
@@ -62,7 +68,8 @@ struct Plan {
   std::vector<std::shared_ptr<const MountTarget>> mounts;  // As snapshot->mounts.
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
   std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
-  std::vector<worker::Registry::Serving> pools;            // As snapshot->pools.
+  std::vector<worker::Registry::Serving> pools;            // Of snapshot->pools: the workers'...
+  std::vector<std::string> upstreams;                      // ...and the others.
   std::shared_ptr<stats::RouteStats> unmatched;            // What nothing claims: 404, 400, …
   // Where what nothing claims goes: an app that wants to answer for itself. Null: the sidecar
   // answers, in FastAPI's words if there is an app at all.

@@ -32,6 +32,8 @@ void Exchange::Describe(RequestFields* fields, origin::RequestSpec* spec) {
   spec->path = facts_.path();
   spec->host = request_->authority();
   spec->client = origin.client();
+  spec->peer = client_->facts().peer_text;
+  spec->peer_trusted = IsTrusted(*client_->facts().listener, client_->facts().peer);
   spec->server = client_->facts().server_text;
   spec->request_id = facts_.id();
   spec->traceparent = request_->Find("traceparent").value_or("");

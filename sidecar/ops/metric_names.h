@@ -114,32 +114,44 @@ namespace catzilla::ops {
   METRIC(CacheFillBytes, "catzilla_cache_fill_bytes", kGauge, "cache",                             \
          "Memory of answers being fetched into an edge cache now.")
 
-#define CATZILLA_POOL_METRICS(METRIC)                                                           \
-  METRIC(PoolWorkers, "catzilla_pool_workers", kGauge, "pool, generation, state",               \
-         "Worker processes now, by generation of the app's code and by state.")                 \
-  METRIC(PoolActiveGeneration, "catzilla_pool_active_generation", kGauge, "pool",               \
-         "The generation that answers requests now; 0: none yet.")                              \
-  METRIC(PoolInFlight, "catzilla_pool_in_flight", kGauge, "pool",                               \
-         "Requests that workers have and have not answered now.")                               \
-  METRIC(PoolQueueDepth, "catzilla_pool_queue_depth", kGauge, "pool",                           \
-         "Requests that wait for a worker now.")                                                \
-  METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                           \
-         "How many requests may wait: the pool's queue_max.")                                   \
-  METRIC(PoolSaturated, "catzilla_pool_saturated", kGauge, "pool",                              \
-         "1: requests were refused for want of workers within the last ten seconds.")           \
-  METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                 \
-         "How long requests that had to wait for a worker have waited.")                        \
-  METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.") \
-  METRIC(PoolAnswers, "catzilla_pool_answers", kCounter, "pool, lane",                          \
-         "Answers of workers, by the lane that made them: fast, stack or slow.")                \
-  METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                \
-         "Requests sent to another worker because the first one was lost.")                     \
-  METRIC(PoolRerouted, "catzilla_pool_rerouted", kCounter, "pool",                              \
-         "Requests that were routed anew because newer code took over before they had begun.")  \
-  METRIC(PoolRejected, "catzilla_pool_rejected", kCounter, "pool, reason",                      \
-         "Requests refused before a worker had them.")                                          \
-  METRIC(PoolFailures, "catzilla_pool_failures", kCounter, "pool, reason",                      \
-         "Requests that failed after a worker had them.")
+#define CATZILLA_POOL_METRICS(METRIC)                                                            \
+  METRIC(PoolWorkers, "catzilla_pool_workers", kGauge, "pool, generation, state",                \
+         "Worker processes now, by generation of the app's code and by state.")                  \
+  METRIC(PoolActiveGeneration, "catzilla_pool_active_generation", kGauge, "pool",                \
+         "The generation that answers requests now; 0: none yet.")                               \
+  METRIC(PoolInFlight, "catzilla_pool_in_flight", kGauge, "pool",                                \
+         "Requests that workers, or servers, have and have not answered now.")                   \
+  METRIC(PoolQueueDepth, "catzilla_pool_queue_depth", kGauge, "pool",                            \
+         "Requests that wait for a worker now.")                                                 \
+  METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                            \
+         "How many requests may wait: the pool's queue_max.")                                    \
+  METRIC(PoolSaturated, "catzilla_pool_saturated", kGauge, "pool",                               \
+         "1: requests were refused for want of workers within the last ten seconds.")            \
+  METRIC(PoolQueueWait, "catzilla_pool_queue_wait_seconds", kHistogram, "pool",                  \
+         "How long requests that had to wait for a worker have waited.")                         \
+  METRIC(PoolRequests, "catzilla_pool_requests", kCounter, "pool", "Requests given to a pool.")  \
+  METRIC(PoolAnswers, "catzilla_pool_answers", kCounter, "pool, lane",                           \
+         "Answers of workers, by the lane that made them: fast, stack or slow.")                 \
+  METRIC(PoolRetries, "catzilla_pool_retries", kCounter, "pool",                                 \
+         "Requests sent again because the worker, or the connection, was lost.")                 \
+  METRIC(PoolRerouted, "catzilla_pool_rerouted", kCounter, "pool",                               \
+         "Requests that were routed anew because newer code took over before they had begun.")   \
+  METRIC(PoolRejected, "catzilla_pool_rejected", kCounter, "pool, reason",                       \
+         "Requests refused before a worker had them.")                                           \
+  METRIC(PoolFailures, "catzilla_pool_failures", kCounter, "pool, reason",                       \
+         "Requests that failed after a worker, or a server, had them.")                          \
+  METRIC(PoolTargetUp, "catzilla_pool_target_up", kGauge, "pool, target",                        \
+         "1 if a server of an upstream pool gets requests now, 0 if it is passed over or down.") \
+  METRIC(PoolTargetInFlight, "catzilla_pool_target_in_flight", kGauge, "pool, target",           \
+         "Requests that a server has and has not answered now.")                                 \
+  METRIC(PoolTargetIdle, "catzilla_pool_target_idle_connections", kGauge, "pool, target",        \
+         "Connections to a server that wait for a request now.")                                 \
+  METRIC(PoolTargetRequests, "catzilla_pool_target_requests", kCounter, "pool, target",          \
+         "Requests given to a server, tried again or not.")                                      \
+  METRIC(PoolTargetConnects, "catzilla_pool_target_connects", kCounter, "pool, target",          \
+         "Connections that a server has taken.")                                                 \
+  METRIC(PoolTargetFailures, "catzilla_pool_target_failures", kCounter, "pool, target, reason",  \
+         "What went wrong with a server, tried again or not.")
 
 #define CATZILLA_PROCESS_METRICS(METRIC)                                                         \
   METRIC(Config, "catzilla_config", kInfo, "version",                                            \

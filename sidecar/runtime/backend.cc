@@ -172,6 +172,18 @@ void RunningBackend::Stats(control::v1::Stats* out) {
   control::v1::CacheServiceStatsResponse caches;
   CacheStats({}, &caches);
   out->mutable_caches()->Swap(caches.mutable_caches());
+  const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
+  for (const upstream::PoolStatus& pool : sidecar_.upstreams().List(now_us)) {
+    control::v1::PoolStats& state = *out->add_pools();
+    state.set_name(pool.name);
+    state.set_requests(pool.requests);
+    state.set_queued(pool.queued);
+    state.set_in_flight(pool.in_flight);
+    for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
+      const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));
+      (*state.mutable_rejected())[std::string(name)] = pool.failures[static_cast<size_t>(kind)];
+    }
+  }
   for (const worker::PoolStatus& pool : sidecar_.workers().List()) {
     control::v1::PoolStats& state = *out->add_pools();
     state.set_name(pool.name);
@@ -190,7 +202,39 @@ void RunningBackend::Stats(control::v1::Stats* out) {
   }
 }
 
+void RunningBackend::UpstreamPools(control::v1::PoolServiceListResponse* out) {
+  const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
+  for (const upstream::PoolStatus& pool : sidecar_.upstreams().List(now_us)) {
+    control::v1::PoolState& state = *out->add_pools();
+    state.set_name(pool.name);
+    state.set_queued(pool.queued);
+    state.set_queue_max(pool.queue_max);
+    state.set_in_flight(pool.in_flight);
+    state.set_requests(pool.requests);
+    for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
+      const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));
+      (*state.mutable_rejected())[std::string(name)] = pool.failures[static_cast<size_t>(kind)];
+    }
+    for (const upstream::TargetStatus& target : pool.targets) {
+      control::v1::TargetInfo& info = *state.add_targets();
+      info.set_target(target.target);
+      info.set_state(std::string(upstream::NameOf(target.state)));
+      info.set_in_flight(target.in_flight);
+      info.set_idle_connections(target.idle);
+      info.set_requests(target.requests);
+      info.set_connects(target.connects);
+      info.set_last_failure(target.last_failure);
+      for (size_t i = 0; i < upstream::kTargetFailures; ++i) {
+        if (target.failures[i] == 0) continue;
+        const auto reason = upstream::NameOf(static_cast<upstream::TargetFailure>(i));
+        (*info.mutable_failures())[std::string(reason)] = target.failures[i];
+      }
+    }
+  }
+}
+
 void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
+  UpstreamPools(out);
   const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
   for (const worker::PoolStatus& pool : sidecar_.workers().List()) {
     control::v1::PoolState& state = *out->add_pools();

@@ -29,6 +29,7 @@ class RunningBackend final : public control::Backend {
   void Pools(control::v1::PoolServiceListResponse* out) override;
   control::Answer Dump(const control::v1::DumpRequest& request,
                        control::v1::DumpResponse* out) override;
+  void UpstreamPools(control::v1::PoolServiceListResponse* out);
 
   base::Result<control::Ticket, std::string> BeginGeneration(const std::string& pool,
                                                              const std::string& table_hash,

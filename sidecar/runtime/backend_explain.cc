@@ -72,12 +72,28 @@ class Explanation {
     const size_t skip = mount.prefix == "/" ? 0 : mount.prefix.size();
     out_.set_file(base::PercentSafe(mount.root + std::string(choice_.path.substr(skip))));
     Step("route", "mount " + mount.name, "longest prefix " + mount.prefix);
+    if (choice_.mount->fallback == nullptr) return;
+    Step("fallback", "pool " + mount.fallback_pool, "answers if there is no such file");
+    Servers(*choice_.mount->fallback);
+  }
+
+  // Of an upstream pool.
+  void Servers(const exchange::RouteTarget& target) {
+    if (target.upstream == nullptr) return;
+    const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);
+    for (const auto& server : target.upstream->targets) {
+      const auto state = server->StateAt(target.upstream->upstream(), now_us);
+      Step("upstream", server->name(), upstream::NameOf(state));
+    }
   }
 
   std::string WhyRouted(const exchange::RouteTarget& target) const {
     switch (choice_.verdict.kind) {
       case route::Verdict::Kind::kAppDecides:
-        return "the app routes this path itself";
+        return target.config->kind == config::RouteKind::kCatchAll && choice_.mount == nullptr &&
+                       target.upstream != nullptr
+                   ? "the fallback of a mount, for what files cannot answer"
+                   : "the app routes this path itself";
       case route::Verdict::Kind::kMethodNotAllowed:
         return "the app answers for methods it has not";
       case route::Verdict::Kind::kNotFound:
@@ -100,6 +116,7 @@ class Explanation {
     out_.set_verdict(control::v1::VERDICT_KIND_FORWARD);
     out_.set_pool(target.config->pool);
     Step("forward", "pool " + target.config->pool, "named by the route");
+    Servers(target);
   }
 
   // True: the way ends at the cache.

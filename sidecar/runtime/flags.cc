@@ -33,6 +33,10 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
       ->envname("CATZILLA_CONFIG");
   app.add_option("--root", flags->root, "serve this folder under /; needs no configuration file")
       ->envname("CATZILLA_ROOT");
+  app.add_option("--upstream", flags->upstreams,
+                 "HTTP servers that answer what is no file: 127.0.0.1:3000, unix:/run/app.sock")
+      ->envname("CATZILLA_UPSTREAM")
+      ->delimiter(',');
   app.add_option("--host", flags->host, "address of the HTTP listener (0.0.0.0)")
       ->envname("CATZILLA_HOST");
   app.add_option("--port", flags->port, "port of the HTTP listener (8080)")
@@ -71,6 +75,7 @@ std::optional<int> ParseFlags(int argc, char** argv, Flags* flags) {
        {std::tuple{"listeners[http].address", "--host", "CATZILLA_HOST"},
         std::tuple{"listeners[http].port", "--port", "CATZILLA_PORT"},
         std::tuple{"mounts[root]", "--root", "CATZILLA_ROOT"},
+        std::tuple{"pools[upstream]", "--upstream", "CATZILLA_UPSTREAM"},
         std::tuple{"telemetry.ops_address", "--ops-host", "CATZILLA_OPS_HOST"},
         std::tuple{"listeners[http].trusted_proxies", "--trusted-proxies",
                    "CATZILLA_TRUSTED_PROXIES"},
@@ -101,6 +106,20 @@ void Overlay(const Flags& flags, schema::FileLayer* layer, schema::Diagnostics* 
     mount.set_prefix("/");
     char absolute[PATH_MAX];
     mount.set_root(::realpath(flags.root.c_str(), absolute) != nullptr ? absolute : flags.root);
+    if (!flags.upstreams.empty()) mount.set_fallback_pool("upstream");
+  }
+  if (!flags.upstreams.empty()) {
+    config::v1::Pool& pool = *config.add_pools();
+    pool.set_name("upstream");
+    for (const std::string& target : flags.upstreams) {
+      pool.mutable_upstream()->add_targets(target);
+    }
+    if (flags.root.empty()) {
+      config::v1::Route& route = *config.add_routes();
+      route.set_name("upstream");
+      route.set_path("/{path:path}");
+      route.set_pool("upstream");
+    }
   }
   if (flags.expect_app) config.mutable_app()->set_expected(true);
   if (!flags.ops_host.empty()) {

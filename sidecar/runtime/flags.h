@@ -15,8 +15,9 @@
 namespace catzilla::runtime {
 
 struct Flags {
-  std::string config_file;  // Empty: none.
-  std::string root;         // --root: serve this folder under "/".
+  std::string config_file;             // Empty: none.
+  std::string root;                    // --root: serve this folder under "/".
+  std::vector<std::string> upstreams;  // --upstream: these servers answer.
   std::string host;
   std::optional<uint16_t> port;
   std::string ops_host;
@@ -33,9 +34,9 @@ struct Flags {
 };
 
 // Parses the command line; unset flags are taken from CATZILLA_CONFIG, CATZILLA_ROOT,
-// CATZILLA_HOST, CATZILLA_PORT, CATZILLA_OPS_HOST, CATZILLA_OPS_PORT, CATZILLA_RUNTIME_DIR,
-// CATZILLA_LOG_LEVEL and CATZILLA_LOOPS. Returns an exit code if the program is to end (help,
-// version, usage error).
+// CATZILLA_UPSTREAM, CATZILLA_HOST, CATZILLA_PORT, CATZILLA_OPS_HOST, CATZILLA_OPS_PORT,
+// CATZILLA_RUNTIME_DIR, CATZILLA_LOG_LEVEL and CATZILLA_LOOPS. Returns an exit code if the program
+// is to end (help, version, usage error).
 std::optional<int> ParseFlags(int argc, char** argv, Flags* flags);
 
 // Lays the flags over the file's layer.

@@ -11,9 +11,10 @@ LoopThread::LoopThread(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       loop_(parts.index),
       wheel_(loop_),
       dispatcher_(loop_, wheel_, parts.workers),
+      upstreams_(loop_, wheel_, parts.upstreams),
       server_({loop_, wheel_, dispatcher_, parts.epochs, stats_, parts.counts, parts.access_log,
                parts.random_seed, std::move(parts.on_plan), std::move(parts.on_drained),
-               [this] { CloseParts(); }},
+               [this] { CloseParts(); }, &upstreams_},
               std::move(plan)) {
   workers_.SetDispatcher(dispatcher_);
 }
@@ -48,6 +49,7 @@ void LoopThread::CloseParts() {
   closed_ = true;
   if (acceptor_ != nullptr) acceptor_->Close();
   dispatcher_.Close();
+  upstreams_.Close();
   wheel_.Close();
   loop_.Stop();
 }

@@ -10,6 +10,8 @@
 #include "sidecar/loop/loop.h"
 #include "sidecar/loop/timer.h"
 #include "sidecar/server/loop_server.h"
+#include "sidecar/upstream/agent.h"
+#include "sidecar/upstream/registry.h"
 #include "sidecar/worker/acceptor.h"
 #include "sidecar/worker/dispatcher.h"
 
@@ -20,6 +22,7 @@ class LoopThread {
   struct Parts {
     int index = 0;
     worker::Registry& workers;
+    upstream::Registry& upstreams;
     base::EpochDomain& epochs;
     server::SharedCounts& counts;
     stats::AccessLog* access_log = nullptr;
@@ -51,6 +54,7 @@ class LoopThread {
   loop::Loop loop_;
   loop::Wheel wheel_;
   worker::Dispatcher dispatcher_;
+  upstream::Agent upstreams_;
   std::unique_ptr<worker::Acceptor> acceptor_;
   server::LoopServer server_;
   std::thread thread_;

@@ -74,7 +74,56 @@ void SampleRoute(ops::Exposition& out, const stats::RouteStats& route) {
 // A pool's failures before a worker had the request; the others came after.
 bool IsRejection(origin::FailureKind kind) {
   return kind == origin::FailureKind::kQueueFull || kind == origin::FailureKind::kQueueTimeout ||
-         kind == origin::FailureKind::kNoWorkers || kind == origin::FailureKind::kTooLarge;
+         kind == origin::FailureKind::kNoWorkers || kind == origin::FailureKind::kTooLarge ||
+         kind == origin::FailureKind::kNoTargets;
+}
+
+// What pools of servers have in common with those of workers.
+worker::PoolStatus InCommon(const upstream::PoolStatus& pool) {
+  worker::PoolStatus common;
+  common.name = pool.name;
+  common.queued = pool.queued;
+  common.queue_max = pool.queue_max;
+  common.in_flight = pool.in_flight;
+  common.requests = pool.requests;
+  common.retries = pool.retries;
+  common.failures = pool.failures;
+  common.queue_wait = pool.queue_wait;
+  common.queue_wait_us = pool.queue_wait_us;
+  return common;
+}
+
+bool IsUp(upstream::TargetState state) {
+  return state == upstream::TargetState::kUp || state == upstream::TargetState::kSlowStart ||
+         state == upstream::TargetState::kTrial;
+}
+
+void SampleTargets(ops::Exposition& out, const std::vector<upstream::PoolStatus>& pools) {
+  const auto each = [&](const ops::MetricFamily& family, auto number) {
+    out.Family(family);
+    for (const upstream::PoolStatus& pool : pools) {
+      for (const upstream::TargetStatus& target : pool.targets) {
+        out.Sample({{"pool", pool.name}, {"target", target.target}}, uint64_t{number(target)});
+      }
+    }
+  };
+  using Status = upstream::TargetStatus;
+  each(metric::kPoolTargetUp, [](const Status& target) { return IsUp(target.state) ? 1u : 0u; });
+  each(metric::kPoolTargetInFlight, [](const Status& target) { return target.in_flight; });
+  each(metric::kPoolTargetIdle, [](const Status& target) { return target.idle; });
+  each(metric::kPoolTargetRequests, [](const Status& target) { return target.requests; });
+  each(metric::kPoolTargetConnects, [](const Status& target) { return target.connects; });
+  out.Family(metric::kPoolTargetFailures);
+  for (const upstream::PoolStatus& pool : pools) {
+    for (const Status& target : pool.targets) {
+      for (size_t i = 0; i < upstream::kTargetFailures; ++i) {
+        const auto reason = static_cast<upstream::TargetFailure>(i);
+        out.Sample(
+            {{"pool", pool.name}, {"target", target.target}, {"reason", upstream::NameOf(reason)}},
+            target.failures[i]);
+      }
+    }
+  }
 }
 
 void SampleFailures(ops::Exposition& out, const worker::PoolStatus& pool, bool rejections) {
@@ -301,15 +350,19 @@ void Metrics::CollectCaches(ops::Exposition& out) {
 }
 
 void Metrics::CollectPools(ops::Exposition& out) {
-  const std::vector<worker::PoolStatus> pools = parts_.workers.List();
+  const std::vector<worker::PoolStatus> of_workers = parts_.workers.List();
+  const std::vector<upstream::PoolStatus> of_servers =
+      parts_.upstreams.List(base::ReadClockMicros(CLOCK_MONOTONIC));
+  std::vector<worker::PoolStatus> pools = of_workers;
+  for (const upstream::PoolStatus& pool : of_servers) pools.push_back(InCommon(pool));
   out.Family(metric::kPoolWorkers);
-  for (const worker::PoolStatus& pool : pools) SampleWorkers(out, pool);
+  for (const worker::PoolStatus& pool : of_workers) SampleWorkers(out, pool);
   out.Family(metric::kPoolRejected);
   for (const worker::PoolStatus& pool : pools) SampleFailures(out, pool, true);
   out.Family(metric::kPoolFailures);
   for (const worker::PoolStatus& pool : pools) SampleFailures(out, pool, false);
   out.Family(metric::kPoolAnswers);
-  for (const worker::PoolStatus& pool : pools) {
+  for (const worker::PoolStatus& pool : of_workers) {
     for (size_t lane = 0; lane < worker::kAnswerLanes; ++lane) {
       out.Sample({{"pool", pool.name}, {"lane", worker::kAnswerLaneNames[lane]}},
                  pool.answers[lane]);
@@ -325,7 +378,10 @@ void Metrics::CollectPools(ops::Exposition& out) {
         out, family, "pool", pools, [](const auto& pool) -> std::string_view { return pool.name; },
         number);
   };
-  each(metric::kPoolActiveGeneration, [](const auto& pool) { return pool.active.number; });
+  Each(
+      out, metric::kPoolActiveGeneration, "pool", of_workers,
+      [](const auto& pool) -> std::string_view { return pool.name; },
+      [](const auto& pool) { return pool.active.number; });
   each(metric::kPoolInFlight, [](const auto& pool) { return pool.in_flight; });
   each(metric::kPoolQueueDepth, [](const auto& pool) { return pool.queued; });
   each(metric::kPoolQueueLimit, [](const auto& pool) { return pool.queue_max; });
@@ -337,6 +393,7 @@ void Metrics::CollectPools(ops::Exposition& out) {
   each(metric::kPoolRerouted, [](const auto& pool) {
     return pool.failures[static_cast<size_t>(origin::FailureKind::kSuperseded)];
   });
+  SampleTargets(out, of_servers);
 }
 
 void Metrics::CollectConfig(ops::Exposition& out) {

@@ -26,6 +26,7 @@
 #include "sidecar/schema/store.h"
 #include "sidecar/stats/loop_stats.h"
 #include "sidecar/stats/route_stats.h"
+#include "sidecar/upstream/registry.h"
 #include "sidecar/worker/registry.h"
 
 namespace catzilla::runtime {
@@ -43,6 +44,7 @@ class Metrics final : public ops::MetricsSource {
     stats::RouteStatsTable& routes;
     const files::FileStore& file_store;
     const worker::Registry& workers;
+    const upstream::Registry& upstreams;
     const schema::ConfigStore& config;
     // Called once for each scrape.
     std::function<std::vector<LoopView>()> loops;

@@ -36,6 +36,7 @@ class MetricsTest : public ::testing::Test {
                                 routes_,
                                 file_store_,
                                 workers_,
+                                upstreams_,
                                 config_,
                                 [this] {
                                   return std::vector<Metrics::LoopView>{
@@ -94,6 +95,7 @@ class MetricsTest : public ::testing::Test {
   files::FileStore file_store_;
   base::Executor executor_;
   worker::Registry workers_;
+  upstream::Registry upstreams_;
   stats::RouteStatsTable routes_;
   schema::ConfigStore config_;
   loop::Loop loops_[2] = {loop::Loop(0), loop::Loop(1)};
@@ -267,6 +269,7 @@ TEST_F(MetricsTest, SaysWhenALoopIsStalled) {
       routes_,
       file_store_,
       workers_,
+      upstreams_,
       config_,
       [this] { return std::vector<Metrics::LoopView>{{&loops_[1], &loop_stats_[1]}}; },
       [] { return nullptr; },

@@ -21,7 +21,8 @@ std::vector<std::string> ParameterNames(const config::Route& route) {
 }  // namespace
 
 std::shared_ptr<const exchange::MountTarget> PlanBuilder::BuildMount(
-    const std::shared_ptr<const config::Mount>& config, const config::Snapshot& snapshot) {
+    const std::shared_ptr<const config::Mount>& config, const exchange::Plan& plan) {
+  const config::Snapshot& snapshot = *plan.snapshot;
   auto target = std::make_shared<exchange::MountTarget>();
   target->config = config;
   target->stats = parts_.stats.Get(config->prefix, {"GET", "HEAD"});
@@ -37,6 +38,16 @@ std::shared_ptr<const exchange::MountTarget> PlanBuilder::BuildMount(
         config, files::Mount::Environment{parts_.file_store, parts_.files, snapshot.server_name,
                                           parts_.resolve, parts_.watcher});
     target->files->Preload();
+  }
+  if (!config->fallback_pool.empty()) {
+    auto route = std::make_shared<config::Route>();
+    route->name = config->name + "#fallback";
+    route->source = config->source;
+    route->kind = config::RouteKind::kCatchAll;
+    route->path = "/{path:path}";
+    route->label = "<fallback>";
+    route->pool = config->fallback_pool;
+    target->fallback = BuildRoute(route, plan);
   }
   return target;
 }
@@ -71,6 +82,9 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
     target->generation = found->second;
     target->pool = parts_.workers.Find(config->pool);
   }
+  if (const auto found = setups_.find(config->pool); found != setups_.end()) {
+    target->upstream = found->second;
+  }
   for (const auto& cache : plan.caches) {
     if (cache->config->name == config->cache) target->cache = cache;
   }
@@ -93,7 +107,14 @@ std::shared_ptr<const exchange::RouteTarget> PlanBuilder::BuildRoute(
 
 void PlanBuilder::NamePools(const config::Snapshot& snapshot, exchange::Plan* plan) {
   generations_.clear();
+  setups_.clear();
   for (const auto& config : snapshot.pools) {
+    if (config->upstream) {
+      setups_[config->name] =
+          parts_.upstreams.Configure(config, snapshot.limits->response_header_bytes_max);
+      plan->upstreams.push_back(config->name);
+      continue;
+    }
     const std::shared_ptr<worker::Pool> pool = parts_.workers.Configure(*config);
     plan->pools.push_back({config->name, config->generation});
     if (pool == nullptr) continue;  // The schema allows no more than there may be.
@@ -107,7 +128,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
   auto plan = std::make_shared<exchange::Plan>(snapshot);
   NamePools(*snapshot, plan.get());
   parts_.workers.SetDrainTimeout(snapshot->drain.timeout_us);
-  for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *snapshot));
+  for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *plan));
   for (const auto& cache : snapshot->caches) plan->caches.push_back(BuildCache(cache));
   for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route, *plan));
   plan->unmatched = parts_.stats.Get("<none>", {"GET", "HEAD", "POST"});
@@ -138,6 +159,7 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
   plan->app_is_starting = plan->app_is_starting || (snapshot->app_expected && !has_app);
   parts_.file_store.SetBytesMax(snapshot->limits->file_cache_bytes_max);
   generations_.clear();
+  setups_.clear();
   previous_ = plan;
   return plan;
 }

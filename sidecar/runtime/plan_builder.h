@@ -14,6 +14,7 @@
 #include "sidecar/exchange/plan.h"
 #include "sidecar/files/mount.h"
 #include "sidecar/stats/route_stats.h"
+#include "sidecar/upstream/registry.h"
 #include "sidecar/worker/registry.h"
 
 namespace catzilla::runtime {
@@ -25,6 +26,7 @@ class PlanBuilder {
     base::Executor& files;
     files::ResolveMethod resolve;
     worker::Registry& workers;
+    upstream::Registry& upstreams;
     stats::RouteStatsTable& stats;
     base::EpochDomain& epochs;
     cache::Waker& waker;
@@ -37,7 +39,7 @@ class PlanBuilder {
 
  private:
   std::shared_ptr<const exchange::MountTarget> BuildMount(
-      const std::shared_ptr<const config::Mount>& config, const config::Snapshot& snapshot);
+      const std::shared_ptr<const config::Mount>& config, const exchange::Plan& plan);
   std::shared_ptr<const exchange::CacheTarget> BuildCache(
       const std::shared_ptr<const config::Cache>& config);
   std::shared_ptr<const exchange::RouteTarget> BuildRoute(
@@ -46,7 +48,9 @@ class PlanBuilder {
   void NamePools(const config::Snapshot& snapshot, exchange::Plan* plan);
 
   Parts parts_;
-  std::map<std::string, base::Ref<worker::Generation>> generations_;  // While a plan is built.
+  // While a plan is built.
+  std::map<std::string, base::Ref<worker::Generation>> generations_;
+  std::map<std::string, upstream::SetupRef> setups_;
   std::shared_ptr<const exchange::Plan> previous_;
 };
 

@@ -83,6 +83,7 @@ Sidecar::~Sidecar() {
     (void)thread->Post(std::move(close));
   }
   for (const auto& thread : loops_) thread->Join();
+  if (upstreams_ != nullptr) upstreams_->Stop();
   // Tasks of the files executor tell the loops' sinks, so it ends before these are gone.
   if (files_ != nullptr) files_->Shutdown();
   // The last one that asks for the plan.
@@ -167,6 +168,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   WarnOfBudget(snapshot->limits->connections_max);
   link.drain_timeout_us = snapshot->drain.timeout_us;
   workers_ = std::make_unique<worker::Registry>(link);
+  upstreams_ = std::make_unique<upstream::Registry>(&target_log_);
   route_stats_ = std::make_unique<stats::RouteStatsTable>(count, snapshot->telemetry.series_max);
   access_logs_ = std::make_unique<AccessLogSwitch>(count);
   if (auto done = access_logs_->Apply(snapshot->telemetry); !done.ok()) return done;
@@ -174,6 +176,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
                                                               *files_,
                                                               files::DetectResolveMethod(),
                                                               *workers_,
+                                                              *upstreams_,
                                                               *route_stats_,
                                                               epochs_,
                                                               *this,
@@ -182,13 +185,17 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
   workers_->SetEvents(this);
   const std::shared_ptr<const exchange::Plan> plan = builder_->Build(snapshot);
   publisher_ = std::make_unique<PlanPublisher>(
-      PlanPublisher::Parts{
-          count, [this](int loop, const auto& next) { return PostPlan(loop, next); },
-          [this](const exchange::Plan& served) { workers_->Settle(served.pools); }},
+      PlanPublisher::Parts{count,
+                           [this](int loop, const auto& next) { return PostPlan(loop, next); },
+                           [this](const exchange::Plan& served) {
+                             workers_->Settle(served.pools);
+                             upstreams_->Settle(served.upstreams);
+                           }},
       plan);
   for (int i = 0; i < count; ++i) {
     loops_.push_back(std::make_unique<LoopThread>(
-        LoopThread::Parts{i, *workers_, epochs_, counts_, access_logs_->current(), RandomBits(),
+        LoopThread::Parts{i, *workers_, *upstreams_, epochs_, counts_, access_logs_->current(),
+                          RandomBits(),
                           [this, i](uint64_t version) { publisher_->OnServed(i, version); },
                           [this] { OnLoopDrained(); }},
         plan));
@@ -215,8 +222,8 @@ base::Result<base::Unit, std::string> Sidecar::StartOps() {
   const config::v1::Telemetry& telemetry = config_.Current()->merged.config.telemetry();
   ops::HealthSource& health = *this;
   metrics_ = std::make_unique<Metrics>(Metrics::Parts{
-      CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_, config_,
-      [this] { return LoopViews(); }, [this] { return plan(); },
+      CATZILLA_VERSION, kStalledUs, limits_, *route_stats_, *file_store_, *workers_, *upstreams_,
+      config_, [this] { return LoopViews(); }, [this] { return plan(); },
       [this] {
         std::vector<std::pair<std::string, cache::CacheStats>> caches;
         for (const auto& cache : plan()->caches) {
@@ -466,7 +473,10 @@ ops::Health Sidecar::Ready() {
   if (plan->app_is_starting) return {false, "the app has no worker yet\n"};
   // Once, and for all: an app that falls ill later must not take static and cached answers along.
   if (!pools_were_ready_.load()) {
+    const std::string waits = UnreadyUpstream(*plan, *upstreams_);
+    if (!waits.empty()) return {false, waits};
     for (const auto& route : snapshot->routes) {
+      if (upstreams_->Find(route->pool) != nullptr) continue;
       const auto pool = workers_->Find(route->pool);
       if (pool != nullptr && pool->ever_ready()) continue;
       return {false, "pool " + route->pool + ", which routes name, has had no worker yet\n"};

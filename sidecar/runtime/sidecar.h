@@ -28,10 +28,12 @@
 #include "sidecar/runtime/metrics.h"
 #include "sidecar/runtime/plan_builder.h"
 #include "sidecar/runtime/plan_publisher.h"
+#include "sidecar/runtime/upstream_state.h"
 #include "sidecar/schema/compile.h"
 #include "sidecar/schema/file_source.h"
 #include "sidecar/schema/store.h"
 #include "sidecar/stats/route_stats.h"
+#include "sidecar/upstream/registry.h"
 #include "sidecar/worker/registry.h"
 
 namespace catzilla::runtime {
@@ -54,6 +56,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   const Flags& flags() const { return flags_; }
   schema::ConfigStore& config() { return config_; }
   worker::Registry& workers() { return *workers_; }
+  upstream::Registry& upstreams() { return *upstreams_; }
   files::FileStore& file_store() { return *file_store_; }
   stats::RouteStatsTable& route_stats() { return *route_stats_; }
   const std::vector<std::unique_ptr<LoopThread>>& loops() const { return loops_; }
@@ -111,6 +114,8 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   std::unique_ptr<base::Executor> files_;
   std::unique_ptr<files::FileStore> file_store_;
   std::unique_ptr<worker::Registry> workers_;
+  TargetLog target_log_;
+  std::unique_ptr<upstream::Registry> upstreams_;
   std::unique_ptr<stats::RouteStatsTable> route_stats_;
   std::unique_ptr<AccessLogSwitch> access_logs_;
   std::unique_ptr<PlanBuilder> builder_;

@@ -149,6 +149,7 @@ class Compiler {
       to->directory_listing = config::DirectoryListing::kJson;
     }
     to->spa_fallback = from.spa_fallback();
+    to->fallback_pool = from.fallback_pool();
     to->allowed_extensions = Texts(from.allowed_extensions());
     to->blocked_extensions = Texts(from.blocked_extensions());
     to->blocked_patterns = Texts(from.blocked_patterns());
@@ -193,6 +194,32 @@ class Compiler {
     return to;
   }
 
+  config::Upstream MakeUpstream(const config::v1::Upstream& from) const {
+    config::Upstream to;
+    for (const std::string& text : from.targets()) {
+      auto endpoint = base::ParseEndpoint(text);
+      if (endpoint.ok()) to.targets.push_back(std::move(*endpoint));
+    }
+    to.connections_max = from.max_connections();
+    to.idle_max = from.max_idle_connections();
+    to.idle_timeout_us = Time(from.idle_timeout());
+    to.connect_timeout_us = Time(from.connect_timeout());
+    to.read_timeout_us = Time(from.read_timeout());
+    to.preserve_host = from.preserve_host();
+    to.x_forwarded = from.x_forwarded();
+    to.forwarded = from.forwarded();
+    to.via = from.via();
+    to.failures_max = from.max_failures();
+    to.failure_backoff_us = Time(from.failure_backoff());
+    to.slow_start_us = Time(from.slow_start());
+    if (from.has_health_check()) {
+      const config::v1::HealthCheck& check = from.health_check();
+      to.health_check = {check.path(),          check.host(),    Time(check.interval()),
+                         Time(check.timeout()), check.healthy(), check.unhealthy()};
+    }
+    return to;
+  }
+
   config::Pool MakePool(const config::v1::Pool& from) const {
     config::Pool to;
     to.name = from.name();
@@ -203,6 +230,7 @@ class Compiler {
     to.hard_timeout_us = Time(from.hard_timeout());
     to.credits_per_worker = from.credits_per_worker();
     to.retry_after_s = static_cast<uint32_t>(Time(from.retry_after()) / 1'000'000);
+    if (from.has_upstream()) to.upstream = MakeUpstream(from.upstream());
     const auto app = layers_.apps.find(from.name());
     if (app != layers_.apps.end()) {
       const auto& table = app->second->registration.table();

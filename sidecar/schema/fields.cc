@@ -89,6 +89,9 @@ constexpr Field kFields[] = {
      "Served for a directory, the first that is there; instead of `index_file`."},
     {"mounts[].spa_fallback", Kind::kText, "", kLive, 0, 0,
      "A file below the root that answers navigations to what is missing."},
+    {"mounts[].fallback_pool", Kind::kText, "", kLive, 0, 0,
+     "The pool that answers instead of 404, and every request that is no GET or HEAD or has a "
+     "body; docs/reverse-proxy.md."},
     {"mounts[].allowed_extensions", Kind::kTexts, "", kLive, 0, 0,
      "If not empty, files with another extension are 404; without the dot, in any case."},
     {"mounts[].blocked_extensions", Kind::kTexts, "", kLive, 0, 0,
@@ -168,7 +171,8 @@ constexpr Field kFields[] = {
      "The order of parameters is no part of the key: `?b=1&a=2` finds what `?a=2&b=1` stored."},
 
     {"pools", Kind::kBlock, "", kLive, 0, 0,
-     "The workers of an app, and the queue in front of them. `app` always exists."},
+     "The workers of an app, or other HTTP servers (`upstream`), and the queue in front of them. "
+     "`app` always exists."},
     {"pools[].name", Kind::kText, "", kLive, 0, 0, "Stable name; the app registers under it."},
     {"pools[].max_queue", Kind::kCount, "1024", kLive, 0, 1'000'000,
      "Requests that may wait for a worker; one more is 503 with `Retry-After`."},
@@ -183,6 +187,49 @@ constexpr Field kFields[] = {
      "tasks do not count."},
     {"pools[].retry_after", Kind::kDuration, "1s", kLive, kSecond, kDay,
      "The `Retry-After` of a 503, in whole seconds."},
+    {"pools[].upstream", Kind::kBlock, "", kLive, 0, 0,
+     "HTTP/1.1 servers that answer instead of an app's workers; docs/reverse-proxy.md."},
+    {"pools[].upstream.targets", Kind::kTexts, "", kLive, 0, 0,
+     "Where they listen: `unix:/run/app.sock`, `127.0.0.1:9000`, `[::1]:9000`, `app:9000`. The "
+     "one with the fewest requests gets the next."},
+    {"pools[].upstream.max_connections", Kind::kCount, "256", kLive, 1, 65535,
+     "Requests under way at one target; more wait in the pool's queue."},
+    {"pools[].upstream.max_idle_connections", Kind::kCount, "32", kLive, 0, 65535,
+     "Connections to one target that each loop keeps for the next request."},
+    {"pools[].upstream.idle_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay,
+     "A connection without a request is closed; keep it below the server's own keep-alive time."},
+    {"pools[].upstream.connect_timeout", Kind::kDuration, "2s", kLive, 10 * kMs, kDay,
+     "Then the next target is tried; when none is left, 504."},
+    {"pools[].upstream.read_timeout", Kind::kDuration, "60s", kLive, 10 * kMs, kDay,
+     "Between two reads of an answer, or two writes of a request's body: the answer is broken "
+     "off."},
+    {"pools[].upstream.preserve_host", Kind::kBool, "true", kLive, 0, 0,
+     "Send the client's `Host`; `false`: the target's own."},
+    {"pools[].upstream.x_forwarded", Kind::kBool, "true", kLive, 0, 0,
+     "Send `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`; `false`: none of them."},
+    {"pools[].upstream.forwarded", Kind::kBool, "false", kLive, 0, 0,
+     "Send `Forwarded` (RFC 7239)."},
+    {"pools[].upstream.via", Kind::kText, "", kLive, 0, 0,
+     "Pseudonym for `Via`, in requests and answers; empty: none is sent."},
+    {"pools[].upstream.max_failures", Kind::kCount, "3", kLive, 0, 65535,
+     "Failures in a row after which a target is passed over for `failure_backoff`; 0: never."},
+    {"pools[].upstream.failure_backoff", Kind::kDuration, "1s", kLive, 10 * kMs, kDay,
+     "How long; doubled each time, up to 32 times as long."},
+    {"pools[].upstream.slow_start", Kind::kDuration, "0s", kLive, 0, kDay,
+     "A target that has come back gets its full share only after this time."},
+    {"pools[].upstream.health_check", Kind::kBlock, "", kLive, 0, 0,
+     "A request that each target must answer with 200 to 399."},
+    {"pools[].upstream.health_check.path", Kind::kText, "/", kLive, 0, 0, "Path and query."},
+    {"pools[].upstream.health_check.host", Kind::kText, "", kLive, 0, 0,
+     "The `Host` field; unset: the target's own."},
+    {"pools[].upstream.health_check.interval", Kind::kDuration, "5s", kLive, 50 * kMs, kDay,
+     "From the end of one check to the next."},
+    {"pools[].upstream.health_check.timeout", Kind::kDuration, "2s", kLive, 10 * kMs, kDay,
+     "A check that takes longer has failed."},
+    {"pools[].upstream.health_check.healthy", Kind::kCount, "2", kLive, 1, 100,
+     "Checks in a row that must pass before a target that was down gets requests again."},
+    {"pools[].upstream.health_check.unhealthy", Kind::kCount, "3", kLive, 1, 100,
+     "Checks in a row that must fail before a target gets no more requests."},
 
     {"limits", Kind::kBlock, "", kLive, 0, 0,
      "What one client may ask; each limit has its own answer."},
@@ -281,6 +328,12 @@ constexpr Field kFields[] = {
      "else claims are 503."},
 };
 
+// Blocks whose being there means something: nobody gets one that was not written.
+bool IsOptIn(const std::string& path) {
+  return path == "control.tls" || path == "pools[].upstream" ||
+         path == "pools[].upstream.health_check";
+}
+
 void Fill(Message* message, const std::string& generic_path) {
   const auto* descriptor = message->GetDescriptor();
   const Reflection* reflection = message->GetReflection();
@@ -293,7 +346,7 @@ void Fill(Message* message, const std::string& generic_path) {
         for (int n = 0; n < reflection->FieldSize(*message, field); ++n) {
           Fill(reflection->MutableRepeatedMessage(message, field, n), path + "[]");
         }
-      } else if (path != "control.tls" || reflection->HasField(*message, field)) {
+      } else if (!IsOptIn(path) || reflection->HasField(*message, field)) {
         Fill(reflection->MutableMessage(message, field), path);
       }
       continue;

@@ -20,6 +20,14 @@ class AppChecker {
       Error(Code::kBadName, "app", "\"" + name_ + "\" is no name",
             "use 1 to 64 letters, digits, '.', '_' or '-'");
     }
+    for (const auto& pool : merged_.config.pools()) {
+      if (pool.name() != name_ || !pool.has_upstream()) continue;
+      Error(Code::kUpstreamPool, ResourcePath("pools", name_) + ".upstream",
+            app_.registration.pool().has_upstream()
+                ? "is registered by an app, which brings workers"
+                : "answers for other servers, and an app has registered workers under its name",
+            "give the pool of the servers, or the app, another name");
+    }
     const auto& table = app_.registration.table();
     if (table.routes_size() > kAppRoutesMax) {
       return Error(Code::kTooMany, "routes", std::to_string(table.routes_size()) + " routes",
@@ -153,6 +161,10 @@ class AppChecker {
     if (!Allowed(NormalPrefix(mount.prefix()))) {
       Error(Code::kOutsidePrefixes, path + ".prefix",
             mount.prefix() + " lies outside what the operator allows", AllowedList());
+    }
+    if (!mount.fallback_pool().empty()) {
+      Error(Code::kBadRegistration, path + ".fallback_pool", "is the operator's to say",
+            "what no file answers goes to the app anyway if the mount's prefix is not \"/\"");
     }
     if (app_.trusted) return;
     const auto& roots = merged_.config.app().mount_roots();

@@ -14,6 +14,7 @@
 #include "sidecar/schema/units.h"
 #include "sidecar/schema/validate.h"
 #include "sidecar/schema/validate_serving.h"
+#include "sidecar/schema/validate_upstream.h"
 
 namespace catzilla::schema {
 namespace {
@@ -148,6 +149,7 @@ class Checker {
       }
     }
     ValidateServingRules(mount, path, [this](const auto&... what) { Error(what...); });
+    if (!mount.fallback_pool().empty()) PoolExists(mount.fallback_pool(), path + ".fallback_pool");
   }
 
   void Root(const config::v1::Mount& mount, const std::string& path) {
@@ -224,22 +226,23 @@ class Checker {
     } else {
       Template(route, path + ".path");
     }
-    bool pool = false;
-    std::string pools;
-    for (const auto& one : config_.pools()) {
-      pool = pool || one.name() == route.pool();
-      pools += (pools.empty() ? "" : ", ") + one.name();
-    }
-    if (!pool) {
-      Error(Code::kUnknownPool, path + ".pool", "no pool is named " + Quote(route.pool()),
-            "there are: " + pools + "; declare it under pools: if its app comes later");
-    }
+    PoolExists(route.pool(), path + ".pool");
     if (!route.cache().empty()) CacheExists(route.cache(), path + ".cache");
     if (route.cache().empty() && (route.has_cache_ttl() || route.cache_tags_size() > 0)) {
       Report(Code::kUnknownCache, Severity::kError,
              path + (route.has_cache_ttl() ? ".cache_ttl" : ".cache_tags"),
              "says how to cache, but the route has no cache", "add cache: default");
     }
+  }
+
+  void PoolExists(const std::string& name, const std::string& path) {
+    std::string pools;
+    for (const auto& one : config_.pools()) {
+      if (one.name() == name) return;
+      pools += (pools.empty() ? "" : ", ") + one.name();
+    }
+    Error(Code::kUnknownPool, path, "no pool is named " + Quote(name),
+          "there are: " + pools + "; declare it under pools: if its app comes later");
   }
 
   void CacheExists(const std::string& name, const std::string& path) {
@@ -342,6 +345,9 @@ class Checker {
     }
     for (const auto& pool : config_.pools()) {
       const std::string path = ResourcePath("pools", pool.name());
+      if (pool.has_upstream()) {
+        ValidateUpstream(pool, path, [this](const auto&... what) { Error(what...); });
+      }
       if (pool.has_hard_timeout() &&
           Duration(pool.hard_timeout()) <= Duration(pool.request_timeout())) {
         Error(Code::kLimitRelation, path + ".hard_timeout",

@@ -90,6 +90,11 @@ void CheckNames(const config::v1::Mount& mount, const std::string& path,
            Quoted(mount.spa_fallback()) + " is no path of a visible file below the root",
            "for example index.html");
   }
+  if (!mount.fallback_pool().empty() && !mount.spa_fallback().empty()) {
+    report(Code::kContradiction, path + ".fallback_pool",
+           "says that a pool answers for what is missing, and spa_fallback that a file does",
+           "remove one of them");
+  }
   for (const auto& [status, file] : mount.error_pages()) {
     const std::string inner = path + ".error_pages[" + status + "]";
     if (status != "403" && status != "404" && status != "503") {

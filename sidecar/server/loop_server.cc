@@ -41,6 +41,7 @@ LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       context_(parts.loop, parts.wheel, parts.dispatcher, *this, parts.stats),
       mailbox_(parts.loop, *this, kMessagesMax) {
   context_.access_log = parts.access_log;
+  context_.upstreams = parts.upstreams;
   context_.random_state = parts.random_seed;
   context_.plan = std::move(plan);
   context_.loop.AddHooks(this);

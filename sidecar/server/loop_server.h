@@ -63,6 +63,7 @@ class LoopServer final : public ConnectionHost,
     std::function<void()> on_drained;
     // Called on the loop when kClose has closed everything that is ours.
     std::function<void()> on_closed;
+    upstream::Agent* upstreams = nullptr;  // Null: no plan has a route to one.
   };
 
   LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan);

@@ -20,11 +20,11 @@ class Case:
     data: bytes
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     def piece(found: re.Match[str]) -> str:
         count, repeated, hexadecimal, letter = found.groups()
         if count is not None:
-            return _unescape(repeated) * int(count)
+            return unescape(repeated) * int(count)
         return chr(int(hexadecimal, 16)) if hexadecimal is not None else _ESCAPES[letter]
 
     return _PIECE.sub(piece, text)
@@ -36,7 +36,7 @@ def read_cases() -> list[Case]:
         if not line or line.startswith("#"):
             continue
         answer, name, text = line.split(maxsplit=2)
-        data = _unescape(text).encode("latin-1")
+        data = unescape(text).encode("latin-1")
         if answer.startswith("ok"):
             cases.append(Case(name, None, int(answer[2:] or 1), data))
         else:

@@ -20,7 +20,9 @@ def test_a_request_and_its_answer(tmp_path: pathlib.Path) -> None:
         Sidecar(tmp_path, config(upstream.target)) as sidecar,
         RawConnection(sidecar.port) as client,
     ):
-        got = client.get("/a%2Fb?c=d&e", "X-Odd:  v ", "Accept: */*", "Connection: x-hop", "X-Hop: 1")
+        got = client.get(
+            "/a%2Fb?c=d&e", "X-Odd:  v ", "Accept: */*", "Connection: x-hop", "X-Hop: 1"
+        )
         assert (got.status, got.body) == (201, b"made")
         assert [value for name, value in got.headers if name == "set-cookie"] == ["a=1", "b=2"]
         assert got.header("x-own") == "Yes"
@@ -59,7 +61,9 @@ def test_bodies_are_framed_anew(tmp_path: pathlib.Path) -> None:
         assert client.read().body == b"one" + b"two" * 99999
         client.send(head + b"Content-Length: 0\r\n\r\n")
         assert client.read().body == b""
-        framing = [(r.header("content-length"), r.header("transfer-encoding")) for r in upstream.requests]
+        framing = [
+            (r.header("content-length"), r.header("transfer-encoding")) for r in upstream.requests
+        ]
         assert framing == [("5", None), (str(len(large)), None), (None, "chunked"), ("0", None)]
         assert {request.connection for request in upstream.requests} == {0}
 
@@ -75,7 +79,7 @@ ANSWERS = {
     b"Content-Length: 3\r\n\r\nabc",
     "/odd": b"HTTP/1.1 999 Odd\r\nContent-Length: 3\r\n\r\nabc",
     "/none": b"HTTP/1.1 204 No Content\r\n\r\n",
-    "/same": b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 3\r\n\r\n",
+    "/same": b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\nContent-Length: 3\r\n\r\n',
 }
 
 
@@ -142,7 +146,10 @@ def test_expect_goes_from_end_to_end(tmp_path: pathlib.Path) -> None:
         served.send(answer(served.body(request)))
 
     head = "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
-    with Upstream(script, heads_only=True) as upstream, Sidecar(tmp_path, config(upstream.target)) as sidecar:
+    with (
+        Upstream(script, heads_only=True) as upstream,
+        Sidecar(tmp_path, config(upstream.target)) as sidecar,
+    ):
         # The second does not know of Expect; it gets the body after a while.
         for path in ("/yes", "/silent"):
             with RawConnection(sidecar.port) as client:
@@ -171,7 +178,12 @@ def test_a_unix_socket(tmp_path: pathlib.Path) -> None:
 
 def test_what_is_said_of_the_client(tmp_path: pathlib.Path) -> None:
     told = ("X-Forwarded-For: 9.9.9.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: real")
-    told += ("X-Forwarded-Port: 443", "Forwarded: for=9.9.9.9", "X-Real-IP: 9.9.9.9", "Via: 1.1 front")
+    told += (
+        "X-Forwarded-Port: 443",
+        "Forwarded: for=9.9.9.9",
+        "X-Real-IP: 9.9.9.9",
+        "Via: 1.1 front",
+    )
     options = "forwarded: true, via: side, preserve_host: false"
     with Upstream(answer(b"", "200 OK", "Via: 1.1 app")) as upstream:
         with (
@@ -189,7 +201,9 @@ def test_what_is_said_of_the_client(tmp_path: pathlib.Path) -> None:
             assert asked.header("via") == "1.1 front, 1.1 side"
         trusted = ("--trusted-proxies", "127.0.0.0/8")
         with (
-            Sidecar(tmp_path, config(upstream.target, upstream=options), arguments=trusted) as sidecar,
+            Sidecar(
+                tmp_path, config(upstream.target, upstream=options), arguments=trusted
+            ) as sidecar,
             RawConnection(sidecar.port) as client,
         ):
             client.get("/", *told)
@@ -210,7 +224,10 @@ def test_what_is_said_of_the_client(tmp_path: pathlib.Path) -> None:
 
 def test_refused_and_then_there(tmp_path: pathlib.Path) -> None:
     port = free_port()
-    with Sidecar(tmp_path, config(f"127.0.0.1:{port}")) as sidecar, RawConnection(sidecar.port) as client:
+    with (
+        Sidecar(tmp_path, config(f"127.0.0.1:{port}")) as sidecar,
+        RawConnection(sidecar.port) as client,
+    ):
         for _ in range(5):
             assert client.get("/").status == 502
         with Upstream(port=port):
