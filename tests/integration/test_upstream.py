@@ -237,6 +237,30 @@ def test_refused_and_then_there(tmp_path: pathlib.Path) -> None:
         assert metric(sidecar, failures) >= 5
 
 
+def test_bytes_that_nobody_asked_for_are_nobodys(tmp_path: pathlib.Path) -> None:
+    """After an answer has ended, more comes: it is never taken for the next request's."""
+    ended = threading.Event()
+
+    def script(served: Served, request: Request) -> None:
+        served.send(answer(request.target.encode()))
+        if request.target == "/first":
+            served.send(answer(b"evil"))
+            assert served.gone()
+            ended.set()
+
+    with (
+        Upstream(script) as upstream,
+        Sidecar(tmp_path, config(upstream.target)) as sidecar,
+        RawConnection(sidecar.port) as client,
+    ):
+        # Both in one read: no answer at all. One after the other: the first alone.
+        first = client.get("/first")
+        assert first.status == 502 or first.body == b"/first"
+        assert ended.wait(10)
+        for i in range(20):
+            assert client.get(f"/{i}").body == f"/{i}".encode()
+
+
 def test_a_client_that_leaves_ends_the_request(tmp_path: pathlib.Path) -> None:
     asked = threading.Event()
     ended = threading.Event()
