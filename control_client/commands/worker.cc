@@ -227,7 +227,8 @@ std::shared_ptr<Choice> Add(Session& session, CLI::App* command, Run run) {
 void AddWorker(Session& session) {
   CLI::App* worker =
       session.root->add_subcommand("worker", "worker processes")->require_subcommand(1);
-  CLI::App* list = worker->add_subcommand("ls", "list workers, their load and their last errors");
+  CLI::App* list = worker->add_subcommand(
+      "ls", "list workers and upstream servers, their load and their last errors");
   const auto listed = Add(session, list, &RunList);
   list->add_option("--pool", listed->pool, "only this pool's");
 
