@@ -60,10 +60,13 @@ def test_golden_frame_decodes_to_its_fields(case: dict[str, Any]) -> None:
         ack = f.HelloAck.decode(payload)
         assert {key: getattr(ack, key) for key in want} == want
         assert ack.encode() == payload
-    elif kind == f.REQUEST:
+    elif kind in (f.REQUEST, f.UPGRADE):
         check_request(f.Request(payload), want)
     elif kind == f.RESPONSE:
         check_response(case, payload, data)
+    elif kind == f.WS_ACCEPT:
+        assert f.decode_head(payload) == (101, raw(want["fields"]))
+        assert f.encode_accept(stream, raw(want["fields"])) == data
     elif kind in (f.INFORMATIONAL, f.TRAILERS):
         assert f.decode_head(payload) == (want["status"], raw(want["fields"]))
         encoded = (

@@ -61,6 +61,17 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+// What clients' WebSockets may do; see docs/websockets.md.
+struct WebSockets {
+  std::vector<std::string> origins;          // Empty: any. Lower case; also "same" and "none". 403
+  uint64_t message_bytes_max = 16ull << 20;  // Close 1009
+  int64_t ping_interval_us = 20'000'000;     // 0: no pings.
+  int64_t ping_timeout_us = 20'000'000;      // Close 1011; 0: none is awaited.
+  int64_t close_timeout_us = 10'000'000;     // For the client's Close to ours.
+  bool compression = true;                   // permessage-deflate, for who offers it.
+  bool operator==(const WebSockets&) const = default;
+};
+
 enum class Symlinks : uint8_t { kNever, kInside, kAnywhere };
 
 // How a change on disk becomes visible; see files/watch.h.
@@ -216,6 +227,7 @@ struct Pool {
   int64_t hard_timeout_us = 0;              // 0: twice the request timeout; recycles the worker
   uint32_t credits_per_worker = 1024;       // Requests that have not begun to be answered.
   uint32_t retry_after_s = 1;
+  uint32_t sockets_max = 10'000;  // WebSockets; one more is 503 with Retry-After.
   Unmatched unmatched = Unmatched::kApp;
   bool redirect_slashes = true;
   uint64_t generation = 0;  // Of the workers, whose table the routes are; 0: none yet, or no app's.
@@ -248,6 +260,7 @@ struct Snapshot {
   std::vector<std::shared_ptr<const Cache>> caches;
   std::vector<std::shared_ptr<const Pool>> pools;
   std::shared_ptr<const Limits> limits = std::make_shared<Limits>();
+  std::shared_ptr<const WebSockets> websockets = std::make_shared<WebSockets>();
   Drain drain;
   Telemetry telemetry;
   std::string server_name = "catzilla";  // The Server field; empty: none is sent.

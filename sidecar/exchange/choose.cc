@@ -56,6 +56,38 @@ void ChooseMount(const Plan& plan, const Asked& asked, std::string& storage, Cho
   choice->path = asked.path;
 }
 
+// Only workers speak WebSockets; to servers behind us none is passed on yet.
+void ChooseSocketRoute(const RouteTarget& target, Choice* choice) {
+  ChooseRoute(target, choice);
+  if (target.upstream != nullptr) ChooseRefusal(501, "websocket_to_upstream", choice);
+}
+
+// False: nobody takes it, and its Upgrade is ignored, as a file's is.
+bool ChooseSocket(const Plan& plan, const Asked& asked, Choice* choice) {
+  plan.router.MatchSocket(asked.host, asked.path, &choice->verdict);
+  choice->is_socket = true;
+  switch (choice->verdict.kind) {
+    case route::Verdict::Kind::kRoute:
+    case route::Verdict::Kind::kAppDecides:
+      ChooseSocketRoute(*plan.routes[choice->verdict.route], choice);
+      return true;
+    case route::Verdict::Kind::kMount:
+      choice->is_socket = false;
+      return false;
+    default:
+      break;
+  }
+  if (plan.catch_all != nullptr) {
+    ChooseSocketRoute(*plan.catch_all, choice);
+    return true;
+  }
+  choice->is_socket = false;
+  if (!plan.as_fastapi) return false;
+  // What Starlette says to who asks for a socket that no route has.
+  ChooseRefusal(403, "no_websocket_route", choice);
+  return true;
+}
+
 }  // namespace
 
 void ChooseFallback(const RouteTarget& fallback, Choice* choice) {
@@ -71,11 +103,12 @@ std::shared_ptr<const void> Choice::Owner() const {
 }
 
 void Choose(const Plan& plan, const Asked& asked, std::string& storage, Choice* choice) {
-  choice->matched = choice->as_fastapi = false;
+  choice->matched = choice->is_socket = choice->as_fastapi = false;
   choice->mount = nullptr;
   choice->route = nullptr;
   choice->stats = plan.unmatched.get();
   choice->path = asked.path;
+  if (asked.for_socket && ChooseSocket(plan, asked, choice)) return;
   plan.router.Match(asked.host, asked.method, asked.path, &choice->verdict);
   switch (choice->verdict.kind) {
     case route::Verdict::Kind::kMount:

@@ -18,14 +18,16 @@ namespace catzilla::exchange {
 struct Asked {
   std::string_view host;  // Lower case, without port.
   std::string_view method;
-  std::string_view path;   // Decoded once.
-  uint8_t path_flags = 0;  // http::DecodedPath::flags
+  std::string_view path;    // Decoded once.
+  uint8_t path_flags = 0;   // http::DecodedPath::flags
+  bool for_socket = false;  // It is the handshake of a WebSocket.
 };
 
 struct Choice {
   enum class Kind : uint8_t { kRefusal, kMount, kRoute };
   Kind kind = Kind::kRefusal;
   bool matched = false;     // kRoute: the trie has decided; else the app's own router will.
+  bool is_socket = false;   // kRoute: the route takes WebSockets, and this asks for one.
   bool as_fastapi = false;  // Errors in FastAPI's own words.
   uint16_t status = 0;      // kRefusal
   std::string_view cause;   // kRefusal; a literal.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "sidecar/loop/timer.h"
 #include "sidecar/stats/access_log.h"
 #include "sidecar/stats/loop_stats.h"
+#include "sidecar/websocket/deflater.h"
 #include "sidecar/worker/dispatcher.h"
 
 namespace catzilla::upstream {
@@ -62,6 +64,15 @@ struct Context {
   std::string scratch;
   cache::CacheKey key;
   files::AnswerScratch file_scratch;
+  static constexpr size_t kMessageBufferBytes = 64 * 1024;
+  std::unique_ptr<char[]> message_buffer;
+  websocket::Deflater deflater;
+
+  // For one piece of a WebSocket's message, within one call.
+  std::span<char> MessageBuffer() {
+    if (message_buffer == nullptr) message_buffer.reset(new char[kMessageBufferBytes]);
+    return {message_buffer.get(), kMessageBufferBytes};
+  }
 
   // splitmix64: ids need to differ, not to be secret.
   uint64_t NextRandom() {

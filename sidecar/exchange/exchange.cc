@@ -6,6 +6,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/files/mount.h"
+#include "sidecar/websocket/handshake.h"
 
 namespace catzilla::exchange {
 
@@ -34,6 +35,7 @@ Next Exchange::Step() {
   if (FileWay* way = std::get_if<FileWay>(&way_)) return way->Step();
   if (FollowWay* way = std::get_if<FollowWay>(&way_)) return way->Step();
   if (CallWay* way = std::get_if<CallWay>(&way_)) return way->Step();
+  if (UpgradeWay* way = std::get_if<UpgradeWay>(&way_)) return way->Step();
   if (!answered_) return Start();
   const bool over = body_.complete || responder_.closes() || record_.end == End::kClientClosed;
   return over ? Next::kDone : Next::kWait;
@@ -49,7 +51,9 @@ Next Exchange::Start() {
     return Refuse({204});
   }
   const std::string_view path = facts_.DecodePath();
-  Choose(*context_->plan, {request_->host(), request_->method_text(), path, facts_.path_flags()},
+  Choose(*context_->plan,
+         {request_->host(), request_->method_text(), path, facts_.path_flags(),
+          websocket::AsksForSocket(*request_)},
          facts_.clean_storage(), &choice_);
   facts_.set_path(choice_.path);
   switch (choice_.kind) {
@@ -89,8 +93,9 @@ Next Exchange::FallBack() {
 
 Next Exchange::StartRoute() {
   record_.served = Served::kWorker;
-  if (request_->wants_upgrade() && request_->ListHasItem(http::HeaderId::kUpgrade, "websocket")) {
-    return Refuse({501, "websocket"});
+  if (choice_.is_socket) {
+    way_.emplace<UpgradeWay>(*this);
+    return Next::kMore;
   }
   // An app enforces its own limit, in its own words; an operator's is enforced here.
   const config::Route& route = *choice_.route->config;
@@ -108,6 +113,9 @@ Next Exchange::StartRoute() {
 Next Exchange::Answered() {
   answered_ = true;
   responder_.ForgetRoom();
+  if (const UpgradeWay* way = std::get_if<UpgradeWay>(&way_)) {
+    refused_client_ = way->refused_client();
+  }
   way_.emplace<std::monostate>();
   return Next::kMore;
 }
@@ -215,6 +223,9 @@ void Exchange::Abandon(uint64_t unsent) {
   record_.body_bytes -= std::min(unsent, record_.body_bytes);
   if (answered_) return;
   if (CallWay* way = std::get_if<CallWay>(&way_)) way->Cancel(origin::CancelCode::kClientGone);
+  if (UpgradeWay* way = std::get_if<UpgradeWay>(&way_)) {
+    way->Cancel(origin::CancelCode::kClientGone);
+  }
   record_.end = End::kClientClosed;
   if (record_.status == 0) record_.status = 499;
   Answered();
@@ -227,11 +238,12 @@ Outcome Exchange::Finish() {
     Log(*context_, record_, names, choice_.stats->label());
   }
   const Outcome outcome = record_.end == End::kBroken ? Outcome::kBroken
+                          : refused_client_           ? Outcome::kRefused
                           : responder_.closes()       ? Outcome::kClose
                                                       : Outcome::kKeepAlive;
   facts_.Reset();
   held_.reset();
-  answered_ = is_reading_ = tells_forward_ = false;
+  answered_ = is_reading_ = tells_forward_ = refused_client_ = false;
   return outcome;
 }
 

@@ -31,6 +31,7 @@
 #include "sidecar/exchange/record.h"
 #include "sidecar/exchange/request_facts.h"
 #include "sidecar/exchange/responder.h"
+#include "sidecar/exchange/upgrade_way.h"
 #include "sidecar/http/request_head.h"
 
 namespace catzilla::exchange {
@@ -41,7 +42,8 @@ class RequestFields;
 enum class Outcome : uint8_t {
   kKeepAlive,
   kClose,
-  kBroken,  // The answer broke off: nothing may follow it.
+  kBroken,   // The answer broke off: nothing may follow it.
+  kRefused,  // What the client sends has no meaning any more; it may be at it still.
 };
 
 class Exchange final {
@@ -65,6 +67,20 @@ class Exchange final {
   uint64_t body_bytes_max() const { return body_.bytes_max; }
   // The body is malformed or late: answer `status` if nothing has been answered yet.
   void FailRequest(uint16_t status);
+
+  // Whether what the client sends is a WebSocket's: OnUpgradedBytes() takes it.
+  bool is_upgraded() const {
+    const UpgradeWay* way = std::get_if<UpgradeWay>(&way_);
+    return way != nullptr && way->upgraded();
+  }
+  // Returns how many it took; the rest is to be held until it wants more. REQUIRES: is_upgraded().
+  size_t OnUpgradedBytes(std::string_view bytes) {
+    return std::get<UpgradeWay>(way_).OnBytes(bytes);
+  }
+  // The sidecar is leaving: what would stay open ends itself.
+  void OnDrain() {
+    if (UpgradeWay* way = std::get_if<UpgradeWay>(&way_)) way->OnDrain();
+  }
 
   // A fill that this exchange follows has moved on.
   void OnFillMoved() { client_->WakeExchange(); }
@@ -91,7 +107,9 @@ class Exchange final {
   void BreakOff(uint64_t unsent, bool truncated);
   // Whether the client is still answered when it has ended its side. An app's answer that is yet to
   // be made is not: the app is told of it as of a disconnect. REQUIRES: request_complete().
-  bool SurvivesClientEnd() const { return !std::holds_alternative<CallWay>(way_); }
+  bool SurvivesClientEnd() const {
+    return !std::holds_alternative<CallWay>(way_) && !std::holds_alternative<UpgradeWay>(way_);
+  }
   // The client has gone; so many bytes of the output are lost with it.
   void Abandon(uint64_t unsent = 0);
   Outcome Finish();  // Counts and logs. REQUIRES: Run() returned kDone, or abandoned.
@@ -167,10 +185,11 @@ class Exchange final {
   std::shared_ptr<const void> held_;  // ...and from this when the exchange waits.
   Responder responder_;
   ExchangeRecord record_;
-  std::variant<std::monostate, FileWay, FollowWay, CallWay> way_;
+  std::variant<std::monostate, FileWay, FollowWay, CallWay, UpgradeWay> way_;
   bool answered_ = false;
   bool is_reading_ = false;
-  bool tells_forward_ = false;  // The answer says why it was not from the cache.
+  bool refused_client_ = false;  // What its way said at its end.
+  bool tells_forward_ = false;   // The answer says why it was not from the cache.
 };
 
 }  // namespace catzilla::exchange

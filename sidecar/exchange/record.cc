@@ -50,16 +50,24 @@ void ExchangeRecord::Reset(int64_t now_us) {
   body_bytes = 0;
   started_us = now_us;
   handler_us = -1;
+  accepted_us = 0;
+  close_code = 0;
+  sent_messages = received_messages = received_bytes = 0;
   cause = {};
   detail.clear();
 }
 
 void Count(Context& context, const ExchangeRecord& record, std::string_view method,
            stats::RouteStats& route) {
-  const int64_t duration_us = context.now().monotonic_us - record.started_us;
+  // A WebSocket's is that of its handshake: it may have been open for days.
+  const bool is_socket = record.accepted_us != 0;
+  const int64_t duration_us =
+      (is_socket ? record.accepted_us : context.now().monotonic_us) - record.started_us;
   if (record.status < 600) context.stats.responses[record.status].Add();
   context.stats.duration.Observe(duration_us);
   route.Count(context.index(), stats::MethodSlot(method), record.status, duration_us);
+  if (!is_socket) return;
+  context.stats.websockets_closed[stats::SocketCloseIndex(record.close_code)].Add();
 }
 
 void Log(Context& context, const ExchangeRecord& record, const RequestNames& names,
@@ -79,6 +87,12 @@ void Log(Context& context, const ExchangeRecord& record, const RequestNames& nam
   line.Text("served_by", ServedName(record.served));
   if (record.forward != cache::Forward::kNone) {
     line.Text("cache", cache::ForwardName(record.forward));
+  }
+  if (record.accepted_us != 0) {
+    line.Number("close_code", record.close_code);
+    line.Number("messages_received", static_cast<int64_t>(record.received_messages));
+    line.Number("messages_sent", static_cast<int64_t>(record.sent_messages));
+    line.Number("bytes_received", static_cast<int64_t>(record.received_bytes));
   }
   if (record.handler_us >= 0) line.Seconds("handler", record.handler_us);
   if (!record.cause.empty()) line.Text("cause", record.cause);

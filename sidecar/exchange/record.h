@@ -31,8 +31,14 @@ struct ExchangeRecord {
   uint64_t body_bytes = 0;
   int64_t started_us = 0;
   int64_t handler_us = -1;  // The app's own time; -1: none was told.
-  std::string_view cause;   // A literal: what went wrong.
-  std::string detail;       // What the app's worker said of it.
+  // Of a WebSocket; `body_bytes` are those of its messages to the client.
+  int64_t accepted_us = 0;  // 0: it became none.
+  uint16_t close_code = 0;
+  uint64_t sent_messages = 0;
+  uint64_t received_messages = 0;
+  uint64_t received_bytes = 0;
+  std::string_view cause;  // A literal: what went wrong.
+  std::string detail;      // What the app's worker said of it.
 
   void Reset(int64_t now_us);
 };

@@ -49,11 +49,13 @@ std::string_view Strip(std::string_view text) {
 
 }  // namespace
 
-RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted) : request_(request) {
+RequestFields::RequestFields(const http::RequestHead& request, Wanted wanted, Connection connection)
+    : request_(request) {
+  const bool cut = connection == Connection::kCut;
   fields_.reserve(request.field_count());
   for (size_t i = 0; i < request.field_count(); ++i) {
     if (wanted != nullptr && !wanted(request.id(i))) continue;
-    if (http::IsHopByHop(request.id(i)) || IsNamedByConnection(request, i)) continue;
+    if (cut && (http::IsHopByHop(request.id(i)) || IsNamedByConnection(request, i))) continue;
     std::string_view name = request.name(i);
     if (request.id(i) != http::HeaderId::kOther) {
       name = http::HeaderName(request.id(i));

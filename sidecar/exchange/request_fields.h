@@ -23,7 +23,10 @@ class RequestFields {
  public:
   using Wanted = bool (*)(http::HeaderId);
   // `wanted`: which fields are passed on; null: all.
-  explicit RequestFields(const http::RequestHead& request, Wanted wanted = nullptr);
+  enum class Connection : uint8_t { kCut, kKept };
+  // `connection`: whether fields that belong to the connection are passed on.
+  explicit RequestFields(const http::RequestHead& request, Wanted wanted = nullptr,
+                         Connection connection = Connection::kCut);
 
   // One more; `name` in lower case, both borrowed.
   void Add(std::string_view name, std::string_view value) { fields_.push_back({name, value}); }

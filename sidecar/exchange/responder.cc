@@ -306,6 +306,40 @@ void Responder::WriteAppHead(const origin::ResponseHead& response, const AppFiel
   if (seen.own.id) WriteId(out);
 }
 
+bool Responder::SwitchProtocols(const origin::ResponseHead& head, std::string_view lines) {
+  bool date = true;
+  bool server = true;
+  bool id = true;
+  for (const http::Field& field : head.fields) {
+    date = date && field.name != "date";
+    server = server && field.name != "server";
+    id = id && field.name != "x-request-id";
+  }
+  facts_->TakeId();
+  HeadRoom room(client_->output(), BytesOf(head) + lines.size() + kOwnBytesMax);
+  http::ResponseWriter& out = room.out();
+  out.Status(101);
+  if (date) WriteDate(out);
+  if (server) WriteServer(out);
+  out.Lines(lines);
+  for (const http::Field& field : head.fields) {
+    // What only the handshake itself may say, and a length that there is none of.
+    if (IsConnectionField(field.name) || field.name == "sec-websocket-accept" ||
+        field.name == "sec-websocket-extensions" || field.name == "content-length") {
+      continue;
+    }
+    out.Field(field.name, field.value);
+  }
+  if (id) WriteId(out);
+  if (!room.Finish()) {
+    record_->cause = "answer_head_too_large";
+    return false;
+  }
+  close_ = true;
+  HeadWritten(101);
+  return true;
+}
+
 void Responder::SendStored(const StoredHead& head) {
   close_ = close_ || !request_body_->complete;
   Promise(head.status, head.length);

@@ -95,6 +95,9 @@ class Responder {
   // above. Its inline body is not sent.
   [[nodiscard]] bool SendApp(const origin::ResponseHead& response, std::string_view extra);
   void SendStored(const StoredHead& head);
+  // 101: the connection is no more HTTP's after it. `lines`: whole ones, instead of what `head`
+  // says of them. False: as SendApp().
+  [[nodiscard]] bool SwitchProtocols(const origin::ResponseHead& head, std::string_view lines);
 
   // Copied; or held by its owner, where that pays.
   void Body(std::string_view bytes, base::Ref<base::Owner> owner = nullptr);

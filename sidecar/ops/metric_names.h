@@ -11,31 +11,38 @@
 
 namespace catzilla::ops {
 
-#define CATZILLA_HTTP_METRICS(METRIC)                                                           \
-  METRIC(HttpRequests, "catzilla_http_requests", kCounter, "route, method, code",               \
-         "Requests answered, by route template, method and class of status code.")              \
-  METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                            \
-         "Answers by exact status code; 499 is a client that left before its answer.")          \
-  METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",    \
-         "From a request's head until its answer was made; of a long one, until it had left.")  \
-  METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                         \
-         "Client connections open now: active (an answer is being made) or idle (all others).") \
-  METRIC(HttpConnectionsMax, "catzilla_http_connections_max", kGauge, "",                       \
-         "Client connections at most: limits.max_connections, or what descriptors allow.")      \
-  METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",           \
-         "Client connections accepted.")                                                        \
-  METRIC(HttpAcceptErrors, "catzilla_http_accept_errors", kCounter, "",                         \
-         "Times the kernel gave no connection though one waited: no descriptors, no memory.")   \
-  METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",         \
-         "Client connections closed, by the reason that ended them.")                           \
-  METRIC(HttpReceivedBytes, "catzilla_http_received_bytes", kCounter, "",                       \
-         "Bytes read from clients, heads included.")                                            \
-  METRIC(HttpSentBytes, "catzilla_http_sent_bytes", kCounter, "",                               \
-         "Bytes written to clients, heads included.")                                           \
-  METRIC(HttpKeepaliveReuses, "catzilla_http_keepalive_reuses", kCounter, "",                   \
-         "Requests that came on a connection that had already carried one.")                    \
-  METRIC(HttpWrites, "catzilla_http_writes", kCounter, "",                                      \
-         "System calls that wrote to clients, sendfile included.")
+#define CATZILLA_HTTP_METRICS(METRIC)                                                             \
+  METRIC(HttpRequests, "catzilla_http_requests", kCounter, "route, method, code",                 \
+         "Requests answered, by route template, method and class of status code.")                \
+  METRIC(HttpResponses, "catzilla_http_responses", kCounter, "code",                              \
+         "Answers by exact status code; 499 is a client that left before its answer.")            \
+  METRIC(HttpRequestDuration, "catzilla_http_request_duration_seconds", kHistogram, "route",      \
+         "From a request's head until its answer was made; of a long one, until it had left.")    \
+  METRIC(HttpConnections, "catzilla_http_connections", kGauge, "state",                           \
+         "Client connections open now: active (an answer is being made) or idle (all others).")   \
+  METRIC(HttpConnectionsMax, "catzilla_http_connections_max", kGauge, "",                         \
+         "Client connections at most: limits.max_connections, or what descriptors allow.")        \
+  METRIC(HttpConnectionsAccepted, "catzilla_http_connections_accepted", kCounter, "",             \
+         "Client connections accepted.")                                                          \
+  METRIC(HttpAcceptErrors, "catzilla_http_accept_errors", kCounter, "",                           \
+         "Times the kernel gave no connection though one waited: no descriptors, no memory.")     \
+  METRIC(HttpConnectionsClosed, "catzilla_http_connections_closed", kCounter, "reason",           \
+         "Client connections closed, by the reason that ended them.")                             \
+  METRIC(HttpReceivedBytes, "catzilla_http_received_bytes", kCounter, "",                         \
+         "Bytes read from clients, heads included.")                                              \
+  METRIC(HttpSentBytes, "catzilla_http_sent_bytes", kCounter, "",                                 \
+         "Bytes written to clients, heads included.")                                             \
+  METRIC(HttpKeepaliveReuses, "catzilla_http_keepalive_reuses", kCounter, "",                     \
+         "Requests that came on a connection that had already carried one.")                      \
+  METRIC(HttpWrites, "catzilla_http_writes", kCounter, "",                                        \
+         "System calls that wrote to clients, sendfile included.")                                \
+  METRIC(WebSocketsOpen, "catzilla_websockets_open", kGauge, "", "WebSockets that are open now.") \
+  METRIC(WebSocketsClosed, "catzilla_websockets_closed", kCounter, "code",                        \
+         "WebSockets that have ended, by close code; 1006: the client went without one.")         \
+  METRIC(WebSocketMessages, "catzilla_websocket_messages", kCounter, "direction",                 \
+         "Messages of WebSockets, received from clients and sent to them.")                       \
+  METRIC(WebSocketBytes, "catzilla_websocket_bytes", kCounter, "direction",                       \
+         "Bytes of those messages, before compression.")
 
 #define CATZILLA_STATIC_METRICS(METRIC)                                                   \
   METRIC(StaticRequests, "catzilla_static_requests", kCounter, "mount, result",           \
@@ -121,6 +128,10 @@ namespace catzilla::ops {
          "The generation that answers requests now; 0: none yet.")                               \
   METRIC(PoolInFlight, "catzilla_pool_in_flight", kGauge, "pool",                                \
          "Requests that workers, or servers, have and have not answered now.")                   \
+  METRIC(PoolWebSockets, "catzilla_pool_websockets", kGauge, "pool",                             \
+         "WebSockets now, from their handshake to their handler's end.")                         \
+  METRIC(PoolWebSocketsLimit, "catzilla_pool_websockets_limit", kGauge, "pool",                  \
+         "How many there may be: the pool's max_websockets.")                                    \
   METRIC(PoolQueueDepth, "catzilla_pool_queue_depth", kGauge, "pool",                            \
          "Requests that wait for a worker now.")                                                 \
   METRIC(PoolQueueLimit, "catzilla_pool_queue_limit", kGauge, "pool",                            \

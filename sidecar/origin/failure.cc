@@ -26,6 +26,10 @@ std::string_view FailureName(FailureKind kind) {
       return "no_targets";
     case FailureKind::kUpstreamLost:
       return "upstream_lost";
+    case FailureKind::kTooManySockets:
+      return "too_many_websockets";
+    case FailureKind::kNoSockets:
+      return "websockets_unknown";
   }
   return "?";
 }
@@ -37,6 +41,7 @@ uint16_t StatusOf(FailureKind kind) {
     case FailureKind::kNoWorkers:
     case FailureKind::kSuperseded:
     case FailureKind::kNoTargets:
+    case FailureKind::kTooManySockets:
       return 503;
     case FailureKind::kTimeout:
       return 504;
@@ -48,6 +53,8 @@ uint16_t StatusOf(FailureKind kind) {
       return 500;
     case FailureKind::kTooLarge:
       return 431;
+    case FailureKind::kNoSockets:
+      return 501;
   }
   return 502;
 }

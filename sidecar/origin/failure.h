@@ -22,8 +22,10 @@ enum class FailureKind : uint8_t {
                   // Retry-After if that cannot be
   kNoTargets,     // 503 with Retry-After: no server of an upstream pool may be asked
   kUpstreamLost,  // 502, or a broken answer: no connection, or it ended too early
+  kTooManySockets,  // 503 with Retry-After: no more WebSockets are taken
+  kNoSockets,       // 501: the workers do not know WebSockets
 };
-inline constexpr int kFailureKinds = 11;
+inline constexpr int kFailureKinds = 13;
 
 // "queue_full": the metric's label and the log's word.
 std::string_view FailureName(FailureKind kind);

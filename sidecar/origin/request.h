@@ -68,6 +68,7 @@ struct RequestSpec {
   // frame.
   std::string_view peer;
   bool peer_trusted = false;
+  bool upgrade = false;  // To a channel of messages (socket.h).
 };
 
 }  // namespace catzilla::origin

@@ -96,6 +96,40 @@ class RouterTest : public testing::Test {
   std::shared_ptr<config::Snapshot> snapshot_ = std::make_shared<config::Snapshot>();
 };
 
+TEST_F(RouterTest, SocketsAndRequestsDoNotMeet) {
+  const auto add = [&](config::RouteKind kind, const std::string& path) {
+    Add(Layer::kApp, path, {});
+    std::const_pointer_cast<config::Route>(snapshot_->routes.back())->kind = kind;
+  };
+  const auto socket = [&](const std::string& path) {
+    const Router router(snapshot_);
+    Verdict verdict;
+    router.MatchSocket("h", path, &verdict);
+    if (verdict.kind == Kind::kMount) return std::string("mount");
+    return verdict.kind == Kind::kRoute ? snapshot_->routes[verdict.route]->path : "none";
+  };
+  add(config::RouteKind::kApi, "/both");
+  add(config::RouteKind::kWebSocket, "/both");
+  add(config::RouteKind::kWebSocket, "/rooms/{n:int}");
+  add(config::RouteKind::kStarlette, "/plain");
+  add(config::RouteKind::kMount, "/sub/{path:path}");
+  add(config::RouteKind::kWebSocket, "/sub/late");
+  Add(Layer::kFile, "/operators/{rest:path}", {"GET"});
+  Add(Layer::kFile, "/posts", {"POST"});
+  Mount("/files");
+  EXPECT_EQ(Ask("/both"), "/both");
+  EXPECT_EQ(Ask("/rooms/1"), "404");
+  EXPECT_EQ(Ask("/sub/late"), "/sub/{path:path} late");
+  EXPECT_EQ(socket("/both"), "/both");
+  EXPECT_EQ(socket("/rooms/1"), "/rooms/{n:int}");
+  EXPECT_EQ(socket("/rooms/one"), "none");
+  EXPECT_EQ(socket("/plain"), "none");
+  EXPECT_EQ(socket("/sub/late"), "/sub/{path:path}");  // Declared first.
+  EXPECT_EQ(socket("/operators/x"), "/operators/{rest:path}");
+  EXPECT_EQ(socket("/files/x"), "mount");
+  EXPECT_EQ(socket("/nothing"), "none");
+}
+
 TEST_F(RouterTest, AppTakesTheFirstDeclared) {
   Add(Layer::kApp, "/users/{id}");
   Add(Layer::kApp, "/users/me");

@@ -66,6 +66,12 @@ bool MakeHoldable(PathTemplate* path) {
   return false;
 }
 
+// Starlette's order: WebSocket routes and HTTP routes never meet, mounts have both.
+bool TakesSockets(config::RouteKind kind) {
+  return kind == config::RouteKind::kWebSocket || kind == config::RouteKind::kMount ||
+         kind == config::RouteKind::kCatchAll;
+}
+
 uint64_t SizeBit(std::string_view prefix) {
   return uint64_t{1} << std::min<size_t>(prefix.size(), 63);
 }
@@ -95,13 +101,19 @@ Router::Router(std::shared_ptr<const config::Snapshot> snapshot) : snapshot_(std
   struct Lists {
     std::vector<uint32_t> operators;
     std::vector<uint32_t> app;
+    std::vector<uint32_t> sockets;
     std::vector<uint32_t> mounts;
   };
   std::unordered_map<std::string, Lists> lists;
   for (uint32_t i = 0; i < snapshot_->routes.size(); ++i) {
     const config::Route& route = *snapshot_->routes[i];
     Lists& list = lists[route.host];
-    (route.source == config::Layer::kApp ? list.app : list.operators).push_back(i);
+    if (route.source != config::Layer::kApp) {
+      list.operators.push_back(i);
+      continue;
+    }
+    if (route.kind != config::RouteKind::kWebSocket) list.app.push_back(i);
+    if (TakesSockets(route.kind)) list.sockets.push_back(i);
   }
   for (uint32_t i = 0; i < snapshot_->mounts.size(); ++i) {
     lists[snapshot_->mounts[i]->host].mounts.push_back(i);
@@ -111,13 +123,16 @@ Router::Router(std::shared_ptr<const config::Snapshot> snapshot) : snapshot_(std
     std::stable_sort(list.operators.begin(), list.operators.end(), [&](uint32_t a, uint32_t b) {
       return Specificity(Parsed(*all[a])) < Specificity(Parsed(*all[b]));
     });
-    std::stable_sort(list.app.begin(), list.app.end(), [&](uint32_t a, uint32_t b) {
+    const auto declared_before = [&](uint32_t a, uint32_t b) {
       return std::tuple(all[a]->low_priority, all[a]->declaration_index) <
              std::tuple(all[b]->low_priority, all[b]->declaration_index);
-    });
+    };
+    std::stable_sort(list.app.begin(), list.app.end(), declared_before);
+    std::stable_sort(list.sockets.begin(), list.sockets.end(), declared_before);
     HostRouter& router = host.empty() ? any_host_ : hosts_[host];
     router.operators = BuildTable(*snapshot_, std::move(list.operators));
     router.app = BuildTable(*snapshot_, std::move(list.app));
+    router.sockets = BuildTable(*snapshot_, std::move(list.sockets));
     for (const uint32_t mount : list.mounts) {
       const std::string& prefix = snapshot_->mounts[mount]->prefix;
       router.mount_by_prefix.emplace(prefix, mount);
@@ -148,8 +163,8 @@ bool Router::FindMount(const HostRouter& host, std::string_view path, uint32_t* 
   }
 }
 
-bool Router::MatchHost(const HostRouter& host, std::string_view method, std::string_view path,
-                       Verdict* verdict) const {
+bool Router::MatchHost(const HostRouter& host, const Table& app, std::string_view method,
+                       std::string_view path, Verdict* verdict) const {
   uint32_t mount = 0;
   const bool mounted = FindMount(host, path, &mount);
   const size_t mount_bytes = mounted ? snapshot_->mounts[mount]->prefix.size() : 0;
@@ -160,7 +175,7 @@ bool Router::MatchHost(const HostRouter& host, std::string_view method, std::str
   };
   const Table* partial_table = nullptr;
   uint32_t partial_order = TrieMatch::kNone;
-  for (const Table* table : {&host.operators, &host.app}) {
+  for (const Table* table : {&host.operators, &app}) {
     if (table->trie == nullptr || table->trie->size() == 0) continue;
     TrieMatch match;
     table->trie->Match(method, path, &match);
@@ -179,8 +194,8 @@ bool Router::MatchHost(const HostRouter& host, std::string_view method, std::str
     }
   }
   // In an app a full match wins wherever it stands, and its own mount is one.
-  const bool mount_is_full = mounted && partial_table == &host.app &&
-                             snapshot_->mounts[mount]->source == config::Layer::kApp;
+  const bool mount_is_full =
+      mounted && partial_table == &app && snapshot_->mounts[mount]->source == config::Layer::kApp;
   if (partial_table != nullptr && !mount_is_full) {
     // Whether a path is an opaque route's at all, only the app can tell.
     verdict->kind = partial_table->opaque[partial_order] ? Verdict::Kind::kAppDecides
@@ -204,10 +219,10 @@ void Router::Match(std::string_view host, std::string_view method, std::string_v
   if (!hosts_.empty()) {
     if (const auto found = hosts_.find(host); found != hosts_.end()) {
       own = &found->second;
-      if (MatchHost(*own, method, path, verdict)) return;
+      if (MatchHost(*own, own->app, method, path, verdict)) return;
     }
   }
-  if (MatchHost(any_host_, method, path, verdict)) return;
+  if (MatchHost(any_host_, any_host_.app, method, path, verdict)) return;
 
   // Starlette's redirect_slashes: the same path without its last slashes, or with one, would match.
   if (path.size() < 2) return;
@@ -225,6 +240,17 @@ void Router::Match(std::string_view host, std::string_view method, std::string_v
     verdict->route = router->app.routes[order];
     return;
   }
+}
+
+void Router::MatchSocket(std::string_view host, std::string_view path, Verdict* verdict) const {
+  verdict->kind = Verdict::Kind::kNotFound;
+  verdict->capture_count = 0;
+  const auto found = hosts_.find(host);
+  if (found != hosts_.end()) {
+    const HostRouter& own = found->second;
+    if (MatchHost(own, own.sockets, "GET", path, verdict)) return;
+  }
+  MatchHost(any_host_, any_host_.sockets, "GET", path, verdict);
 }
 
 std::string Router::Allow(std::string_view host, std::string_view path) const {

@@ -43,6 +43,10 @@ class Router {
   void Match(std::string_view host, std::string_view method, std::string_view path,
              Verdict* verdict) const;
 
+  // The same for the handshake of a WebSocket: an app's routes for those, its own mounts and what
+  // only it can match, in the order of their declaration; operators' routes as for a GET.
+  void MatchSocket(std::string_view host, std::string_view path, Verdict* verdict) const;
+
   // What Allow says of a path: every method of every route that has it. Allocates.
   std::string Allow(std::string_view host, std::string_view path) const;
 
@@ -57,7 +61,8 @@ class Router {
   };
   struct HostRouter {
     Table operators;
-    Table app;
+    Table app;      // What answers HTTP...
+    Table sockets;  // ...and what takes WebSockets.
     std::unordered_map<std::string_view, uint32_t> mount_by_prefix;
     uint64_t prefix_sizes = 0;  // Bit n: there is a prefix of n bytes; 63: of that or more.
   };
@@ -67,8 +72,8 @@ class Router {
 
   static Table BuildTable(const config::Snapshot& snapshot, std::vector<uint32_t> routes);
   // False: this host has nothing for the path.
-  bool MatchHost(const HostRouter& host, std::string_view method, std::string_view path,
-                 Verdict* verdict) const;
+  bool MatchHost(const HostRouter& host, const Table& app, std::string_view method,
+                 std::string_view path, Verdict* verdict) const;
   bool FindMount(const HostRouter& host, std::string_view path, uint32_t* mount) const;
 
   std::shared_ptr<const config::Snapshot> snapshot_;

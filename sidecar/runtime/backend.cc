@@ -244,6 +244,7 @@ void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
     state.set_queued(pool.queued);
     state.set_queue_max(pool.queue_max);
     state.set_in_flight(pool.in_flight);
+    state.set_websockets(pool.sockets);
     state.set_requests(pool.requests);
     state.set_saturated(worker::IsSaturated(pool, now_us));
     for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
@@ -258,6 +259,7 @@ void RunningBackend::Pools(control::v1::PoolServiceListResponse* out) {
       info.mutable_generation()->set_number(worker.generation.number);
       info.set_lanes(worker.lanes);
       info.set_in_flight(worker.in_flight);
+      info.set_websockets(worker.sockets);
       info.set_requests(worker.requests);
       info.set_rss_bytes(worker.rss_bytes);
       SetTime(static_cast<int64_t>(worker.start_time_us), info.mutable_started());

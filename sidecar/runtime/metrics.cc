@@ -75,7 +75,8 @@ void SampleRoute(ops::Exposition& out, const stats::RouteStats& route) {
 bool IsRejection(origin::FailureKind kind) {
   return kind == origin::FailureKind::kQueueFull || kind == origin::FailureKind::kQueueTimeout ||
          kind == origin::FailureKind::kNoWorkers || kind == origin::FailureKind::kTooLarge ||
-         kind == origin::FailureKind::kNoTargets;
+         kind == origin::FailureKind::kNoTargets || kind == origin::FailureKind::kTooManySockets ||
+         kind == origin::FailureKind::kNoSockets;
 }
 
 // What pools of servers have in common with those of workers.
@@ -233,11 +234,35 @@ void Metrics::CollectConnections(ops::Exposition& out, const std::vector<LoopVie
   total(metric::kHttpSentBytes, &stats::LoopStats::bytes_sent);
   total(metric::kHttpKeepaliveReuses, &stats::LoopStats::keepalive_reuses);
   total(metric::kHttpWrites, &stats::LoopStats::writes);
+  CollectSockets(out, loops);
   out.Family(metric::kAccessLogDropped);
   const uint64_t unwritten = parts_.access_lines_lost ? parts_.access_lines_lost() : 0;
   out.Sample({}, Sum(loops, &stats::LoopStats::access_dropped) + unwritten);
   out.Family(metric::kLogLost);
   out.Sample({}, parts_.log_lines_lost ? parts_.log_lines_lost() : 0);
+}
+
+void Metrics::CollectSockets(ops::Exposition& out, const std::vector<LoopView>& loops) {
+  out.Family(metric::kWebSocketsOpen);
+  out.Sample({}, Sum(loops, &stats::LoopStats::websockets_open));
+  out.Family(metric::kWebSocketsClosed);
+  for (size_t i = 0; i < stats::kSocketCloses; ++i) {
+    uint64_t sum = 0;
+    for (const LoopView& view : loops) sum += view.stats->websockets_closed[i].value();
+    const uint16_t code = stats::kSocketCloseCodes[i];
+    out.Sample({{"code", code == 0 ? "other" : std::to_string(code)}}, sum);
+  }
+  const auto both = [&](const ops::MetricFamily& family,
+                        stats::Counter stats::LoopStats::* received,
+                        stats::Counter stats::LoopStats::* sent) {
+    out.Family(family);
+    out.Sample({{"direction", "received"}}, Sum(loops, received));
+    out.Sample({{"direction", "sent"}}, Sum(loops, sent));
+  };
+  both(metric::kWebSocketMessages, &stats::LoopStats::websocket_messages_received,
+       &stats::LoopStats::websocket_messages_sent);
+  both(metric::kWebSocketBytes, &stats::LoopStats::websocket_bytes_received,
+       &stats::LoopStats::websocket_bytes_sent);
 }
 
 void Metrics::CollectMounts(ops::Exposition& out) {
@@ -383,6 +408,8 @@ void Metrics::CollectPools(ops::Exposition& out) {
       [](const auto& pool) -> std::string_view { return pool.name; },
       [](const auto& pool) { return pool.active.number; });
   each(metric::kPoolInFlight, [](const auto& pool) { return pool.in_flight; });
+  each(metric::kPoolWebSockets, [](const auto& pool) { return pool.sockets; });
+  each(metric::kPoolWebSocketsLimit, [](const auto& pool) { return pool.sockets_max; });
   each(metric::kPoolQueueDepth, [](const auto& pool) { return pool.queued; });
   each(metric::kPoolQueueLimit, [](const auto& pool) { return pool.queue_max; });
   const int64_t now_us = base::ReadClockMicros(CLOCK_MONOTONIC);

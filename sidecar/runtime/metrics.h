@@ -65,6 +65,7 @@ class Metrics final : public ops::MetricsSource {
  private:
   void CollectRoutes(ops::Exposition& out);
   void CollectConnections(ops::Exposition& out, const std::vector<LoopView>& loops);
+  void CollectSockets(ops::Exposition& out, const std::vector<LoopView>& loops);
   void CollectMounts(ops::Exposition& out);
   void CollectFileStore(ops::Exposition& out);
   void CollectCaches(ops::Exposition& out);

@@ -44,6 +44,7 @@ class Compiler {
     snapshot->limits = previous_ != nullptr && *previous_->limits == limits
                            ? previous_->limits
                            : std::make_shared<const config::Limits>(limits);
+    snapshot->websockets = std::make_shared<const config::WebSockets>(MakeWebSockets());
     return snapshot;
   }
 
@@ -231,6 +232,7 @@ class Compiler {
     to.credits_per_worker = from.credits_per_worker();
     to.retry_after_s = static_cast<uint32_t>(Time(from.retry_after()) / 1'000'000);
     if (from.has_upstream()) to.upstream = MakeUpstream(from.upstream());
+    to.sockets_max = from.max_websockets();
     const auto app = layers_.apps.find(from.name());
     if (app != layers_.apps.end()) {
       const auto& table = app->second->registration.table();
@@ -357,6 +359,24 @@ class Compiler {
     to.response_header_bytes_max = static_cast<uint32_t>(Size(from.max_response_header()));
     to.file_timeout_us = Time(from.file_timeout());
     return to;
+  }
+
+  config::WebSockets MakeWebSockets() const {
+    const auto& from = config_.websockets();
+    config::WebSockets to;
+    for (const std::string& origin : from.origins()) to.origins.push_back(NormalOrigin(origin));
+    to.message_bytes_max = Size(from.max_message());
+    to.ping_interval_us = Time(from.ping_interval());
+    to.ping_timeout_us = Time(from.ping_timeout());
+    to.close_timeout_us = Time(from.close_timeout());
+    to.compression = from.compression();
+    return to;
+  }
+
+  static std::string NormalOrigin(std::string origin) {
+    std::transform(origin.begin(), origin.end(), origin.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return origin;
   }
 
   config::Telemetry MakeTelemetry() const {

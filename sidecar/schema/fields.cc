@@ -231,6 +231,9 @@ constexpr Field kFields[] = {
     {"pools[].upstream.health_check.unhealthy", Kind::kCount, "3", kLive, 1, 100,
      "Checks in a row that must fail before a target gets no more requests."},
 
+    {"pools[].max_websockets", Kind::kCount, "10000", kLive, 0, 10'000'000,
+     "WebSockets of all its workers; one more is 503 with `Retry-After`. They take no credits."},
+
     {"limits", Kind::kBlock, "", kLive, 0, 0,
      "What one client may ask; each limit has its own answer."},
     {"limits.max_request_line", Kind::kSize, "8KiB", kLive, 256, 1024 * kKiB, "414"},
@@ -262,6 +265,21 @@ constexpr Field kFields[] = {
      "The head of an app's answer: 502."},
     {"limits.file_timeout", Kind::kDuration, "5s", kLive, 10 * kMs, kDay,
      "How long a request waits for a file to be opened and read: 503."},
+
+    {"websockets", Kind::kBlock, "", kLive, 0, 0, "What WebSockets of clients may do."},
+    {"websockets.origins", Kind::kTexts, "", kLive, 0, 0,
+     "Origins that may open one, `same` (the one that the request is sent to), `none` (a client "
+     "that says none, so no browser); empty: any. 403"},
+    {"websockets.max_message", Kind::kSize, "16MiB", kLive, 1, 1024 * kMiB,
+     "One message, after decompressing: close code 1009."},
+    {"websockets.ping_interval", Kind::kDuration, "20s", kLive, 0, kDay,
+     "A client that has said nothing for this long is sent a ping; `0s`: none is."},
+    {"websockets.ping_timeout", Kind::kDuration, "20s", kLive, 0, kDay,
+     "One that does not answer a ping is closed: 1011. `0s`: no answer is awaited."},
+    {"websockets.close_timeout", Kind::kDuration, "10s", kLive, 10 * kMs, kDay,
+     "How long a client has to answer our Close."},
+    {"websockets.compression", Kind::kBool, "true", kLive, 0, 0,
+     "permessage-deflate, for clients that offer it."},
 
     {"drain", Kind::kBlock, "", kLive, 0, 0, "How the sidecar leaves."},
     {"drain.delay", Kind::kDuration, "0s", kLive, 0, kDay,

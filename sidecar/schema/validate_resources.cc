@@ -15,6 +15,7 @@
 #include "sidecar/schema/validate.h"
 #include "sidecar/schema/validate_serving.h"
 #include "sidecar/schema/validate_upstream.h"
+#include "sidecar/schema/validate_websockets.h"
 
 namespace catzilla::schema {
 namespace {
@@ -32,6 +33,7 @@ class Checker {
     for (const auto& route : config_.routes()) Route(route);
     RouteConflicts();
     Limits();
+    ValidateWebSockets(config_.websockets(), [this](const auto&... what) { Error(what...); });
     Telemetry();
     Control();
     for (int i = 0; i < config_.app().prefixes_size(); ++i) {

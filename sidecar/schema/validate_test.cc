@@ -39,6 +39,8 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        "listeners[b].port", 3, "listeners[a]"},
       {"listeners: [{name: a, trusted_proxies: [10.0.0.0/33]}]\n", Code::kBadRange, kError,
        "listeners[a].trusted_proxies[0]", 1, "10.0.0.0/8"},
+      {"websockets: {origins: [same, \"https://a/\"]}\n", Code::kBadOrigin, kError,
+       "websockets.origins[1]", 1, "no origin"},
       {"mounts: [{prefix: /a, root: /}]\n", Code::kMissing, kError, "mounts[0].name", 1, "no name"},
       {"mounts: [{name: 'a b', prefix: /a, root: /}]\n", Code::kBadName, kError, "mounts[a b].name",
        1, "letters"},

@@ -56,6 +56,7 @@ bool Connection::Open(int fd) {
 }
 
 void Connection::Drain() {
+  if (exchange_ != nullptr) exchange_->OnDrain();
   if (state_ != State::kIdle) return;
   if (output_ == nullptr || output_->empty()) {
     CloseNow(CloseReason::kDrain);
@@ -127,7 +128,8 @@ void Connection::OnHangup() {
   // A body that is still coming may lie unread before the end.
   const bool waits =
       exchange_ != nullptr && exchange_->request_complete() && !exchange_->answered();
-  if (waits && !exchange_->SurvivesClientEnd()) GiveUpExchange();
+  // So may a WebSocket's messages: they are read, and its end after them, when the app has room.
+  if (waits && !is_upgraded() && !exchange_->SurvivesClientEnd()) GiveUpExchange();
   Flush();
 }
 
@@ -181,7 +183,9 @@ void Connection::Read() {
 bool Connection::MayParse() const {
   if (state_ == State::kClosing || close_after_output_ || parser_.failed()) return false;
   // A body goes to its exchange; the next request waits until this one has been answered.
-  if (exchange_ != nullptr && (exchange_->request_complete() || !body_wanted_)) return false;
+  const bool takes_body = body_wanted_ && exchange_ != nullptr &&
+                          (!exchange_->request_complete() || exchange_->is_upgraded());
+  if (exchange_ != nullptr && !takes_body) return false;
   return output_ == nullptr || output_->pending_bytes() < exchange::kOutputMark;
 }
 
@@ -207,6 +211,10 @@ void Connection::Process(std::string_view input) {
 // Returns false when the parser wants more bytes, or the connection has been given up.
 bool Connection::ProcessStep(std::string_view* input) {
   if (state_ == State::kProxyHeader) return TakeProxyHeader(input);
+  if (is_upgraded()) {
+    input->remove_prefix(exchange_->OnUpgradedBytes(*input));
+    return !input->empty();
+  }
   if (input->empty() && !parser_.at_end()) return false;
   if (exchange_ == nullptr && head_buffer_ == nullptr) {
     head_buffer_ = context_.heads.Take();
@@ -351,6 +359,8 @@ void Connection::FinishExchange() {
   context_.heads.Give(std::move(head_buffer_));
   if (outcome == exchange::Outcome::kBroken) {
     CloseAfterOutput(CloseReason::kTruncated);
+  } else if (outcome == exchange::Outcome::kRefused) {
+    CloseAfterOutput(CloseReason::kBadRequest);
   } else if (!request_complete) {
     CloseAfterOutput(CloseReason::kUnread);
   } else if (outcome == exchange::Outcome::kClose) {

@@ -109,7 +109,10 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void WriteRefusal(uint16_t status);
   bool MayParse() const;
   // Whether something that was held back can be parsed without another byte from the client.
-  bool HasHeldWork() const { return (!held_.empty() && !starved_) || parser_.at_end(); }
+  bool HasHeldWork() const {
+    return (!held_.empty() && !starved_) || (parser_.at_end() && !is_upgraded());
+  }
+  bool is_upgraded() const { return exchange_ != nullptr && exchange_->is_upgraded(); }
   // The client has ended its side, and all it asked for has been dealt with.
   bool IsOver() const { return peer_ended_ && exchange_ == nullptr && !HasHeldWork(); }
   // Answering...

@@ -26,6 +26,7 @@ class Counter {
 class Gauge {
  public:
   void Set(uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+  void Add(int64_t change) { Set(value() + static_cast<uint64_t>(change)); }
   uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

@@ -40,6 +40,17 @@ inline constexpr std::array<std::string_view, kCloseReasons> kCloseReasonLabels 
 #undef X
 };
 
+// The codes by which closed WebSockets are told apart; what is none of them is the last, "other".
+inline constexpr std::array<uint16_t, 12> kSocketCloseCodes = {1000, 1001, 1002, 1003, 1005, 1006,
+                                                               1007, 1008, 1009, 1011, 1012, 0};
+inline constexpr size_t kSocketCloses = kSocketCloseCodes.size();
+constexpr size_t SocketCloseIndex(uint16_t code) {
+  for (size_t i = 0; i + 1 < kSocketCloses; ++i) {
+    if (kSocketCloseCodes[i] == code) return i;
+  }
+  return kSocketCloses - 1;
+}
+
 struct alignas(64) LoopStats {
   Counter accepted;
   std::array<Counter, kCloseReasons> closed;
@@ -53,6 +64,12 @@ struct alignas(64) LoopStats {
   Counter writes;          // Calls of the kernel to write, sendfile included.
   Counter access_dropped;  // Lines that did not fit the ring.
   Counter accepts_failed;
+  Gauge websockets_open;
+  std::array<Counter, kSocketCloses> websockets_closed;
+  Counter websocket_messages_received;
+  Counter websocket_messages_sent;
+  Counter websocket_bytes_received;
+  Counter websocket_bytes_sent;
   DurationHistogram duration;
 };
 

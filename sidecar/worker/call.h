@@ -1,4 +1,4 @@
-// A call to a worker process (origin/call.h).
+// A call to a worker process, or a socket (origin/call.h, origin/socket.h).
 //
 // Threads: the loop's that started it.
 // Owns:    its frame while that may have to be sent again. The dispatcher owns the Call.
@@ -13,7 +13,7 @@
 #include "sidecar/base/intrusive_list.h"
 #include "sidecar/base/ref.h"
 #include "sidecar/loop/timer.h"
-#include "sidecar/origin/call.h"
+#include "sidecar/origin/socket.h"
 #include "sidecar/worker/generation.h"
 #include "sidecar/worker/payload.h"
 #include "sidecar/worker/request_frame.h"
@@ -27,7 +27,7 @@ using origin::FailureName;
 using origin::kFailureKinds;
 using origin::ResponseHead;
 
-class Call final : public origin::Call, public loop::Deadline, public base::ListNode<QueueTag> {
+class Call final : public origin::Socket, public loop::Deadline, public base::ListNode<QueueTag> {
  public:
   explicit Call(Dispatcher& dispatcher) : dispatcher_(dispatcher) {}
   ~Call() override = default;
@@ -39,6 +39,8 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   bool body_ended() const override { return body_over_ || (state_ != State::kQueued && own_end_); }
   void Consumed(size_t bytes) override;
   void Cancel(CancelCode code) override;
+  void SendMessage(origin::MessageKind kind, std::string_view bytes, bool last) override;
+  void SendClose(uint16_t code, std::string_view reason) override;
 
   int64_t started_us() const { return started_us_; }
   uint32_t attempt() const { return attempt_; }
@@ -61,6 +63,7 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
 
   Dispatcher& dispatcher_;
   origin::Observer* observer_ = nullptr;
+  origin::SocketObserver* socket_ = nullptr;  // The same, if it is to become a socket.
   base::Ref<Generation> generation_;
   Channel* channel_ = nullptr;  // kOpen, kCancelled, kDetached.
   State state_ = State::kFree;
@@ -89,6 +92,10 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   bool response_begun_ = false;    // Any frame of the answer has come.
   bool response_seen_ = false;
   bool trailers_seen_ = false;
+  bool is_socket_ = false;     // UPGRADE: counted until its handler has ended.
+  bool accepted_ = false;      // WS_ACCEPT came.
+  bool close_seen_ = false;    // WS_CLOSE came: the app sends no more.
+  uint32_t message_kind_ = 0;  // Of the app's message that is half received; 0: none is.
   bool detached_ = false;      // DETACHED came: END is not the last of it.
   bool holds_credit_ = false;  // Of its worker; from Send() until the answer has begun.
 };

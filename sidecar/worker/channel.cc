@@ -72,7 +72,12 @@ void Channel::Send(Call& call) {
   call.window_ = call.streaming_ && !call.awaits_continue_ ? worker_->stream_window : 0;
   call.receive_window_ = stream_window_;
   call.held_ = call.consumed_ = 0;
-  call.own_end_ = !call.streaming_;
+  call.own_end_ = !call.streaming_ && !call.is_socket_;
+  if (call.is_socket_) {
+    ++sockets_;
+    worker_->sockets.fetch_add(1, std::memory_order_relaxed);
+    call.window_ = worker_->stream_window;
+  }
   const int64_t waited_us = dispatcher_.loop().now().monotonic_us - call.queued_us_;
   PatchRequest(call.request_.data(), stream, call.attempt_,
                static_cast<uint32_t>(std::clamp<int64_t>(waited_us, 0, UINT32_MAX)));
@@ -88,7 +93,12 @@ void Channel::Send(Call& call) {
 
 size_t Channel::BodyRoom(const Call& call) const {
   if (call.state_ != Call::State::kOpen || call.own_end_) return 0;
-  return static_cast<size_t>(std::min(call.window_, send_window_));
+  const uint64_t room = std::min(call.window_, send_window_);
+  if (!call.is_socket_) return static_cast<size_t>(room);
+  if (!call.accepted_ || room <= origin::kPieceOverhead) return 0;
+  // One frame at a time.
+  return static_cast<size_t>(
+      std::min<uint64_t>(room - origin::kPieceOverhead, limits_.data_bytes_max));
 }
 
 void Channel::SendBody(Call& call, std::string_view bytes, bool last) {
@@ -125,11 +135,28 @@ void Channel::Consumed(Call& call, size_t bytes) {
 void Channel::Cancel(Call& call, CancelCode code) {
   CATZILLA_CHECK(call.state_ == Call::State::kOpen, "a call was cancelled twice");
   call.state_ = Call::State::kCancelled;
-  call.observer_ = nullptr;
+  call.observer_ = call.socket_ = nullptr;
   call.own_end_ = true;
   call.request_.clear();
   ReturnHeld(call);
   Append(FrameType::kCancel, 0, call.stream_, static_cast<uint32_t>(code));
+}
+
+void Channel::SendMessage(Call& call, uint32_t kind, std::string_view bytes, bool last) {
+  const size_t room = BodyRoom(call);
+  CATZILLA_CHECK(room > 0 && bytes.size() <= room, "a message was sent past the worker's window");
+  call.window_ -= bytes.size() + origin::kPieceOverhead;
+  send_window_ -= bytes.size() + origin::kPieceOverhead;
+  Append(FrameType::kWsMessage, 0, call.stream_, kind | (last ? 0 : kMessageMore), bytes);
+}
+
+void Channel::SendClose(Call& call, uint16_t code, std::string_view reason) {
+  CATZILLA_CHECK(call.state_ == Call::State::kOpen && call.accepted_, "a close out of turn");
+  call.state_ = Call::State::kCancelled;
+  call.observer_ = call.socket_ = nullptr;
+  call.own_end_ = true;
+  ReturnHeld(call);
+  Append(FrameType::kWsClose, kFlagEnd, call.stream_, code, reason.substr(0, kCloseReasonMax));
 }
 
 void Channel::ReturnHeld(Call& call) {
@@ -239,6 +266,9 @@ void Channel::Forget(Call& call) {
   place = nullptr;
   call.channel_ = nullptr;
   --live_;
+  if (!call.is_socket_) return;
+  --sockets_;
+  worker_->sockets.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // The end...
@@ -248,6 +278,17 @@ void Channel::Goaway(GoawayCode code, int64_t due_us) {
   state_ = State::kDraining;
   drain_due_us_ = due_us;
   Append(FrameType::kGoaway, 0, last_stream_, static_cast<uint32_t>(code));
+  WarnSockets(code);
+}
+
+// A socket would keep a lane that is to go until the last moment: whoever has it ends it in time.
+void Channel::WarnSockets(GoawayCode code) {
+  const uint16_t told = code == GoawayCode::kDraining && !peer_left_ ? 1001 : 1012;
+  for (size_t i = 0; i < streams_.size() && !closed(); ++i) {
+    Call* call = streams_[i];
+    if (call != nullptr && call->socket_ != nullptr)
+      call->socket_->OnGoingAway(told, drain_due_us_);
+  }
 }
 
 void Channel::Tick(int64_t now_us, int64_t ping_interval_us) {

@@ -64,6 +64,8 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
     return state_ == State::kOpen && live_ < kStreamsMax / 2 && worker_->usable();
   }
   bool closed() const { return state_ >= State::kClosing; }
+  // Whether it has a place for one more WebSocket: the rest of the table is for requests.
+  bool takes_sockets() const { return worker_->takes_sockets && sockets_ < kSocketsMax; }
 
   // Puts the call on a new stream. REQUIRES: a credit of the worker has been taken for it.
   void Send(Call& call);
@@ -71,6 +73,8 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   void SendBody(Call& call, std::string_view bytes, bool last);
   void Consumed(Call& call, size_t bytes);
   void Cancel(Call& call, CancelCode code);
+  void SendMessage(Call& call, uint32_t kind, std::string_view bytes, bool last);
+  void SendClose(Call& call, uint16_t code, std::string_view reason);
 
   // No new streams; closes when the last has ended, or at `due_us`.
   void Goaway(GoawayCode code, int64_t due_us);
@@ -82,6 +86,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   enum class State : uint8_t { kOpen, kDraining, kClosing, kClosed };
   // Half of the places may be in use: what one lane's windows can hold.
   static constexpr size_t kStreamsMax = 16384;
+  static constexpr size_t kSocketsMax = kStreamsMax * 3 / 8;
   static constexpr size_t kStreamsAtFirst = 64;
   static constexpr int kReadsPerTurn = 4;
   static constexpr uint32_t kPongsHeldMax = 1024;
@@ -98,6 +103,12 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   void OnStreamFrame(const FrameView& frame, Call& call);
   void OnResponse(const FrameView& frame, Call& call);
   void OnInformational(const FrameView& frame, Call& call);
+  void OnAccept(const FrameView& frame, Call& call);
+  void OnMessage(const FrameView& frame, Call& call);
+  void OnClose(const FrameView& frame, Call& call);
+  // Takes `bytes` from the windows of what we receive. False: they have no room for it.
+  bool TakeWindow(Call& call, uint32_t bytes);
+  void WarnSockets(GoawayCode code);
   void OnResponseData(const FrameView& frame, Call& call);
   void OnTrailers(const FrameView& frame, Call& call);
   void OnWindow(const FrameHeader& header);
@@ -138,6 +149,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   size_t out_sent_ = 0;
   std::vector<Call*> streams_;  // By stream id modulo its size, a power of two.
   size_t live_ = 0;
+  size_t sockets_ = 0;  // Of them.
   uint32_t last_stream_ = 0;
   uint64_t send_window_;     // Request bytes the lane still takes.
   uint32_t receive_window_;  // Answer bytes the worker may still send.

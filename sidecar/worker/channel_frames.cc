@@ -81,7 +81,10 @@ void Channel::OnFrame(const FrameView& frame) {
     case FrameType::kInformational:
     case FrameType::kTrailers:
     case FrameType::kEnd:
-    case FrameType::kDetached: {
+    case FrameType::kDetached:
+    case FrameType::kWsAccept:
+    case FrameType::kWsMessage:
+    case FrameType::kWsClose: {
       Call* call = Find(frame.header.stream);
       if (call == nullptr || call->state_ == Call::State::kDetached) {
         return ProtocolError("a frame on a stream that is closed or was never opened");
@@ -108,6 +111,15 @@ void Channel::OnStreamFrame(const FrameView& frame, Call& call) {
       break;
     case FrameType::kTrailers:
       OnTrailers(frame, call);
+      break;
+    case FrameType::kWsAccept:
+      OnAccept(frame, call);
+      break;
+    case FrameType::kWsMessage:
+      OnMessage(frame, call);
+      break;
+    case FrameType::kWsClose:
+      OnClose(frame, call);
       break;
     case FrameType::kDetached:
       call.detached_ = true;
@@ -179,23 +191,80 @@ void Channel::OnInformational(const FrameView& frame, Call& call) {
 
 void Channel::OnResponseData(const FrameView& frame, Call& call) {
   const auto bytes = static_cast<uint32_t>(frame.payload.size());
-  if (!call.response_seen_ || call.trailers_seen_) {
+  if (!call.response_seen_ || call.trailers_seen_ || call.accepted_) {
     return ProtocolError("RESPONSE_DATA before RESPONSE or behind TRAILERS");
   }
-  if (bytes > receive_window_ || bytes > call.receive_window_) {
-    return ProtocolError("RESPONSE_DATA past the window");
-  }
-  receive_window_ -= bytes;
-  call.receive_window_ -= bytes;
+  if (!TakeWindow(call, bytes)) return ProtocolError("RESPONSE_DATA past the window");
   if (call.state_ == Call::State::kCancelled) return ReturnToLane(bytes);
   if (bytes == 0) return;
   call.held_ += bytes;
   call.observer_->OnData(frame.payload);
 }
 
+bool Channel::TakeWindow(Call& call, uint32_t bytes) {
+  if (bytes > receive_window_ || bytes > call.receive_window_) return false;
+  receive_window_ -= bytes;
+  call.receive_window_ -= bytes;
+  return true;
+}
+
+// Sockets...
+
+void Channel::OnAccept(const FrameView& frame, Call& call) {
+  HeadView view;
+  if (!call.is_socket_ || call.response_seen_) {
+    return ProtocolError("WS_ACCEPT without UPGRADE, or behind an answer");
+  }
+  if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
+  call.response_seen_ = call.accepted_ = true;
+  call.request_.clear();
+  pool_->CountAnswer(dispatcher_.index(), 0);
+  // As a stream that is open: it has its place on the lane, and keeps no request waiting.
+  ReturnCredit(call);
+  if (call.state_ == Call::State::kCancelled) return;
+  dispatcher_.wheel_.Disarm(call);
+  if (view.status != 101 || !FieldsMayLeave(view.fields)) {
+    return AnswerUnusable(call, "the app's accept has a header field that cannot be sent");
+  }
+  if (view.fields.bytes().size() > pool_->response_head_bytes_max()) {
+    return AnswerUnusable(call, "the app's accept is larger than limits.max_response_header");
+  }
+  ResponseHead head;
+  head.status = view.status;
+  head.fields = dispatcher_.ListFields(view.fields);
+  call.socket_->OnAccept(head);
+}
+
+void Channel::OnMessage(const FrameView& frame, Call& call) {
+  const auto bytes = static_cast<uint32_t>(frame.payload.size() + origin::kPieceOverhead);
+  if (!call.accepted_ || call.close_seen_) {
+    return ProtocolError("WS_MESSAGE before WS_ACCEPT or behind WS_CLOSE");
+  }
+  const uint32_t kind = frame.header.aux & ~kMessageMore;
+  if (call.message_kind_ != 0 && call.message_kind_ != kind) {
+    return ProtocolError("a message changes its kind");
+  }
+  const bool more = (frame.header.aux & kMessageMore) != 0;
+  call.message_kind_ = more ? kind : 0;
+  if (!TakeWindow(call, bytes)) return ProtocolError("WS_MESSAGE past the window");
+  if (call.state_ == Call::State::kCancelled) return ReturnToLane(bytes);
+  call.held_ += bytes;
+  call.socket_->OnMessage(static_cast<origin::MessageKind>(kind), frame.payload, !more);
+}
+
+void Channel::OnClose(const FrameView& frame, Call& call) {
+  if (!call.accepted_ || call.close_seen_) {
+    return ProtocolError("WS_CLOSE before WS_ACCEPT, or twice");
+  }
+  if (call.message_kind_ != 0) return ProtocolError("WS_CLOSE within a message");
+  call.close_seen_ = true;
+  if (call.state_ == Call::State::kCancelled) return;
+  call.socket_->OnClose(frame.header.aux, frame.payload);
+}
+
 void Channel::OnTrailers(const FrameView& frame, Call& call) {
   HeadView view;
-  if (!call.response_seen_ || call.trailers_seen_) {
+  if (!call.response_seen_ || call.trailers_seen_ || call.accepted_) {
     return ProtocolError("TRAILERS before RESPONSE, or twice");
   }
   if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
@@ -250,6 +319,7 @@ void Channel::OnGoaway(const FrameView& frame) {
     drain_due_us_ = dispatcher_.DrainDue();
   }
   RefuseFrom(frame.header.stream);
+  if (!closed()) WarnSockets(code);
   if (!closed() && drained()) Lose("the worker has left", true);
 }
 
@@ -281,13 +351,14 @@ void Channel::OnWorkerEnd(Call& call, EndCode code, std::string_view sentence) {
   const bool refused = open && code == EndCode::kRefused && !call.response_begun_;
   const bool answered = call.response_seen_ && code == EndCode::kComplete;
   origin::Observer* observer = std::exchange(call.observer_, nullptr);
+  origin::SocketObserver* socket = std::exchange(call.socket_, nullptr);
   ReturnCredit(call);
   if (call.detached_) {
     call.state_ = Call::State::kDetached;
     dispatcher_.wheel_.Disarm(call);
   } else {
     Forget(call);
-    if (refused) call.observer_ = observer;
+    if (refused) call.observer_ = observer, call.socket_ = socket;
     if (!refused) dispatcher_.FreeCall(call);
   }
   if (refused && observer != nullptr && call.observer_ == observer) {

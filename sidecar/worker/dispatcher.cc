@@ -38,6 +38,17 @@ void Call::Consumed(size_t bytes) {
 
 void Call::Cancel(CancelCode code) { dispatcher_.CancelCall(*this, code); }
 
+void Call::SendMessage(origin::MessageKind kind, std::string_view bytes, bool last) {
+  CATZILLA_CHECK(state_ == State::kOpen, "a message was sent on a socket that is over");
+  channel_->SendMessage(*this, static_cast<uint32_t>(kind), bytes, last);
+}
+
+void Call::SendClose(uint16_t code, std::string_view reason) {
+  CATZILLA_CHECK(state_ == State::kOpen, "a socket that is over was closed");
+  channel_->SendClose(*this, code, reason);
+  dispatcher_.ArmHard(*this);
+}
+
 void Call::OnDeadline() { dispatcher_.OnCallDeadline(*this); }
 
 Dispatcher::Dispatcher(loop::Loop& loop, loop::Wheel& wheel, Registry& registry)
@@ -69,7 +80,8 @@ void Dispatcher::FreeCall(Call& call) {
   wheel_.Disarm(call);
   call.state_ = Call::State::kFree;
   ++call.epoch_;
-  call.observer_ = nullptr;
+  if (std::exchange(call.is_socket_, false)) call.pool().CloseSocket();
+  call.observer_ = call.socket_ = nullptr;
   call.channel_ = nullptr;
   call.request_.clear();
   if (call.request_.capacity() > kRequestKept) call.request_.shrink_to_fit();
@@ -79,6 +91,18 @@ void Dispatcher::FreeCall(Call& call) {
 
 Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
                         origin::Observer& observer, origin::Failure* failure) {
+  return Begin(spec, generation, observer, nullptr, failure);
+}
+
+Call* Dispatcher::StartSocket(const RequestSpec& spec, const base::Ref<Generation>& generation,
+                              origin::SocketObserver& observer, origin::Failure* failure) {
+  CATZILLA_CHECK(spec.upgrade, "a socket begins with an upgrade");
+  return Begin(spec, generation, observer, &observer, failure);
+}
+
+Call* Dispatcher::Begin(const RequestSpec& spec, const base::Ref<Generation>& generation,
+                        origin::Observer& observer, origin::SocketObserver* socket,
+                        origin::Failure* failure) {
   Pool& pool = generation->pool();
   const auto refuse = [&](FailureKind kind, std::string_view cause) {
     pool.CountFailure(index(), kind);
@@ -94,9 +118,23 @@ Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& ge
 
   if (generation->over()) return refuse(FailureKind::kSuperseded, kSupersededCause);
 
+  if (socket != nullptr) {
+    const auto& lanes = generation->lanes(index()).all;
+    const auto knows = [](const Channel* lane) { return lane->worker().takes_sockets; };
+    if (!lanes.empty() && std::none_of(lanes.begin(), lanes.end(), knows)) {
+      return refuse(FailureKind::kNoSockets, "the workers' SDK is too old for WebSockets");
+    }
+    if (!pool.TryOpenSocket()) {
+      return refuse(FailureKind::kTooManySockets, "the pool has max_websockets open");
+    }
+  }
   const int64_t now_us = loop_.now().monotonic_us;
   Call& call = *TakeCall();
   call.observer_ = &observer;
+  call.socket_ = socket;
+  call.is_socket_ = socket != nullptr;
+  call.accepted_ = call.close_seen_ = false;
+  call.message_kind_ = 0;
   call.generation_ = generation;
   call.stream_ = 0;
   call.attempt_ = 0;
@@ -122,7 +160,7 @@ Call* Dispatcher::Start(const RequestSpec& spec, const base::Ref<Generation>& ge
   EncodeRequest(dated, &call.request_);
 
   // Nobody overtakes those who wait already.
-  Channel* lane = generation->crowded() ? nullptr : AcquireLane(*generation);
+  Channel* lane = generation->crowded() ? nullptr : AcquireLane(*generation, call.is_socket_);
   if (lane != nullptr) {
     pool.CountRequest(index());
     lane->Send(call);
@@ -155,7 +193,7 @@ void Dispatcher::NoteSaturation(Pool& pool) {
   if (!events.empty()) registry_.Emit(events);
 }
 
-Channel* Dispatcher::AcquireLane(Generation& generation) {
+Channel* Dispatcher::AcquireLane(Generation& generation, bool for_socket) {
   Generation::Lanes& lanes = generation.lanes(index());
   const size_t count = lanes.all.size();
   for (size_t tries = 0; tries <= count; ++tries) {
@@ -164,7 +202,7 @@ Channel* Dispatcher::AcquireLane(Generation& generation) {
     ++lanes.turn;
     for (size_t i = 0; i < count; ++i) {
       Channel& lane = *lanes.all[(lanes.turn + i) % count];
-      if (!lane.usable()) continue;
+      if (!lane.usable() || (for_socket && !lane.takes_sockets())) continue;
       const uint32_t load = lane.worker().in_flight.load(std::memory_order_relaxed);
       if (load >= lane.worker().ceiling.load(std::memory_order_relaxed)) continue;
       if (load < best_load) {
@@ -201,10 +239,11 @@ void Dispatcher::OnGrant(DispatcherMessage& message) {
   }
   const int64_t now_us = loop_.now().monotonic_us;
   Channel* lane = LaneOf(*message.worker);
+  if (lane != nullptr && call.is_socket_ && !lane->takes_sockets()) lane = nullptr;
   if (lane == nullptr && message.worker->usable()) {
     // Its lane here has no place for another stream: it would be granted at once again, and again.
     message.pool->Release(*message.worker);
-    lane = AcquireLane(*call.generation_);
+    lane = AcquireLane(*call.generation_, call.is_socket_);
     if (lane == nullptr) {
       NoteSaturation(call.pool());
       return Fail(call, FailureKind::kQueueFull, "the lanes have no place for another stream");
@@ -311,7 +350,7 @@ void Dispatcher::OnStreamLost(Call& call, bool begun, std::string_view cause) {
   const bool again = whole && call.attempt_ == 0 && (!begun || call.idempotent_);
   if (!again) return Fail(call, FailureKind::kWorkerLost, cause);
   call.attempt_ = 1;
-  if (Channel* lane = AcquireLane(*call.generation_)) {
+  if (Channel* lane = AcquireLane(*call.generation_, call.is_socket_)) {
     call.pool().CountRetry(index());
     lane->Send(call);
     if (call.body_window() > 0) call.observer_->OnBodyRoom();

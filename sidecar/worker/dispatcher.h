@@ -53,6 +53,9 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   // 0 is filled from the pool. Null: `failure` says why, and the observer hears nothing.
   [[nodiscard]] Call* Start(const RequestSpec& spec, const base::Ref<Generation>& generation,
                             origin::Observer& observer, origin::Failure* failure);
+  // The same for a socket. REQUIRES: spec.upgrade.
+  [[nodiscard]] Call* StartSocket(const RequestSpec& spec, const base::Ref<Generation>& generation,
+                                  origin::SocketObserver& observer, origin::Failure* failure);
 
   // Says GOAWAY on every lane and closes when its streams have ended, at the latest when the
   // registry's drain timeout has passed.
@@ -89,7 +92,10 @@ class Dispatcher final : private loop::Mailbox<DispatcherMessage>::Receiver,
   void FreeCall(Call& call);
   void NoteSaturation(Pool& pool);  // A request is refused for want of credits.
   // The lane of the least busy usable worker, its credit taken; null if there is none.
-  Channel* AcquireLane(Generation& generation);
+  Channel* AcquireLane(Generation& generation, bool for_socket);
+  [[nodiscard]] Call* Begin(const RequestSpec& spec, const base::Ref<Generation>& generation,
+                            origin::Observer& observer, origin::SocketObserver* socket,
+                            origin::Failure* failure);
   Channel* LaneOf(const Worker& worker);
   // Queues a call whose lane was lost or never there; false: `*kind` says why it cannot.
   bool QueueAgain(Call& call, FailureKind* kind);

@@ -53,8 +53,12 @@ Rules RulesOf(FrameType type) {
     case FrameType::kResponse:
     case FrameType::kResponseData:
     case FrameType::kTrailers:
+    case FrameType::kWsClose:
       return kStreamMayEnd;
     case FrameType::kInformational:
+    case FrameType::kUpgrade:
+    case FrameType::kWsAccept:
+    case FrameType::kWsMessage:
     case FrameType::kEnd:
     case FrameType::kCancel:
     case FrameType::kSendfile:
@@ -64,10 +68,6 @@ Rules RulesOf(FrameType type) {
     case FrameType::kGoaway:
     case FrameType::kRecall:
     case FrameType::kReturned:
-    case FrameType::kUpgrade:
-    case FrameType::kWsAccept:
-    case FrameType::kWsMessage:
-    case FrameType::kWsClose:
     case FrameType::kWsPing:
     case FrameType::kWsPong:
       return kEither;
@@ -89,6 +89,7 @@ bool IsKnown(FrameType type) { return RulesOf(type).known; }
 size_t FrameLimits::PayloadMax(FrameType type) const {
   switch (type) {
     case FrameType::kRequest:
+    case FrameType::kUpgrade:
     case FrameType::kResponse:
       return size_t{head_bytes_max} + data_bytes_max;
     case FrameType::kRequestData:
@@ -97,6 +98,7 @@ size_t FrameLimits::PayloadMax(FrameType type) const {
     case FrameType::kDump:
       return data_bytes_max;
     case FrameType::kInformational:
+    case FrameType::kWsAccept:
     case FrameType::kTrailers:
       return head_bytes_max;
     case FrameType::kHello:
@@ -167,6 +169,13 @@ const char* CheckFrame(const FrameView& frame) {
     case FrameType::kCancel:
       return frame.payload.empty() || frame.payload.size() == 4 ? nullptr
                                                                 : "CANCEL has half a lane id";
+    case FrameType::kWsMessage:
+      if ((header.aux & ~kMessageMore) != 1 && (header.aux & ~kMessageMore) != 2) {
+        return "a message is neither text nor binary";
+      }
+      return nullptr;
+    case FrameType::kWsClose:
+      return frame.payload.size() <= kCloseReasonMax ? nullptr : "a reason is 123 bytes at most";
     default:
       return nullptr;
   }

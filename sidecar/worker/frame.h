@@ -58,6 +58,9 @@ enum class FrameType : uint8_t {
 
 inline constexpr uint8_t kFlagEnd = 0x01;
 inline constexpr uint8_t kFlagIgnorable = 0x80;
+// In the aux of WS_MESSAGE, beside 1 for text and 2 for binary.
+inline constexpr uint32_t kMessageMore = 0x100;
+inline constexpr size_t kCloseReasonMax = 123;
 
 enum class EndCode : uint32_t {
   kComplete = 0,
@@ -86,8 +89,9 @@ enum class GoawayCode : uint32_t {
 };
 
 // Section 5: what both sides must have.
+inline constexpr uint32_t kCapabilityWebSocket = 0x04;
 inline constexpr uint32_t kCapabilityDump = 0x10;
-inline constexpr uint32_t kCapabilities = kCapabilityDump;
+inline constexpr uint32_t kCapabilities = kCapabilityWebSocket | kCapabilityDump;
 
 // What one frame may carry, section 6.
 struct FrameLimits {

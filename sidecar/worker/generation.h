@@ -50,6 +50,7 @@ class Worker final : public base::RefCounted<Worker> {
   uint32_t stream_window = 0;      // Request bytes it takes per stream...
   uint32_t connection_window = 0;  // ...and per lane.
   uint32_t capabilities = 0;       // Which both have.
+  bool takes_sockets = false;      // Its SDK knows WebSockets.
   std::string sdk, python, framework, note;
 
   // Any thread.
@@ -59,6 +60,7 @@ class Worker final : public base::RefCounted<Worker> {
   std::atomic<bool> draining{false};   // Takes no new requests.
   std::atomic<bool> recycling{false};  // A hard deadline has passed on it.
   std::atomic<uint64_t> requests{0};
+  std::atomic<uint32_t> sockets{0};  // WebSockets, from their handshake to their handler's end.
   std::atomic<uint64_t> pings_missed{0};
   std::atomic<uint64_t> rss_bytes{0};
   std::atomic<uint32_t> active{0};

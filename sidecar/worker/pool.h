@@ -64,6 +64,7 @@ struct WorkerStatus {
   uint32_t lanes = 0;
   uint32_t in_flight = 0;
   uint32_t credits = 0;
+  uint32_t sockets = 0;  // WebSockets.
   uint64_t requests = 0;
   uint64_t rss_bytes = 0;
   uint64_t pings_missed = 0;
@@ -84,6 +85,8 @@ struct PoolStatus {
   uint32_t queued = 0;
   uint32_t queue_max = 0;
   uint32_t in_flight = 0;
+  uint32_t sockets = 0;
+  uint32_t sockets_max = 0;
   uint64_t requests = 0;
   uint64_t retries = 0;
   std::array<uint64_t, kAnswerLanes> answers{};    // By the SDK's lane: slow, stack, fast.
@@ -178,6 +181,10 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   void CountAnswer(int loop, uint8_t lane) {
     Bump(numbers_[loop].answers[lane < kAnswerLanes ? lane : 0]);
   }
+  // A WebSocket more, if max_websockets allows it.
+  bool TryOpenSocket();
+  void CloseSocket() { sockets_.fetch_sub(1, std::memory_order_relaxed); }
+
   void CountRetry(int loop) { Bump(numbers_[loop].retries); }
   void CountQueueWait(int loop, int64_t wait_us);
 
@@ -241,6 +248,8 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   // Any thread.
   std::atomic<uint32_t> queue_max_{1024};
   std::atomic<uint32_t> credits_per_worker_{1024};
+  std::atomic<uint32_t> sockets_max_{10'000};
+  std::atomic<uint32_t> sockets_{0};  // From their handshakes to their handlers' ends.
   std::atomic<uint32_t> response_head_bytes_max_{64 * 1024};
   std::atomic<uint32_t> retry_after_s_{1};
   std::atomic<int64_t> queue_timeout_us_{5'000'000};

@@ -29,6 +29,8 @@ PoolStatus Pool::Status() const {
   status.queued = waiting_.load();
   status.queue_max = Get(queue_max_);
   status.saturated_us = Get(saturated_us_);
+  status.sockets = Get(sockets_);
+  status.sockets_max = Get(sockets_max_);
   for (const Numbers& numbers : numbers_) {
     status.requests += Get(numbers.requests);
     status.retries += Get(numbers.retries);
@@ -58,6 +60,7 @@ PoolStatus Pool::Status() const {
       for (const uint32_t lanes : worker->lanes_) row.lanes += lanes;
       row.in_flight = worker->in_flight.load();
       row.credits = worker->ceiling.load();
+      row.sockets = worker->sockets.load();
       row.requests = worker->requests.load();
       row.rss_bytes = worker->rss_bytes.load();
       row.pings_missed = worker->pings_missed.load();

@@ -155,8 +155,8 @@ void EncodeRequest(const RequestSpec& spec, std::string* out) {
 
   FrameHeader header;
   header.length = static_cast<uint32_t>(out->size() - payload_at);
-  header.type = FrameType::kRequest;
-  header.flags = whole ? kFlagEnd : 0;
+  header.type = spec.upgrade ? FrameType::kUpgrade : FrameType::kRequest;
+  header.flags = whole && !spec.upgrade ? kFlagEnd : 0;
   EncodeHeader(header, out->data() + frame_at);
 }
 

@@ -36,6 +36,7 @@ void Decode(const FrameView& frame) {
       if (DecodeHelloAck(frame.payload, &ack) == nullptr) Touch(ack.sidecar);
       break;
     case FrameType::kRequest:
+    case FrameType::kUpgrade:
       if (DecodeRequest(frame.payload, &request) != nullptr) return;
       Touch(request.target), Touch(request.path), Touch(request.query), Touch(request.body);
       for (Field field : request.fields) Touch(field.name), Touch(field.value);
@@ -55,6 +56,7 @@ void Decode(const FrameView& frame) {
       break;
     case FrameType::kInformational:
     case FrameType::kTrailers:
+    case FrameType::kWsAccept:
       if (DecodeHead(frame.payload, &head) != nullptr) return;
       for (Field field : head.fields) Touch(field.name), Touch(field.value);
       break;

@@ -35,7 +35,7 @@ struct Input {
   }
 };
 
-struct Client final : public origin::Observer {
+struct Client final : public origin::SocketObserver {
   void OnResponse(const ResponseHead& head) override {
     for (const Field field : head.fields) CATZILLA_CHECK(!field.name.empty(), "checked fields");
     MaybeLeave();
@@ -46,6 +46,20 @@ struct Client final : public origin::Observer {
     MaybeLeave();
   }
   void OnBodyRoom() override { MaybeLeave(); }
+  void OnAccept(const ResponseHead&) override {
+    accepted = true;
+    MaybeLeave();
+  }
+  void OnMessage(origin::MessageKind, std::string_view bytes, bool) override {
+    CATZILLA_CHECK(accepted, "messages come behind an accept");
+    held += bytes.size() + origin::kPieceOverhead;
+    MaybeLeave();
+  }
+  void OnClose(uint32_t, std::string_view reason) override {
+    CATZILLA_CHECK(reason.size() <= kCloseReasonMax, "a reason is short");
+    MaybeLeave();
+  }
+  void OnGoingAway(uint16_t, int64_t) override {}
   void OnEnd() override { Gone(); }
   void OnFailure(const origin::Failure&) override { Gone(); }
   void Gone() {
@@ -56,14 +70,21 @@ struct Client final : public origin::Observer {
   // Some clients leave from inside an event.
   void MaybeLeave() {
     CATZILLA_CHECK(call != nullptr, "no event after the last");
-    if (!leaves) return;
-    call->Cancel(CancelCode::kClientGone);
+    if (leaves) Leave();
+  }
+  void Leave() {
+    if (accepted) {
+      call->SendClose(1006, "");
+    } else {
+      call->Cancel(CancelCode::kClientGone);
+    }
     call = nullptr;
     held = 0;
   }
   Call* call = nullptr;
   size_t held = 0;
   bool leaves = false;
+  bool accepted = false;
 };
 
 struct World {
@@ -93,6 +114,7 @@ struct World {
     Pump();
     CATZILLA_CHECK(pool->Status().in_flight == 0, "every credit comes back");
     CATZILLA_CHECK(pool->Status().queued == 0, "nobody waits");
+    CATZILLA_CHECK(pool->Status().sockets == 0, "every socket is counted off");
     CATZILLA_CHECK(dispatcher.calls_in_use() == 0, "every call is over");
     CATZILLA_CHECK(pool->Status().workers.empty(), "every worker is forgotten");
     dispatcher.Close();
@@ -171,7 +193,14 @@ void StartCall(World& world, Client& client, uint8_t kind) {
   if (kind & 8) spec.flags = kExpectContinue;
   client.leaves = (kind & 16) != 0;
   client.held = 0;
+  client.accepted = false;
   origin::Failure failure;
+  if (kind & 32) {
+    spec.upgrade = true;
+    spec.body_mode = BodyMode::kNone;
+    client.call = world.dispatcher.StartSocket(spec, world.generation, client, &failure);
+    return;
+  }
   client.call = world.dispatcher.Start(spec, world.generation, client, &failure);
 }
 
@@ -181,7 +210,9 @@ void WorkerFrame(World& world, Input& input) {
       FrameType::kResponse, FrameType::kResponseData,  FrameType::kEnd,    FrameType::kWindow,
       FrameType::kCredit,   FrameType::kDetached,      FrameType::kGoaway, FrameType::kTrailers,
       FrameType::kPing,     FrameType::kInformational, FrameType::kStats,  FrameType::kPong,
-      FrameType::kDump};
+      FrameType::kDump,
+
+      FrameType::kWsAccept, FrameType::kWsMessage,     FrameType::kWsClose};
   const int fd = world.fds[input.Byte() & 3];
   const uint8_t choice = input.Byte();
   FrameHeader header;
@@ -203,6 +234,8 @@ void WorkerFrame(World& world, Input& input) {
     EncodeResponse(view, &payload);
   } else if (header.type == FrameType::kTrailers || header.type == FrameType::kInformational) {
     EncodeHead({103, {}}, &payload);
+  } else if (header.type == FrameType::kWsAccept) {
+    EncodeHead({101, {}}, &payload);
   } else if (header.type == FrameType::kResponseData && (flags & 16)) {
     payload.assign(size_t{header.aux} * 16 + 1, 'd');
     header.aux = 0;
@@ -225,16 +258,20 @@ void Step(World& world, Input& input) {
       return StartCall(world, client, input.Byte());
     case 2:
       if (client.call == nullptr) return;
-      client.call->Cancel(CancelCode::kClientGone);
-      client.call = nullptr;
-      client.held = 0;
-      return;
+      return client.Leave();
     case 3:
       if (client.call == nullptr) return;
       client.call->Consumed(std::exchange(client.held, client.held / 2) - client.held / 2);
       return;
     case 4:
       if (client.call == nullptr) return;
+      if (client.accepted) {
+        const size_t room = client.call->body_window();
+        if (room == 0) return;
+        client.call->SendMessage(origin::MessageKind::kText, std::string(room / 2, 'm'),
+                                 (op & 128) != 0);
+        return;
+      }
       client.call->SendBody(std::string(client.call->body_window(), 'b'), (op & 128) != 0);
       return;
     case 5:

@@ -13,11 +13,14 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from catzilla._text import describe, log_exception, one_line
 from catzilla._worker import _frames as frames
 from catzilla._worker._protocol import LaneProtocol, Stream
+
+if TYPE_CHECKING:
+    from catzilla._worker._socket import Socket
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -46,13 +49,13 @@ class Carrier(Protocol):
     """What an exchange knows of the lane by which its request has come and its answer leaves."""
 
     protocol: LaneProtocol
-    blocked: list[Exchange]  # Wait in send() for a window.
+    blocked: list[Exchange | Socket]  # Wait in send() for a window.
 
     @property
     def worker(self) -> Host: ...
     def schedule(self) -> None: ...
     def head_waits(self, exchange: Exchange) -> None: ...
-    def settled(self, exchange: Exchange, code: int, sentence: str) -> None: ...
+    def settled(self, exchange: Exchange | Socket, code: int, sentence: str) -> None: ...
 
 
 class Exchange:
@@ -252,6 +255,12 @@ class Exchange:
         if self.chunks is not None:
             self.chunks.append(data)
         self.wake()
+
+    def unread(self) -> int:
+        """Bytes of windows that the app has left unread. Inline bodies took none."""
+        if self.chunks and self.stream.request.body_mode == frames.BODY_STREAMING:
+            return sum(map(len, self.chunks))
+        return 0
 
     def on_body_end(self) -> None:
         self.body_open = False

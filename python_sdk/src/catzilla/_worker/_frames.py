@@ -29,6 +29,7 @@ from catzilla._worker._wire import (
     RESPONSE,
     SCHEMES,
     TRAILERS,
+    WS_ACCEPT,
     FrameError,
     decode_fields,
     encode_fields,
@@ -296,6 +297,11 @@ def decode_response(payload: bytes) -> Response:
 def encode_informational(stream: int, status: int, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     count, data = encode_fields(fields)
     return encode_frame(INFORMATIONAL, stream, _HEAD.pack(status, count, len(data)) + data)
+
+
+def encode_accept(stream: int, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    count, data = encode_fields(fields)
+    return encode_frame(WS_ACCEPT, stream, _HEAD.pack(101, count, len(data)) + data)
 
 
 def encode_trailers(stream: int, fields: Iterable[tuple[bytes, bytes]], *, end: bool = True) -> bytes:

@@ -14,6 +14,7 @@ from catzilla._worker._exchange import ASGIApp, Exchange, Host
 from catzilla._worker._frames import FrameError
 from catzilla._worker._inherit import forget, keep_from_children
 from catzilla._worker._protocol import LaneProtocol, Phase, Stream
+from catzilla._worker._socket import Socket
 from catzilla._worker._tasks import EAGER, Pace, Tasks
 
 if TYPE_CHECKING:  # Only apps of FastAPI have compiled routes: others do not import it.
@@ -50,8 +51,8 @@ class Lane(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._scheduled = False
         self._fd = -1
-        self.blocked: list[Exchange] = []  # Wait in send() for a window.
-        self._exchanges: set[Exchange] = set()  # Until their handlers have returned.
+        self.blocked: list[Exchange | Socket] = []  # Wait in send() for a window.
+        self._exchanges: set[Exchange | Socket] = set()  # Until their handlers have returned.
         self._heads: list[Exchange] = []  # Have said how their answer begins in this turn...
         self._late_heads: list[Exchange] = []  # ...and in the one before.
         self._fast: set[Any] = set()  # Streams that the fast lane is at.
@@ -79,7 +80,7 @@ class Lane(asyncio.Protocol):
         routes = compiled.routes if compiled is not None else _NONE
         for kind, stream, value in events:
             if kind == "opened":
-                if routes and self._begin_fast(cast(Any, stream), routes):
+                if routes and not cast(Stream, stream).upgrade and self._begin_fast(cast(Any, stream), routes):
                     continue
                 if not self._begin(cast(Stream, stream)):
                     return
@@ -91,6 +92,10 @@ class Lane(asyncio.Protocol):
                     continue
                 if kind == "body":
                     exchange.on_body(value)
+                elif kind == "message":
+                    exchange.on_message(*value)
+                elif kind == "closed":
+                    exchange.on_closed(*value)
                 elif kind == "body_end":
                     exchange.on_body_end()
                 else:
@@ -140,14 +145,14 @@ class Lane(asyncio.Protocol):
         if self._late_heads:
             self.schedule()
 
-    def settled(self, exchange: Exchange, code: int, sentence: str) -> None:
+    def settled(self, exchange: Exchange | Socket, code: int, sentence: str) -> None:
         """The app has returned."""
         if exchange in self._exchanges:
             self._exchanges.discard(exchange)
             stream = exchange.stream
-            # What the app has left unread took its window, whether or not it has answered. Inline bodies took none.
-            if exchange.chunks and stream.request.body_mode == frames.BODY_STREAMING:
-                self.protocol.consumed(stream, sum(map(len, exchange.chunks)))
+            # What the app has left unread took its window, whether or not it has answered.
+            if unread := exchange.unread():
+                self.protocol.consumed(stream, unread)
             stream.exchange = None
             self.protocol.settle(stream, code, sentence)
             self.schedule()
@@ -181,20 +186,24 @@ class Lane(asyncio.Protocol):
     def _begin(self, stream: Stream, way: Callable[[Exchange], ASGIApp] | None = None) -> bool:
         """By the genuine app, or the `way` to it. False: the frame was none, and the lane is lost."""
         try:
+            if stream.upgrade:
+                return self._run(Socket(self, stream), self.worker.app)
             exchange = Exchange(self, stream)
         except FrameError as error:
             failure = self.protocol.broken(error)
             self.flush()
             self._fail(failure)
             return False
-        app = self.worker.app if way is None else way(exchange)
+        return self._run(exchange, self.worker.app if way is None else way(exchange))
+
+    def _run(self, exchange: Exchange | Socket, app: ASGIApp) -> bool:
         self._exchanges.add(exchange)
         self.worker.begun()
-        route = stream.request.route_id
+        route = exchange.stream.request.route_id
         pace = self._paces.get(route)
         if pace is None:
             pace = self._paces[route] = Pace()
-        self._tasks.submit(exchange.run(app), stream, pace)
+        self._tasks.submit(exchange.run(app), exchange.stream, pace)
         return True
 
     # The fast lane...
@@ -296,6 +305,7 @@ class Lane(asyncio.Protocol):
             if stream.exchange is not None:  # Its endpoint has the Request, and may wait for this.
                 stream.exchange.on_cancelled()
         for exchange in list(self._exchanges):
+            exchange.stream.cancelled = True
             exchange.on_cancelled()
         if not self.attached.done():
             self.attached.set_exception(error)

@@ -22,7 +22,9 @@ from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, 
 Phase = enum.Enum("Phase", ["GREETING", "SERVING", "DRAINING", "CLOSED"])
 
 # Events: (kind, stream, value).
-EventKind: TypeAlias = Literal["attached", "opened", "body", "body_end", "cancelled", "room", "goaway"]
+EventKind: TypeAlias = Literal[
+    "attached", "opened", "body", "body_end", "cancelled", "room", "goaway", "message", "closed"
+]
 Event: TypeAlias = "tuple[EventKind, Stream | None, Any]"
 
 STREAM_WINDOW: Final = 256 * 1024
@@ -44,6 +46,8 @@ class Stream:
     settled = False  # The handler has returned.
     detached = False  # Answered before that: its credit goes back on its own.
     unreturned = 0  # Body bytes consumed, whose window we still hold.
+    upgrade = False  # It is to become a socket.
+    accepted = False  # And has.
     fallback = frames.FALLBACK_NONE  # Why not the lane of its route.
     exchange: Any = None
     _request: Request | None = None
@@ -89,19 +93,11 @@ class LaneProtocol:
     def feed(self, data: bytes) -> list[Event]:
         """What the bytes say. Raises LinkError for what breaks the contract."""
         events: list[Event] = []
-        streams = self.streams
         try:
             for kind, flags, stream_id, aux, payload in self._reader.feed(data):
                 if kind == _REQUEST and self.phase is _SERVING:
-                    if self._refuse_after is not None:
-                        continue
-                    if stream_id in streams or not stream_id:
-                        raise FrameError(f"REQUEST on stream {stream_id}, which is open")
-                    if len(payload) < _REQUEST_BYTES_MIN:
-                        raise FrameError("REQUEST is shorter than its fixed part")
-                    streams[stream_id] = stream = Stream(stream_id, payload, flags, self._window)
-                    self._last = stream_id
-                    events.append(("opened", stream, None))
+                    if self._refuse_after is None:
+                        events.append(("opened", self._open(flags, stream_id, payload), None))
                     continue
                 handle = _HANDLERS.get(kind)
                 if handle is None:
@@ -120,12 +116,50 @@ class LaneProtocol:
         self.phase = Phase.CLOSED
         return LinkError(f"the sidecar broke the link's rules: {error}", error.code)
 
+    def _open(self, flags: int, stream_id: int, payload: bytes) -> Stream:
+        if stream_id in self.streams or not stream_id:
+            raise FrameError(f"REQUEST on stream {stream_id}, which is open")
+        if len(payload) < _REQUEST_BYTES_MIN:
+            raise FrameError("REQUEST is shorter than its fixed part")
+        self.streams[stream_id] = stream = Stream(stream_id, payload, flags, self._window)
+        self._last = stream_id
+        return stream
+
     def _find(self, stream_id: int, what: str) -> Stream | None:
         """The stream, or None if we have said that we will not answer it."""
         stream = self.streams.get(stream_id)
         if stream is None and (self._refuse_after is None or stream_id <= self._refuse_after):
             raise FrameError(f"{what} on stream {stream_id}, which is closed or was never opened")
         return stream
+
+    def _on_upgrade(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        if self._refuse_after is None:
+            stream = self._open(flags, stream_id, payload)
+            stream.upgrade = True
+            events.append(("opened", stream, None))
+
+    def _on_message(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self._find(stream_id, "WS_MESSAGE")
+        if stream is None:
+            return
+        if not stream.accepted or stream.peer_ended:
+            raise FrameError("WS_MESSAGE before WS_ACCEPT or behind WS_CLOSE")
+        if stream.ended:
+            self._return_window(len(payload) + frames.PIECE_OVERHEAD)
+        else:
+            events.append(("message", stream, (aux, payload)))
+
+    def _on_close(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
+        stream = self._find(stream_id, "WS_CLOSE")
+        if stream is None:
+            return
+        if not stream.accepted or stream.peer_ended or not flags & FLAG_END:
+            raise FrameError("WS_CLOSE before WS_ACCEPT, twice, or without END")
+        stream.peer_ended = True
+        if stream.ended:
+            del self.streams[stream_id]
+        else:
+            events.append(("closed", stream, (aux, payload)))
 
     def _on_request(self, events: list[Event], flags: int, stream_id: int, aux: int, payload: bytes) -> None:
         if self._refuse_after is None:  # After its own GOAWAY the sidecar opens nothing.
@@ -147,7 +181,7 @@ class LaneProtocol:
         stream = self._find(stream_id, "REQUEST_DATA")
         if stream is None:
             return
-        if stream.peer_ended:
+        if stream.peer_ended or stream.upgrade:
             raise FrameError("REQUEST_DATA after the end of the body")
         if stream.ended:  # What was on its way when we answered. Its window goes back.
             self._return_window(len(payload))
@@ -270,6 +304,35 @@ class LaneProtocol:
             self._ended(stream)
         return sent
 
+    def accept(self, stream: Stream, fields: Fields) -> None:
+        """Raises ValueError if a field cannot go on the wire; nothing has been sent then."""
+        if stream.cancelled:
+            return
+        frame = frames.encode_accept(stream.id, fields)
+        self._check_head(len(frame))
+        self._out.append(frame)
+        stream.accepted = True
+
+    def message(self, stream: Stream, kind: int, body: memoryview) -> int:
+        """Sends one piece of a message, as large as the windows take, and says how large; -1: not even an empty one."""
+        size = len(body)
+        if stream.peer_ended:
+            return size
+        room = min(stream.room, self.room) - frames.PIECE_OVERHEAD
+        if room < 0 or (room == 0 and size):
+            return -1
+        sent = min(size, room, self.data_bytes_max)
+        stream.room -= sent + frames.PIECE_OVERHEAD
+        self.room -= sent + frames.PIECE_OVERHEAD
+        more = frames.MESSAGE_MORE if sent < size else 0
+        self._out.append(frames.encode_frame(frames.WS_MESSAGE, stream.id, body[:sent], aux=kind | more))
+        return sent
+
+    def close(self, stream: Stream, code: int, reason: bytes) -> None:
+        """No message follows; our END still does, when the handler returns."""
+        if not stream.peer_ended:
+            self._out.append(frames.encode_frame(frames.WS_CLOSE, stream.id, reason, aux=code))
+
     def informational(self, stream: Stream, status: int, fields: Fields) -> None:
         if not stream.cancelled:
             frame = frames.encode_informational(stream.id, status, fields)
@@ -361,6 +424,9 @@ _GENTLE: Final = frozenset({frames.GOAWAY_DRAINING, frames.GOAWAY_SUPERSEDED, fr
 _IN_GREETING: Final = frozenset({frames.HELLO_ACK, frames.GOAWAY})
 _HANDLERS: Final[dict[int, Callable[[LaneProtocol, list[Event], int, int, int, bytes], None]]] = {
     frames.REQUEST: LaneProtocol._on_request,
+    frames.UPGRADE: LaneProtocol._on_upgrade,
+    frames.WS_MESSAGE: LaneProtocol._on_message,
+    frames.WS_CLOSE: LaneProtocol._on_close,
     frames.HELLO_ACK: LaneProtocol._on_ack,
     frames.REQUEST_DATA: LaneProtocol._on_data,
     frames.END: LaneProtocol._on_end,

@@ -313,6 +313,7 @@ class Worker:
     def _hello(self, ticket: Ticket, purpose: int, loop_index: int) -> frames.Hello:
         lane = purpose == frames.PURPOSE_LANE
         return frames.Hello(
+            capabilities=frames.CAPABILITIES,
             purpose=purpose,
             lane_kind=frames.LANE_EVENT_LOOP if lane else frames.LANE_NONE,
             loop_index=loop_index,
@@ -336,7 +337,6 @@ class Worker:
             python=platform.python_version(),
             framework=self._framework,
             note=self._place.note[:512],
-            capabilities=frames.CAPABILITY_DUMP,
         )
 
     def __repr__(self) -> str:

@@ -84,7 +84,9 @@ GOAWAY_RECYCLE: Final = 11
 GOAWAY_LIMITS: Final = 12
 
 # HELLO and HELLO_ACK: capabilities.
+CAPABILITY_WEBSOCKET: Final = 0x04
 CAPABILITY_DUMP: Final = 0x10
+CAPABILITIES: Final = CAPABILITY_WEBSOCKET | CAPABILITY_DUMP
 
 # HELLO: purpose and lane kind.
 PURPOSE_LANE: Final = 1
@@ -110,6 +112,15 @@ REQUEST_QUERY_NOT_UTF8: Final = 0x08
 REQUEST_UPGRADE: Final = 0x10
 REQUEST_SLOTS_OVERFLOW: Final = 0x20
 REQUEST_CANCEL_ON_DISCONNECT: Final = 0x40
+
+# WS_MESSAGE. What a piece takes from a window beside its bytes.
+MESSAGE_TEXT: Final = 1
+MESSAGE_BINARY: Final = 2
+MESSAGE_MORE: Final = 0x100
+PIECE_OVERHEAD: Final = 64
+REASON_BYTES_MAX: Final = 123
+CLOSE_NO_STATUS: Final = 1005
+CLOSE_ABNORMAL: Final = 1006
 
 # RESPONSE.
 LANE_SLOW: Final = 0
@@ -139,7 +150,7 @@ WINDOW_MAX: Final = 2**31 - 1
 
 _HEADER: Final = struct.Struct("<IBBHII")
 
-_END_ALLOWED: Final = frozenset({REQUEST, REQUEST_DATA, RESPONSE, RESPONSE_DATA, TRAILERS})
+_END_ALLOWED: Final = frozenset({REQUEST, REQUEST_DATA, RESPONSE, RESPONSE_DATA, TRAILERS, WS_CLOSE})
 _DATA: Final = frozenset({REQUEST_DATA, RESPONSE_DATA, WS_MESSAGE, DUMP})
 _KNOWN: Final = frozenset(
     {*range(HELLO, CREDIT + 1), *range(REQUEST, SENDFILE + 1), *range(UPGRADE, WS_PONG + 1), STATS, LOG, DUMP}
@@ -147,7 +158,22 @@ _KNOWN: Final = frozenset(
 # Which types belong to the connection, and which to a stream; CREDIT, WINDOW and GOAWAY may be either.
 _ON_CONNECTION: Final = frozenset({HELLO, HELLO_ACK, PING, PONG, STATS, LOG, DUMP})
 _ON_STREAM: Final = frozenset(
-    {REQUEST, REQUEST_DATA, RESPONSE, RESPONSE_DATA, INFORMATIONAL, TRAILERS, END, CANCEL, DETACHED, SENDFILE}
+    {
+        REQUEST,
+        REQUEST_DATA,
+        RESPONSE,
+        RESPONSE_DATA,
+        INFORMATIONAL,
+        TRAILERS,
+        END,
+        CANCEL,
+        DETACHED,
+        SENDFILE,
+        UPGRADE,
+        WS_ACCEPT,
+        WS_MESSAGE,
+        WS_CLOSE,
+    }
 )
 _EMPTY: Final = frozenset({WINDOW, CREDIT, DETACHED})
 
@@ -168,11 +194,11 @@ class Limits:
     data_bytes_max: int = DATA_BYTES_MAX
 
     def payload_max(self, kind: int) -> int:
-        if kind in (REQUEST, RESPONSE):
+        if kind in (REQUEST, UPGRADE, RESPONSE):
             return self.head_bytes_max + self.data_bytes_max
         if kind in _DATA:
             return self.data_bytes_max
-        if kind in (INFORMATIONAL, TRAILERS):
+        if kind in (INFORMATIONAL, TRAILERS, WS_ACCEPT):
             return self.head_bytes_max
         return HELLO_BYTES_MAX if kind == HELLO else CONTROL_BYTES_MAX
 
@@ -265,6 +291,10 @@ def check_frame(frame: Frame) -> None:
         raise FrameError("a ping is 8 bytes")
     if kind == CANCEL and len(payload) not in (0, 4):
         raise FrameError("CANCEL has a payload of another size")
+    if kind == WS_MESSAGE and aux & ~MESSAGE_MORE not in (MESSAGE_TEXT, MESSAGE_BINARY):
+        raise FrameError("a message is neither text nor binary")
+    if kind == WS_CLOSE and len(payload) > REASON_BYTES_MAX:
+        raise FrameError(f"a reason is {REASON_BYTES_MAX} bytes at most")
 
 
 # Fields ------------------------------------------------------------------------

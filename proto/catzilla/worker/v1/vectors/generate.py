@@ -163,7 +163,8 @@ def stats(f):
 
 
 ENCODERS = {"HELLO": hello, "HELLO_ACK": hello_ack, "REQUEST": request, "RESPONSE": response,
-            "INFORMATIONAL": head, "TRAILERS": head, "STATS": stats}  # fmt: skip
+            "INFORMATIONAL": head, "TRAILERS": head, "STATS": stats, "UPGRADE": request,
+            "WS_ACCEPT": head}  # fmt: skip
 
 
 # The frames ------------------------------------------------------------------
@@ -272,6 +273,17 @@ def valid():
                {"status": 103, "fields": [["link", "</a.css>; rel=preload"]]}, stream=2)  # fmt: skip
     yield case("trailers", "TRAILERS", {"status": 0, "fields": [["x-sum", "abc"]]},
                flags=END, stream=2)  # fmt: skip
+    yield case("a WebSocket is asked for", "UPGRADE",
+               {**GET_FIELDS, "flags": 0x10, "target": "/chat?t=1", "path": "/chat", "slots": [],
+                "fields": [["connection", "Upgrade"], ["upgrade", "websocket"],
+                           ["sec-websocket-protocol", "chat"]]}, stream=9)  # fmt: skip
+    yield case("and accepted", "WS_ACCEPT",
+               {"status": 101, "fields": [["sec-websocket-protocol", "chat"]]}, stream=9)  # fmt: skip
+    yield case("a text message", "WS_MESSAGE", plain("gr\u00fcn".encode()), stream=9, aux=1)
+    yield case("a piece of a binary one", "WS_MESSAGE", plain(b"\x00\xff"), stream=9, aux=0x102)
+    yield case("its last piece, empty", "WS_MESSAGE", plain(), stream=9, aux=2)
+    yield case("the app closes", "WS_CLOSE", plain(b"bye"), stream=9, aux=1000)
+    yield case("the client has closed", "WS_CLOSE", plain(b""), flags=END, stream=9, aux=1005)
     for aux, name in enumerate(["complete", "cancelled", "failed", "refused", "stopped"]):
         reason = b"ValueError: no" if name == "failed" else b""
         yield case(f"end: {name}", "END", plain(reason), stream=8, aux=aux)
@@ -352,6 +364,16 @@ def invalid():
     yield case("dump on a stream", "DUMP", frame("DUMP", stream=1, aux=4), "payload")
     yield case("END on a dump", "DUMP", frame("DUMP", flags=END, aux=4), "header")
     yield case("dump larger than agreed", "DUMP", frame("DUMP", aux=4, length=65537), "header")
+    yield case("upgrade on stream 0", "UPGRADE", frame("UPGRADE", good_request), "payload")
+    yield case("END on an accept", "WS_ACCEPT",
+               frame("WS_ACCEPT", head({"status": 101, "fields": []}), flags=END, stream=1), "header")  # fmt: skip
+    yield case("a message on stream 0", "WS_MESSAGE", frame("WS_MESSAGE", b"x", aux=1), "payload")
+    yield case("a message of no kind", "WS_MESSAGE",
+               frame("WS_MESSAGE", b"x", stream=1, aux=3), "payload")  # fmt: skip
+    yield case("a message with another bit", "WS_MESSAGE",
+               frame("WS_MESSAGE", b"x", stream=1, aux=0x201), "payload")  # fmt: skip
+    yield case("a reason of 124 bytes", "WS_CLOSE",
+               frame("WS_CLOSE", b"r" * 124, stream=1, aux=1000), "payload")  # fmt: skip
     yield case(
         "cancel with half a lane id", "CANCEL", frame("CANCEL", b"xx", stream=1, aux=1), "payload"
     )
