@@ -215,7 +215,7 @@ void UpgradeWay::OnClientClose(uint16_t code, std::string_view reason) {
     EndCall(close_code_, "");
     return Over(close_code_);
   }
-  WriteClose(code, "");
+  WriteClose(code, reason);
   EndCall(code, reason);
   Over(code);
 }

@@ -63,7 +63,7 @@ def test_silence_limits_and_origins(tmp_path: pathlib.Path) -> None:
             for client in clients:
                 client.close()
             clients[:] = [WebSocketPeer(app.port, seconds=30) for _ in range(4)]
-            return [client.ask("/slow").status for client in clients] == [101, 101, 101, 503]
+            return [client.ask("/echo").status for client in clients] == [101, 101, 101, 503]
 
         eventually(three_open, 20)
         with app.connect() as asking:

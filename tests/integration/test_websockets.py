@@ -176,7 +176,7 @@ def test_many_messages_keep_their_order(app: AppProcess) -> None:
 def test_the_client_closes(app: AppProcess) -> None:
     with echoing(app) as client:
         client.send(close_frame(3456, "enough"))
-        assert client.receive() == (0x80 | CLOSE, b"\x0d\x80")
+        assert client.receive() == (0x80 | CLOSE, b"\x0d\x80enough")
         assert client.closed()
     eventually(lambda: {"code": 3456, "reason": "enough"} in seen(app), 10)
 

@@ -107,11 +107,9 @@ def echo_and_close(port: int) -> list[Any]:
         return told + ending(socket)
 
 
-def talk(path: str, first: str | None = None) -> Callable[[int], list[Any]]:
+def talk(path: str, **options: Any) -> Callable[[int], list[Any]]:
     def script(port: int) -> list[Any]:
-        with opened(port, path) as socket:
-            if first is not None:
-                socket.send(first)
+        with opened(port, path, **options) as socket:
             return ending(socket)
 
     return script
@@ -119,7 +117,12 @@ def talk(path: str, first: str | None = None) -> Callable[[int], list[Any]]:
 
 @pytest.mark.parametrize(
     "script",
-    [echo_and_close, talk("/both"), talk("/rooms/a/1?token=t"), talk("/wrong-states")],
+    [
+        echo_and_close,
+        talk("/both"),
+        talk("/rooms/a/1?token=t", subprotocols=["chat"]),
+        talk("/wrong-states"),
+    ],
     ids=["echo", "both", "rooms", "wrong-states"],
 )
 def test_the_conversation_is_the_same(
