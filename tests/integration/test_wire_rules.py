@@ -230,9 +230,10 @@ def test_a8_a_forwarded_scheme_is_read_in_any_case(app: AppProcess, word: str) -
             assert json.loads(client.get("/seen", line).body)["scheme"] == "https"
 
 
-@pytest.mark.parametrize("path", ["/seen", "/hints/", "/kept"])
+# /hints/ is a mount whose app knows only HTTP: it raises, as under uvicorn.
+@pytest.mark.parametrize(("path", "status"), [("/seen", 403), ("/hints/", 500), ("/kept", 403)])
 def test_a12_a_path_without_a_websocket_route_is_refused_as_starlette_does(
-    app: AppProcess, path: str
+    app: AppProcess, path: str, status: int
 ) -> None:
     with app.connect() as client:
         answer = client.get(
@@ -240,7 +241,7 @@ def test_a12_a_path_without_a_websocket_route_is_refused_as_starlette_does(
             *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         )
-        assert answer.status == 403
+        assert answer.status == status
 
 
 def test_a13_a_mount_matches_fully_where_a_route_does_only_in_part(app: AppProcess) -> None:
