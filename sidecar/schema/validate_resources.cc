@@ -1,7 +1,4 @@
 // The operators' resources: each one by itself, and all of them among each other and the machine.
-#include <grp.h>
-#include <sys/un.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +10,7 @@
 #include "sidecar/schema/root_look.h"
 #include "sidecar/schema/units.h"
 #include "sidecar/schema/validate.h"
+#include "sidecar/schema/validate_control.h"
 #include "sidecar/schema/validate_serving.h"
 #include "sidecar/schema/validate_upstream.h"
 #include "sidecar/schema/validate_websockets.h"
@@ -35,7 +33,7 @@ class Checker {
     Limits();
     ValidateWebSockets(config_.websockets(), [this](const auto&... what) { Error(what...); });
     Telemetry();
-    Control();
+    ValidateControl(config_.control(), [this](const auto&... what) { Error(what...); });
     for (int i = 0; i < config_.app().prefixes_size(); ++i) {
       const std::string wrong = WrongPrefix(config_.app().prefixes(i));
       if (!wrong.empty()) {
@@ -395,94 +393,6 @@ class Checker {
     if (log != "-" && (log.empty() || log[0] != '/')) {
       Error(Code::kBadPath, "telemetry.access_log_path", Quote(log) + " is not absolute",
             "write the path from / on, or -");
-    }
-  }
-
-  void Control() {
-    const auto& control = config_.control();
-    for (const auto& [field, value] : {std::pair{"socket", control.socket()},
-                                       std::pair{"worker_socket", control.worker_socket()},
-                                       std::pair{"runtime_dir", control.runtime_dir()},
-                                       std::pair{"state_dir", control.state_dir()}}) {
-      const std::string path = std::string("control.") + field;
-      if (value.empty()) continue;
-      if (value[0] != '/')
-        Error(Code::kBadPath, path, Quote(value) + " is not absolute", "write the path from / on");
-      const bool socket = std::string_view(field).ends_with("socket");
-      const size_t max =
-          sizeof(sockaddr_un{}.sun_path) - 1 - (socket ? 0 : std::strlen("/control.sock"));
-      if (value.size() > max && std::string_view(field) != "state_dir") {
-        Error(Code::kBadPath, path,
-              "is longer than the " + std::to_string(max) + " bytes a socket path can have",
-              "use a shorter folder, for example /run/catzilla");
-      }
-    }
-    const std::string& mode = control.socket_mode();
-    if (mode.empty() || mode.size() > 4 ||
-        mode.find_first_not_of("01234567") != std::string::npos) {
-      Error(Code::kBadMode, "control.socket_mode", Quote(mode) + " is no octal mode",
-            "for example \"0660\", with quotes");
-    }
-    if (!control.socket_group().empty() && getgrnam(control.socket_group().c_str()) == nullptr) {
-      Error(Code::kBadGroup, "control.socket_group",
-            "no group is named " + Quote(control.socket_group()),
-            "create it, or leave the field out");
-    }
-    for (int i = 0; i < control.roles_size(); ++i) {
-      const auto& role = control.roles(i);
-      const std::string path = "control.roles[" + std::to_string(i) + "]";
-      if (!role.has_uid() && !role.has_gid())
-        Error(Code::kMissing, path, "names nobody", "give uid, gid or both");
-      if (!role.has_role())
-        Error(Code::kMissing, path + ".role", "is not given",
-              "read, register, purge, operate or admin");
-    }
-    if (!control.token().empty()) Secret(control.token());
-    Tcp();
-  }
-
-  void Secret(const std::string& token) {
-    const bool file = token.starts_with("${file:") && token.ends_with('}');
-    const bool env = token.starts_with("${env:") && token.ends_with('}');
-    if (!file && !env) {
-      Error(
-          Code::kBadSecret, "control.token", "is the secret itself",
-          "keep it out of the configuration: ${file:/run/secrets/token} or ${env:CATZILLA_TOKEN}");
-    }
-  }
-
-  void Tcp() {
-    const auto& control = config_.control();
-    const bool mutual = !control.tls().cert_file().empty() && !control.tls().key_file().empty() &&
-                        !control.tls().client_ca_file().empty();
-    if (control.has_tls()) {
-      if (control.tls().cert_file().empty() != control.tls().key_file().empty() ||
-          control.tls().cert_file().empty()) {
-        Error(Code::kMissing, "control.tls", "needs cert_file and key_file", "give both");
-      }
-      if (control.tcp_address().empty()) {
-        Error(Code::kMissing, "control.tcp_address", "is not given, but tls is",
-              "the Unix socket needs no TLS: remove tls, or give an address");
-      }
-    }
-    if (control.tcp_address().empty()) return;
-    const size_t colon = control.tcp_address().rfind(':');
-    std::string host = control.tcp_address().substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    uint8_t address[16];
-    bool is_v4 = false;
-    const std::string port =
-        colon == std::string::npos ? "" : control.tcp_address().substr(colon + 1);
-    if (port.empty() || port.size() > 5 ||
-        port.find_first_not_of("0123456789") != std::string::npos ||
-        std::strtol(port.c_str(), nullptr, 10) > 65535 || !ParseAddress(host, address, &is_v4)) {
-      Error(Code::kBadAddress, "control.tcp_address",
-            Quote(control.tcp_address()) + " is no address with a port",
-            "for example 10.0.0.5:9902 or [::1]:9902");
-    }
-    if (!mutual && control.token().empty()) {
-      Error(Code::kControlOpen, "control.tcp_address", "would be open to everyone who reaches it",
-            "give tls with client_ca_file, or token");
     }
   }
 

@@ -132,7 +132,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void AfterWrite();
   void CloseAfterOutput(stats::CloseReason reason);
   void BeginLinger();
-  // Waiting...
+  // Waiting... (connection_wait.cc)
   bool IsReading() const;
   void UpdateWatch();
   void ArmDeadline();

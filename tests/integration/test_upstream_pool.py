@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -301,3 +302,23 @@ def test_a_drain_lets_answers_end(tmp_path: pathlib.Path) -> None:
         for thread in threads:
             thread.join()
         assert [got.status for got in answers] == [200, 200]
+
+
+def test_a_server_that_takes_no_connection_is_given_up_in_time(tmp_path: pathlib.Path) -> None:
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        target = f"127.0.0.1:{deaf.getsockname()[1]}"
+        for _ in range(4):  # Its backlog is full: the kernel leaves further ones unanswered.
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(deaf.getsockname())
+        few = config(target, upstream="connect_timeout: 200ms")
+        both = stack.enter_context(Upstream())
+        sidecar = stack.enter_context(Sidecar(tmp_path / "one", few))
+        assert get(sidecar).status == 504
+        with Sidecar(
+            tmp_path / "two", config(target, both.target, upstream="connect_timeout: 200ms")
+        ) as other:
+            assert [get(other).status for _ in range(3)] == [200] * 3
