@@ -50,6 +50,10 @@ class MetricsTest : public ::testing::Test {
     config::Pool pool;
     pool.name = "app";
     workers_.Configure(pool);
+    auto servers = std::make_shared<config::Pool>();
+    servers->name = "web";
+    servers->upstream.emplace().targets = {*base::ParseEndpoint("127.0.0.1:9000")};
+    setup_ = upstreams_.Configure(servers, 64 * 1024);
     auto mount = std::make_shared<config::Mount>();
     mount->name = "assets";
     mount->prefix = "/assets";
@@ -96,6 +100,7 @@ class MetricsTest : public ::testing::Test {
   base::Executor executor_;
   worker::Registry workers_;
   upstream::Registry upstreams_;
+  upstream::SetupRef setup_;
   stats::RouteStatsTable routes_;
   schema::ConfigStore config_;
   loop::Loop loops_[2] = {loop::Loop(0), loop::Loop(1)};
