@@ -177,7 +177,11 @@ def test_a_unix_socket(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_is_said_of_the_client(tmp_path: pathlib.Path) -> None:
-    told = ("X-Forwarded-For: 9.9.9.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: real")
+    told: tuple[str, ...] = (
+        "X-Forwarded-For: 9.9.9.9",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: real",
+    )
     told += (
         "X-Forwarded-Port: 443",
         "Forwarded: for=9.9.9.9",

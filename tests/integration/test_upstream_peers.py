@@ -95,7 +95,7 @@ def running(folder: pathlib.Path, port: int, *command: str) -> Iterator[None]:
 def test_uvicorn(tmp_path: pathlib.Path, parser: str) -> None:
     (tmp_path / "peer_app.py").write_text(APP)
     port = free_port()
-    command = (
+    command: tuple[str, ...] = (
         sys.executable,
         "-m",
         "uvicorn",

@@ -8,12 +8,17 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
 from raw_http import Answer, RawConnection
 from scripted_upstream import Request, Script, Served, Upstream, answer, config
 from sidecar_process import Sidecar, free_port, metric
 from waiting import eventually
+
+
+def has_more_than(upstream: Upstream, count: int) -> bool:
+    return len(upstream.requests) > count
 
 
 def get(sidecar: Sidecar, path: str = "/", method: str = "GET") -> Answer:
@@ -279,7 +284,7 @@ def test_servers_come_and_go_while_requests_flow(tmp_path: pathlib.Path) -> None
             sidecar.config.write_text(config(now.target, upstream=f"max_idle_connections: {turn}"))
             assert sidecar.process is not None
             sidecar.process.send_signal(1)
-            eventually(lambda now=now, before=before: len(now.requests) > before + 10)
+            eventually(partial(has_more_than, now, before + 10))
         gate.set()
         threads[0].join()
         assert answers[0].status == 200

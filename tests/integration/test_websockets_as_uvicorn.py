@@ -51,7 +51,9 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
 
 
 def opened(port: int, path: str, **options: Any) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{port}{path}", open_timeout=30, close_timeout=30, **options)
+    url = f"ws://127.0.0.1:{port}{path}"
+    made: ClientConnection = connect(url, open_timeout=30, close_timeout=30, **options)
+    return made
 
 
 def scope(port: int, path: str, **options: Any) -> dict[str, Any]:

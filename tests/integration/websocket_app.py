@@ -119,7 +119,7 @@ async def return_late(socket: WebSocket) -> None:
 async def wrong_states(socket: WebSocket) -> None:
     """Past Starlette's own checks: what the server itself says."""
     send = socket._send
-    told = []
+    told: list[list[object]] = []
 
     async def attempt(message: dict[str, object]) -> None:
         try:
