@@ -30,8 +30,8 @@ void PrintPool(const v1::PoolState& pool) {
               << pool.lanes().slow() << " slow; ";
   }
   std::cout << "queue " << pool.queued() << "/" << pool.queue_max() << ", in flight "
-            << pool.in_flight() << ", requests " << pool.requests() << "; saturated "
-            << (pool.saturated() ? "yes" : "no");
+            << pool.in_flight() << ", websockets " << pool.websockets() << ", requests "
+            << pool.requests() << "; saturated " << (pool.saturated() ? "yes" : "no");
   if (!pool.preload_reason().empty()) {
     std::cout << "; not preloaded: " << base::PercentSafe(pool.preload_reason());
   }

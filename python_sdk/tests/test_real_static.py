@@ -344,4 +344,6 @@ def test_every_option_is_flipped_above() -> None:
     from catzilla._proto import config_pb2 as config
 
     flipped = {name for row in FLIPS for name in row[0]}
-    assert flipped == set(config.Mount.DESCRIPTOR.fields_by_name) - {"name", "host", "prefix", "root"}
+    assert flipped == set(config.Mount.DESCRIPTOR.fields_by_name) - {
+        "name", "host", "prefix", "root", "fallback_pool",
+    }  # fmt: skip

@@ -31,6 +31,7 @@ SIDECAR = Path(__file__).resolve().parents[2] / "sidecar"
 in_the_repository = pytest.mark.skipif(not SIDECAR.is_dir(), reason="the sidecar's sources are not beside us")
 # What mount_static says by its first two arguments, and the host, which only a listener of its own could want.
 POSITIONAL = {"prefix", "root", "host"}
+OPERATORS = {"fallback_pool"}  # What no file answers is the app's own anyway.
 
 EVERY: dict[str, Any] = {
     "name": "m", "index_files": ["a.html", "b.html"], "cache_control": "no-cache", "headers": {"X-A": "1"},
@@ -46,7 +47,7 @@ EVERY: dict[str, Any] = {
 
 
 def test_the_sidecar_and_we_have_the_same_options() -> None:
-    theirs = set(config.Mount.DESCRIPTOR.fields_by_name) - POSITIONAL
+    theirs = set(config.Mount.DESCRIPTOR.fields_by_name) - POSITIONAL - OPERATORS
     assert {one.name for one in fields(StaticOptions)} == theirs
     arguments = inspect.signature(Catzilla.mount_static).parameters
     assert set(arguments) - {"self", "path", "directory"} == theirs

@@ -320,10 +320,9 @@ def test_a_server_that_takes_no_connection_is_given_up_in_time(tmp_path: pathlib
             filling.setblocking(False)
             filling.connect_ex(deaf.getsockname())
         few = config(target, upstream="connect_timeout: 200ms")
-        both = stack.enter_context(Upstream())
-        sidecar = stack.enter_context(Sidecar(tmp_path / "one", few))
-        assert get(sidecar).status == 504
-        with Sidecar(
-            tmp_path / "two", config(target, both.target, upstream="connect_timeout: 200ms")
-        ) as other:
-            assert [get(other).status for _ in range(3)] == [200] * 3
+        hears = stack.enter_context(Upstream())
+        with Sidecar(tmp_path, few) as sidecar:
+            assert get(sidecar).status == 504
+        both = config(target, hears.target, upstream="connect_timeout: 200ms")
+        with Sidecar(tmp_path, both) as sidecar:
+            assert [get(sidecar).status for _ in range(3)] == [200] * 3
