@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from catzilla._master._lease import Lease
-from catzilla._master._registration import registration_of
+from catzilla._master._registration import registration
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import Ticket
 from frames_mode import Fields
@@ -50,13 +50,12 @@ class Registrar:
     def register(self, serving: Serving) -> Ticket:
         table = serving.worker.table
         self._lease.register(
-            registration_of(
+            registration(
                 app="compat",
                 instance_id=f"compat-{os.getpid()}",
                 code_hash=f"{table.hash.hex()}-{next(self._numbers)}",
                 takeover=True,
                 workers=1,
-                pid=os.getpid(),
                 table=_DECODE(table.encode()),
                 table_hash=table.hash.hex(),
                 framework="fastapi",

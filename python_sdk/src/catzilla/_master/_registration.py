@@ -19,23 +19,47 @@ _CACHE: Final = "default"
 
 def registration_of(options: MasterOptions, instance_id: str, generation: Generation) -> pb.Registration:
     table = generation.table
-    message = pb.Registration(
+    return registration(
         app=options.app,
         instance_id=instance_id,
         code_hash=f"{generation.code_hash}-{generation.number}" if table else "",
         takeover=options.takeover,
-        workers_expected=generation.settings.workers,
+        workers=generation.settings.workers,
+        table=table,
+        table_hash=generation.table_hash,
+        framework=generation.framework,
+    )
+
+
+def registration(
+    *,
+    app: str,
+    instance_id: str,
+    code_hash: str,
+    takeover: bool,
+    workers: int,
+    table: dict[str, Any] | None,
+    table_hash: str,
+    framework: str,
+) -> pb.Registration:
+    """`table`: None: the app does not start, and only its name is registered."""
+    message = pb.Registration(
+        app=app,
+        instance_id=instance_id,
+        code_hash=code_hash,
+        takeover=takeover,
+        workers_expected=workers,
         workers_min_ready=1,
         sdk=pb.SdkInfo(
             sdk_version=__version__,
             python_version=platform.python_version(),
-            fastapi_version=generation.framework.removeprefix("fastapi "),
+            fastapi_version=framework.removeprefix("fastapi "),
             pid=os.getpid(),
         ),
     )
     if table is None:
         return message
-    message.table.hash = bytes.fromhex(generation.table_hash)
+    message.table.hash = bytes.fromhex(table_hash)
     message.table.unmatched = pb.UNMATCHED_SIDECAR if table["unmatched"] == "sidecar" else pb.UNMATCHED_APP
     message.table.redirect_slashes = table["redirect_slashes"]
     message.table.routes.extend(_route(entry) for entry in table["routes"])
