@@ -13,7 +13,9 @@ namespace {
 
 constexpr uint64_t kMost = 3000;
 
-std::string Read(std::string_view input, bool inflates, size_t step_bytes, size_t room) {
+// `inside`: the input ends within a message.
+std::string Read(std::string_view input, bool inflates, size_t step_bytes, size_t room,
+                 bool* inside) {
   MessageDecoder decoder(kMost);
   if (inflates) decoder.Inflate(std::make_unique<Inflater>(15, true));
   std::vector<char> out(room);
@@ -45,6 +47,7 @@ std::string Read(std::string_view input, bool inflates, size_t step_bytes, size_
       if (step.last) message = 0, told += step.kind == Opcode::kText ? 'T' : 'B';
     }
   }
+  *inside = decoder.in_message();
   return told;
 }
 
@@ -54,10 +57,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 3) return 0;
   const std::string_view input(reinterpret_cast<const char*>(data) + 3, size - 3);
   const bool inflates = (data[0] & 1) != 0;
-  const std::string whole = Read(input, inflates, input.size() + 1, 8192);
-  const std::string parts = Read(input, inflates, 1 + data[1], 1 + data[2]);
-  // What comes before an error may differ by what was given in one piece with it, no more.
+  bool inside = false;
+  const std::string whole = Read(input, inflates, input.size() + 1, 8192, &inside);
+  const std::string parts = Read(input, inflates, 1 + data[1], 1 + data[2], &inside);
+  // What comes before an error may differ by what was given in one piece with it, no more. Of a
+  // message that goes on the inflater may hold back what found no room.
   const size_t bang = whole.rfind('!');
-  if (bang == std::string::npos) CATZILLA_CHECK(whole == parts, "a cut changes what it means");
+  if (bang != std::string::npos) return 0;
+  const bool same = inside && inflates ? whole.starts_with(parts) : whole == parts;
+  CATZILLA_CHECK(same, "a cut changes what it means");
   return 0;
 }
