@@ -23,6 +23,7 @@ def anyio_backend() -> str:
 class _Stream:
     def __init__(self, *, cancelled: bool = False) -> None:
         self.cancelled = cancelled
+        self.task: asyncio.Task[None] | None = None
 
 
 class _Rig:

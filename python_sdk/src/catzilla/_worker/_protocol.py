@@ -50,6 +50,7 @@ class Stream:
     accepted = False  # And has.
     fallback = frames.FALLBACK_NONE  # Why not the lane of its route.
     exchange: Any = None
+    task: Any = None  # The Task of who answers it, once it waits.
     _request: Request | None = None
 
     def __init__(self, stream_id: int, payload: bytes, flags: int, room: int) -> None:

@@ -37,7 +37,10 @@ class Pace:
 
 
 class Tasks:
-    """Of one lane. `drop(stream)` is told of requests whose client has gone before they were begun."""
+    """Of one lane. `drop(stream)` is told of requests whose client has gone before they were begun.
+
+    Streams hold the Tasks of those that wait (`stream.task`), for the loop itself holds them weakly.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, drop: Callable[[Any], None]) -> None:
         self._loop = loop
@@ -45,17 +48,15 @@ class Tasks:
         self._context = copy_context()  # Of no request.
         self._queue: deque[tuple[Run, Any, Pace]] = deque()
         self._task: asyncio.Task[None] | None = None  # At the queue.
-        self._left: set[asyncio.Task[None]] = set()  # Wait; the loop itself holds Tasks weakly.
         self._number = 0  # Of the Task that is at the queue.
-        self._at: Pace | None = None  # What that Task is at.
+        self._at: Any = None  # The stream that Task is at, and its pace.
 
     def submit(self, run: Run, stream: Any, pace: Pace) -> None:
         """`run` must not raise, and is closed unawaited if `stream.cancelled` when its time comes."""
         if pace.alone:
             pace.alone -= 1
-            task = asyncio.Task(self._one(run, stream), loop=self._loop, context=self._context.copy(), **EAGER)
-            if not task.done():
-                self._keep(task)
+            one = self._one(run, stream)
+            stream.task = asyncio.Task(one, loop=self._loop, context=self._context.copy(), **EAGER)
         else:
             self._queue.append((run, stream, pace))
 
@@ -82,13 +83,9 @@ class Tasks:
         task, self._task = self._task, None
         if task is not None and not task.done():
             self._number += 1
-            self._keep(task)
-            if self._at is not None:
-                self._at.alone = _ALONE
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._left.add(task)
-        task.add_done_callback(self._left.discard)
+            stream, pace = self._at
+            stream.task = task
+            pace.alone = _ALONE
 
     async def _one(self, run: Run, stream: Any) -> None:
         if stream.cancelled:
@@ -101,7 +98,8 @@ class Tasks:
         me: Any = asyncio.current_task()
         queue, context = self._queue, self._context
         while queue:
-            run, stream, self._at = queue.popleft()
+            run, stream, pace = queue.popleft()
+            self._at = stream, pace
             if stream.cancelled:
                 run.close()
                 self._drop(stream)
