@@ -23,6 +23,7 @@ def anyio_backend() -> str:
 class _Stream:
     def __init__(self, *, cancelled: bool = False) -> None:
         self.cancelled = cancelled
+        self.settled = False
         self.task: asyncio.Task[None] | None = None
 
 
@@ -84,6 +85,19 @@ async def test_who_waits_holds_up_nobody_and_has_its_task_alone() -> None:
     rig.submit(rig.request("later"), pace=Pace())
     await rig.serve()
     assert rig.task_of("later") != rig.task_of("waits")
+
+
+async def test_what_was_cancelled_behind_one_that_waits_is_never_begun() -> None:
+    rig, gate = _Rig(), asyncio.Event()
+    rig.submit(rig.request("waits", gate.wait))
+    rig.submit(rig.request("gone"), cancelled=True)
+    rig.submit(rig.request("here"))
+    await rig.serve()
+    assert "gone" not in rig.seen
+    assert len(rig.dropped) == 1
+    assert "here" in rig.seen
+    gate.set()
+    await _turns()
 
 
 async def test_a_kind_that_has_waited_gets_tasks_of_its_own_for_a_while() -> None:
@@ -157,7 +171,9 @@ async def test_who_cancels_its_own_task_cancels_nobody_else() -> None:
 async def test_what_was_cancelled_before_its_time_is_never_begun(alone: int) -> None:
     rig, pace = _Rig(), Pace()
     pace.alone = alone
-    rig.submit(rig.request("gone"), cancelled=True, pace=pace)
+    gone = _Stream(cancelled=not alone)
+    rig.tasks.submit(rig.request("gone"), gone, pace)
+    rig.tasks.cancelled(gone)
     rig.submit(rig.request("here"), pace=pace)
     await rig.serve()
     assert "gone" not in rig.seen

@@ -88,7 +88,9 @@ class Lane(asyncio.Protocol):
                 self._wake_blocked()
             elif stream is not None:
                 exchange = stream.exchange
-                if exchange is None:  # The fast lane looks itself whether it has been cancelled.
+                if kind == "cancelled":
+                    self._tasks.cancelled(cast(Any, stream))
+                if exchange is None:
                     continue
                 if kind == "body":
                     exchange.on_body(value)
@@ -170,6 +172,7 @@ class Lane(asyncio.Protocol):
         """CANCEL by way of the control connection."""
         stream = self.protocol.streams.get(stream_id)
         if stream is not None and stream.exchange is not None:
+            self._tasks.cancelled(stream)
             stream.exchange.on_cancelled()
 
     def close(self) -> None:
@@ -300,12 +303,14 @@ class Lane(asyncio.Protocol):
         self._transport.close()
         self._transport = None
         self.protocol.phase = Phase.CLOSED
-        for stream in self._fast:  # What no thread has begun never will be.
+        for stream in list(self._fast):  # What no thread has begun never will be.
             stream.cancelled = True
+            self._tasks.cancelled(stream)
             if stream.exchange is not None:  # Its endpoint has the Request, and may wait for this.
                 stream.exchange.on_cancelled()
         for exchange in list(self._exchanges):
             exchange.stream.cancelled = True
+            self._tasks.cancelled(exchange.stream)
             exchange.on_cancelled()
         if not self.attached.done():
             self.attached.set_exception(error)

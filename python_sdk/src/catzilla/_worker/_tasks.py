@@ -18,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, TypeAlias
 
 Run: TypeAlias = Coroutine[Any, Any, None]
@@ -52,13 +53,19 @@ class Tasks:
         self._at: Any = None  # The stream that Task is at, and its pace.
 
     def submit(self, run: Run, stream: Any, pace: Pace) -> None:
-        """`run` must not raise, and is closed unawaited if `stream.cancelled` when its time comes."""
+        """`run` must not raise, and is never begun if `stream.cancelled` when its time comes."""
         if pace.alone:
             pace.alone -= 1
-            one = self._one(run, stream)
-            stream.task = asyncio.Task(one, loop=self._loop, context=self._context.copy(), **EAGER)
+            stream.task = asyncio.Task(run, loop=self._loop, context=self._context.copy(), **EAGER)
         else:
             self._queue.append((run, stream, pace))
+
+    def cancelled(self, stream: Any) -> None:
+        """Its client has gone. What has begun goes on; what is queued sees to it itself."""
+        task = stream.task
+        if task is not None and not task.done() and getcoroutinestate(task.get_coro()) == CORO_CREATED:
+            task.cancel()
+            self._drop(stream)
 
     def wake(self) -> None:
         """After a batch of submit()s."""
@@ -86,23 +93,25 @@ class Tasks:
             stream, pace = self._at
             stream.task = task
             pace.alone = _ALONE
+            behind, self._queue = self._queue, deque()
+            for run, stream, pace in behind:  # Those of its kind will wait, too.
+                if not self._is_dropped(run, stream):
+                    self.submit(run, stream, pace)
 
-    async def _one(self, run: Run, stream: Any) -> None:
-        if stream.cancelled:
-            run.close()
-            self._drop(stream)
-        else:
-            await run
+    def _is_dropped(self, run: Run, stream: Any) -> bool:
+        if not (stream.cancelled or stream.settled):
+            return False
+        run.close()
+        self._drop(stream)
+        return True
 
     async def _take(self, number: int) -> None:
         me: Any = asyncio.current_task()
-        queue, context = self._queue, self._context
-        while queue:
-            run, stream, pace = queue.popleft()
+        context = self._context
+        while self._queue:
+            run, stream, pace = self._queue.popleft()
             self._at = stream, pace
-            if stream.cancelled:
-                run.close()
-                self._drop(stream)
+            if self._is_dropped(run, stream):
                 continue
             await run
             if number != self._number or me.cancelling() or _differ(context):
