@@ -173,7 +173,7 @@ def test_what_operators_see(tmp_path: pathlib.Path) -> None:
         listed = ctl("worker", "ls")
         line = next(line for line in listed.splitlines() if line.startswith(upstream.target))
         assert line.split()[1:6] == ["web", "up", "0", "1", "1"], line
-        assert "pool web: queue 0/1024, in flight 0, requests 1" in listed
+        assert "pool web: queue 0/1024, in flight 0, websockets 0, requests 1" in listed
         told = json.loads(ctl("worker", "ls", "-o", "json"))
         web = next(pool for pool in told["pools"] if pool["name"] == "web")
         assert web["targets"][0]["target"] == upstream.target
