@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from test_protocol import Peer
 from catzilla._exceptions import LinkError
 from catzilla._worker import _frames as f
 from catzilla._worker._protocol import Stream
+from catzilla._worker._socket import Socket
 
 
 def asked(peer: Peer, stream: int = 1) -> Stream:
@@ -137,3 +140,73 @@ def test_any_frames_end_in_events_or_in_a_link_error(script: list[tuple[int, int
         assert peer.lane.phase.name == "CLOSED"
     for stream in peer.lane.streams.values():
         assert not (stream.ended and stream.peer_ended)
+
+
+class Carrier:
+    """A lane, as far as one socket uses it."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.protocol = peer.lane
+        self.blocked: list[Any] = []
+        self.worker: Any = type("Worker", (), {"state": {}})
+
+    def schedule(self) -> None:
+        """Whoever asks takes what there is."""
+
+    def more_room(self, peer: Peer) -> None:
+        peer.frame(f.WINDOW, 1, aux=100)
+        blocked, self.blocked = self.blocked, []
+        for socket in blocked:
+            socket.wake()
+
+
+async def accepted(peer: Peer) -> tuple[Carrier, Socket]:
+    carrier: Any = Carrier(peer)
+    socket = Socket(carrier, asked(peer))
+    await socket.send({"type": "websocket.accept"})
+    peer.kinds()
+    return carrier, socket
+
+
+async def settled(peer: Peer, carrier: Carrier, tasks: list[asyncio.Task[None]]) -> list[tuple[int, bytes]]:
+    """What leaves until all have returned: pieces with their aux, in their order."""
+    pieces: list[tuple[int, bytes]] = []
+    for _ in range(100):
+        await asyncio.sleep(0)
+        pieces += [(aux, body) for kind, _, _, aux, body in peer.sent() if kind in (f.WS_MESSAGE, f.WS_CLOSE)]
+        carrier.more_room(peer)
+        if all(task.done() for task in tasks):
+            break
+    return pieces
+
+
+def test_messages_of_several_tasks_do_not_mix() -> None:
+    async def main() -> None:
+        peer = Peer(stream_window=200, connection_window=100_000)
+        carrier, socket = await accepted(peer)
+        sends = [socket.send({"type": "websocket.send", "bytes": letter * 500}) for letter in (b"a", b"b", b"c")]
+        tasks = [asyncio.ensure_future(send) for send in sends]
+        pieces = await settled(peer, carrier, tasks)
+        assert b"".join(body for _, body in pieces) == b"a" * 500 + b"b" * 500 + b"c" * 500
+        ends = [body[-1:] for aux, body in pieces if not aux & f.MESSAGE_MORE]
+        assert ends == [b"a", b"b", b"c"]
+
+    asyncio.run(main())
+
+
+def test_nothing_follows_the_half_of_a_message() -> None:
+    async def main() -> None:
+        peer = Peer(stream_window=200, connection_window=100_000)
+        carrier, socket = await accepted(peer)
+        task = asyncio.ensure_future(socket.send({"type": "websocket.send", "bytes": b"a" * 500}))
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert [aux for aux, _ in await settled(peer, carrier, [])] == [f.MESSAGE_BINARY | f.MESSAGE_MORE, 1011]
+        with pytest.raises(RuntimeError, match="after sending"):
+            await socket.send({"type": "websocket.send", "bytes": b"b"})
+        assert (await socket.receive())["type"] == "websocket.connect"
+        assert (await socket.receive())["code"] == 1011
+
+    asyncio.run(main())

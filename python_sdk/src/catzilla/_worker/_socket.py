@@ -27,6 +27,7 @@ Phase = enum.Enum("Phase", ["ASKING", "OPEN", "CLOSED", "DENYING", "DENIED"])
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 _SCHEMES: Final = {"http": "ws", "https": "wss"}
+_INTERNAL_ERROR: Final = 1011
 _TEXT_TYPE: Final = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -39,7 +40,7 @@ class Socket:
 
     __slots__ = (
         "begun", "body", "denial", "disconnected", "events", "goodbye", "head_sent", "lane", "parts", "phase", "scope",
-        "stream", "waiter",
+        "stream", "turn", "waiter",
     )  # fmt: skip
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
@@ -63,6 +64,7 @@ class Socket:
         self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self.body = b""
         self.waiter: asyncio.Event | None = None
+        self.turn = asyncio.Lock()  # Of who sends: several tasks may, and a message goes whole.
         self.scope: Scope = {
             "type": "websocket",
             "asgi": _ASGI,
@@ -185,9 +187,15 @@ class Socket:
         self._leave(frames.CLOSE_ABNORMAL, None)
 
     async def _send_open(self, message: Message) -> None:
+        async with self.turn:
+            await self._say(message)
+
+    async def _say(self, message: Message) -> None:
         if self.disconnected:
             raise ClientDisconnected
         kind = message["type"]
+        if self.phase is Phase.CLOSED:  # Meanwhile, by another task.
+            raise RuntimeError(f"Unexpected ASGI message '{kind}', after sending 'websocket.close'.")
         if kind == "websocket.send":
             data, text = message.get("bytes"), message.get("text")
             if data is not None:
@@ -198,26 +206,34 @@ class Socket:
             code, reason = message.get("code", 1000), message.get("reason", "") or ""
             if not _may_say(code):
                 raise RuntimeError(f"{code} is no code that a WebSocket may be closed with.")
-            self.lane.protocol.close(self.stream, code, utf8(reason, frames.REASON_BYTES_MAX))
-            self.phase = Phase.CLOSED
-            self._leave(code, reason)
-            self.lane.schedule()
+            self._close(code, reason)
         else:
             raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 
     async def _send_message(self, kind: int, data: bytes) -> None:
         rest = memoryview(data)
-        while True:
-            sent = self.lane.protocol.message(self.stream, kind, rest)
-            if sent >= 0:
-                self.lane.schedule()
-                rest = rest[sent:]
-                if not rest:
-                    return
-                continue
-            await self._room()
-            if self.disconnected:
-                raise ClientDisconnected
+        try:
+            while True:
+                sent = self.lane.protocol.message(self.stream, kind, rest)
+                if sent >= 0:
+                    self.lane.schedule()
+                    rest = rest[sent:]
+                    if not rest:
+                        return
+                    continue
+                await self._room()
+                if self.disconnected:
+                    raise ClientDisconnected
+        except asyncio.CancelledError:
+            if len(rest) < len(data):  # Nothing else may follow the half of a message.
+                self._close(_INTERNAL_ERROR, "")
+            raise
+
+    def _close(self, code: int, reason: str) -> None:
+        self.lane.protocol.close(self.stream, code, utf8(reason, frames.REASON_BYTES_MAX))
+        self.phase = Phase.CLOSED
+        self._leave(code, reason)
+        self.lane.schedule()
 
     async def _room(self) -> None:
         self.lane.blocked.append(self)
