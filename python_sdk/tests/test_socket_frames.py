@@ -184,8 +184,12 @@ def test_messages_of_several_tasks_do_not_mix() -> None:
     async def main() -> None:
         peer = Peer(stream_window=200, connection_window=100_000)
         carrier, socket = await accepted(peer)
-        sends = [socket.send({"type": "websocket.send", "bytes": letter * 500}) for letter in (b"a", b"b", b"c")]
-        tasks = [asyncio.ensure_future(send) for send in sends]
+        tasks = [asyncio.ensure_future(socket.send({"type": "websocket.send", "bytes": b"a" * 500}))]
+        await asyncio.sleep(0)
+        # These come when there is room again, and before the first one has heard of it.
+        for letter in (b"b", b"c"):
+            tasks.append(asyncio.ensure_future(socket.send({"type": "websocket.send", "bytes": letter * 500})))
+        carrier.more_room(peer)
         pieces = await settled(peer, carrier, tasks)
         assert b"".join(body for _, body in pieces) == b"a" * 500 + b"b" * 500 + b"c" * 500
         ends = [body[-1:] for aux, body in pieces if not aux & f.MESSAGE_MORE]
