@@ -39,6 +39,11 @@ MessageDecoder::Step MessageDecoder::Next(std::string_view input, std::span<char
     step.consumed = input.size();
     return step;
   }
+  if (held_back_ && state_ != State::kFlush) {
+    // What bytes stand for is told whole before what is behind them, which may be a Ping.
+    step = TakeHeldBack(out);
+    if (step.event != Event::kNothing) return step;
+  }
   const size_t had = input.size();
   if (state_ == State::kHead && !TakeHead(&input, &step)) return step;
   const size_t head = had - input.size();
@@ -217,6 +222,7 @@ MessageDecoder::Step MessageDecoder::TakeCompressed(std::string_view input, std:
     consumed += result.consumed;
     taken_ += result.consumed;
     given += result.given;
+    held_back_ = result.more;
     if (taken_ == length_) state_ = last_ ? State::kFlush : State::kHead;
   }
   if (state_ == State::kHead) return so_far();
@@ -233,9 +239,23 @@ MessageDecoder::Step MessageDecoder::TakeCompressed(std::string_view input, std:
     return step;
   }
   EndFrame();
+  held_back_ = false;
   Step step = Piece(consumed, {out.data(), given}, true);
   step.consumed = consumed;
   return step;
+}
+
+// What the inflater made of its bytes and found no room for. kNothing: that was all.
+MessageDecoder::Step MessageDecoder::TakeHeldBack(std::span<char> out) {
+  Step step;
+  if (out.empty()) {
+    step.event = Event::kNeedRoom;
+    return step;
+  }
+  const Inflater::Result result = inflater_->Next({}, out);
+  if (!result.ok) return Fail(kCloseInvalidData, "a compressed message does not inflate");
+  held_back_ = result.more;
+  return Piece(0, {out.data(), result.given}, false);
 }
 
 MessageDecoder::Step MessageDecoder::Piece(size_t consumed, std::string_view payload, bool ends) {

@@ -57,7 +57,7 @@ class MessageDecoder {
   // Within a message: pieces of it were given, and its last was not.
   bool in_message() const { return in_message_; }
   // There is more to tell without further input.
-  bool has_more() const { return state_ == State::kFlush; }
+  bool has_more() const { return held_back_ || state_ == State::kFlush; }
 
  private:
   enum class State : uint8_t { kHead, kPayload, kFlush, kOver };
@@ -69,6 +69,7 @@ class MessageDecoder {
   Step EndControl();
   Step TakePlain(std::string_view input, std::span<char> out);
   Step TakeCompressed(std::string_view input, std::span<char> out);
+  Step TakeHeldBack(std::span<char> out);
   Step Piece(size_t consumed, std::string_view payload, bool ends);
   void EndFrame();
 
@@ -89,6 +90,7 @@ class MessageDecoder {
   // The message...
   bool in_message_ = false;
   bool compressed_ = false;
+  bool held_back_ = false;  // The inflater has more than there was room for.
   Opcode kind_ = Opcode::kText;
   uint64_t message_bytes_ = 0;  // Given so far; without inflating also what the frame announces.
   uint32_t empty_fragments_ = 0;

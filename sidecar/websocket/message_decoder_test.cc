@@ -298,6 +298,28 @@ TEST(MessageDecoder, InflatesHoweverItIsCut) {
   }
 }
 
+TEST(MessageDecoder, AFragmentIsToldWholeBeforeTheFrameBehindIt) {
+  const std::string deflated = Deflate(std::string(1000, 'x'));
+  const std::string input = ClientFrame(Opcode::kText, deflated, false, true) +
+                            ClientFrame(Opcode::kPing, "p") + More("");
+  for (const size_t room : {1, 7, 500, 1000, 4096}) {
+    SCOPED_TRACE(room);
+    MessageDecoder decoder(1000);
+    decoder.Inflate(std::make_unique<Inflater>(15, true));
+    std::vector<char> out(room);
+    std::string_view rest = input;
+    size_t given = 0;
+    for (bool pinged = false; !pinged;) {
+      const MessageDecoder::Step step = decoder.Next(rest, out);
+      rest.remove_prefix(step.consumed);
+      ASSERT_NE(step.event, Event::kError);
+      if (step.event == Event::kPiece) given += step.payload.size();
+      pinged = step.event == Event::kPing;
+    }
+    EXPECT_EQ(given, 1000u);
+  }
+}
+
 TEST(MessageDecoder, WhatIsLeftInTheWindowComesWhenThereIsRoom) {
   MessageDecoder decoder(1'000'000);
   decoder.Inflate(std::make_unique<Inflater>(15, false));

@@ -60,11 +60,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool inside = false;
   const std::string whole = Read(input, inflates, input.size() + 1, 8192, &inside);
   const std::string parts = Read(input, inflates, 1 + data[1], 1 + data[2], &inside);
-  // What comes before an error may differ by what was given in one piece with it, no more. Of a
-  // message that goes on the inflater may hold back what found no room.
+  // What comes before an error may differ by what was given in one piece with it, no more.
   const size_t bang = whole.rfind('!');
   if (bang != std::string::npos) return 0;
-  const bool same = inside && inflates ? whole.starts_with(parts) : whole == parts;
-  CATZILLA_CHECK(same, "a cut changes what it means");
+  CATZILLA_CHECK(whole == parts, "a cut changes what it means");
   return 0;
 }
