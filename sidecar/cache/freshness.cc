@@ -94,6 +94,10 @@ std::string_view Obstacle(const RequestView& request, const ResponseView& respon
   if (directives.is_private) return "private";
   if (VariesOnEverything(response.fields)) return "vary *";
   if (FindField(response.fields, "set-cookie") != nullptr) return "set-cookie";
+  // It names a file instead of having a body: whoever sends that decides each time who may have it.
+  for (const std::string_view name : {"x-accel-redirect", "x-sendfile"}) {
+    if (FindField(response.fields, name) != nullptr) return name;
+  }
   const bool shareable =
       directives.is_public || directives.must_revalidate || directives.s_maxage_s != kAbsent;
   if (!shareable && request.head.Has(http::HeaderId::kAuthorization)) return "authorization";

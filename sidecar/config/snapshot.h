@@ -112,6 +112,7 @@ struct Mount {
   DirectoryListing directory_listing = DirectoryListing::kOff;
   std::string spa_fallback;                     // Relative to the root; empty: none.
   std::string fallback_pool;                    // Answers for what is no file; empty: none.
+  bool internal = false;  // Only for answers that name its files; no client reaches it.
   std::vector<std::string> allowed_extensions;  // Empty: all. Without dot, lower case.
   std::vector<std::string> blocked_extensions;
   std::vector<std::string> blocked_patterns;  // base/pattern.h

@@ -13,6 +13,8 @@ namespace {
 // A body of known length up to this is collected first, so that a slow client does not hold a
 // worker, and goes along inline. Larger ones are streamed at once.
 constexpr uint64_t kInlineBodyMax = 16 * 1024;
+// An answer's body that nobody wants is read up to here, so that its connection lives on.
+constexpr size_t kDroppedBodyMax = 64 * 1024;
 
 }  // namespace
 
@@ -96,6 +98,7 @@ void CallWay::OnInformational(const origin::ResponseHead& informational) {
 void CallWay::OnResponse(const origin::ResponseHead& response) {
   if (call_->body_ended()) std::string().swap(body_);
   exchange_.client().WakeExchange();
+  if (HandsOver(response)) return;
   if (!exchange_.SendAppHead(response)) {
     Cancel(origin::CancelCode::kBadAnswer);
     exchange_.Refuse({502, exchange_.record().cause});
@@ -104,11 +107,47 @@ void CallWay::OnResponse(const origin::ResponseHead& response) {
   exchange_.responder().Body(response.body);
 }
 
+// True: the answer is no more this way's, or is over.
+bool CallWay::HandsOver(const origin::ResponseHead& response) {
+  Handed handed = FindHandedFile(*exchange_.context().plan, response);
+  if (!handed.error.empty()) {
+    Cancel(origin::CancelCode::kBadAnswer);
+    exchange_.Refuse({502, handed.error});
+    return true;
+  }
+  if (handed.file == nullptr) return false;
+  exchange_.NoteAppHead(response);
+  handed_ = std::move(handed.file);
+  dropped_ = response.body.size();
+  return true;
+}
+
 void CallWay::OnData(std::string_view bytes) {
+  if (handed_ != nullptr) {
+    dropped_ += bytes.size();
+    call_->Consumed(bytes.size());
+    if (dropped_ <= kDroppedBodyMax) return;
+    Cancel(origin::CancelCode::kUnwanted);
+    exchange_.HandOver(std::move(handed_));
+    return;
+  }
   exchange_.responder().Body(bytes);
   unconsumed_ += bytes.size();
   ReturnWindow();
   exchange_.client().WakeExchange();
+}
+
+void CallWay::OnFile(origin::PassedFile file) {
+  if (handed_ != nullptr) return;
+  const std::string_view error = exchange_.SendPassedFile(std::move(file));
+  if (error.empty()) return;
+  exchange_.record().detail = error;
+  Cancel(origin::CancelCode::kBadAnswer);
+  exchange_.BreakOffAnswer("passed_file");
+}
+
+void CallWay::OnTrailers(http::Fields fields) {
+  if (handed_ == nullptr) exchange_.responder().Trailers(fields);
 }
 
 // What has not left for the client yet keeps the worker's window taken: a slow reader slows the
@@ -124,6 +163,10 @@ void CallWay::ReturnWindow() {
 void CallWay::OnEnd() {
   call_ = nullptr;
   exchange_.client().WakeExchange();
+  if (handed_ != nullptr) {
+    exchange_.HandOver(std::move(handed_));
+    return;
+  }
   exchange_.responder().EndBody();
   exchange_.Answered();
 }
@@ -131,6 +174,10 @@ void CallWay::OnEnd() {
 void CallWay::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
+  if (handed_ != nullptr) {  // It has said all that is needed of it.
+    exchange_.HandOver(std::move(handed_));
+    return;
+  }
   // Found out again by Start(): what is chosen is borrowed from the plan, and only Run() holds it.
   if (!IsToBeRoutedAnew(failure)) exchange_.RefuseFailed(failure);
 }

@@ -1,6 +1,9 @@
 // The way to a worker: a credit or a place in the queue, the request as one frame, its body as it
 // comes, the answer as it comes.
 //
+// An answer may name a file instead of having a body (handed_file.h): what there is of its body is
+// dropped, and the file's way goes on.
+//
 //   collects a small body (waits) --> called (waits) --OnEnd()--> answered
 //     \-------------------------------- \--newer code took over before it had begun--> routed anew
 //
@@ -11,10 +14,12 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "sidecar/base/ticket.h"
+#include "sidecar/exchange/handed_file.h"
 #include "sidecar/exchange/next.h"
 #include "sidecar/origin/call.h"
 
@@ -46,10 +51,13 @@ class CallWay final : public origin::Observer {
   bool IsToBeRoutedAnew(const origin::Failure& failure) const;
   void PassOnBody();
   void ReturnWindow();
+  bool HandsOver(const origin::ResponseHead& response);
   // origin::Observer
   void OnResponse(const origin::ResponseHead& response) override;
   void OnInformational(const origin::ResponseHead& informational) override;
   void OnData(std::string_view bytes) override;
+  void OnFile(origin::PassedFile file) override;
+  void OnTrailers(http::Fields fields) override;
   void OnBodyRoom() override;
   void OnEnd() override;
   void OnFailure(const origin::Failure& failure) override;
@@ -57,8 +65,10 @@ class CallWay final : public origin::Observer {
   Exchange& exchange_;
   origin::Call* call_ = nullptr;
   base::Ticket driver_;
-  std::string body_;       // Read from the client, not yet taken by the worker.
-  size_t unconsumed_ = 0;  // Received from the worker, its window not yet given back.
+  std::unique_ptr<HandedFile> handed_;  // Goes on when the call has ended.
+  size_t dropped_ = 0;                  // Of the answer's body.
+  std::string body_;                    // Read from the client, not yet taken by the worker.
+  size_t unconsumed_ = 0;               // Received from the worker, its window not yet given back.
   bool awaits_continue_ = false;
 };
 

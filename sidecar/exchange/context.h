@@ -27,6 +27,9 @@
 namespace catzilla::upstream {
 class Agent;
 }
+namespace catzilla::files {
+class PassedFiles;
+}
 
 namespace catzilla::exchange {
 
@@ -47,6 +50,7 @@ struct Context {
   worker::Dispatcher& dispatcher;
   upstream::Agent* upstreams = nullptr;  // Null: no plan has a route to one.
   files::OpenSink& open_sink;
+  files::PassedFiles* passed_files = nullptr;  // Null: such files are read as they are sent.
   stats::LoopStats& stats;
   stats::AccessLog* access_log = nullptr;  // Null: off.
   uint64_t random_state = 1;               // For request ids; seeded by main.

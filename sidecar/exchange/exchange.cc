@@ -6,6 +6,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/files/mount.h"
+#include "sidecar/files/passed_file.h"
 #include "sidecar/websocket/handshake.h"
 
 namespace catzilla::exchange {
@@ -156,6 +157,29 @@ Next Exchange::GoAlone() {
   return Next::kMore;
 }
 
+std::string_view Exchange::SendPassedFile(origin::PassedFile passed) {
+  std::string_view error;
+  const base::Ref<files::PassedFile> file =
+      files::PassedFile::Take(std::move(passed.fd), passed.offset, passed.length, &error);
+  if (file == nullptr) return error;
+  passed_file_ = true;
+  responder_.File({file->fd(), passed.offset, passed.length}, file);
+  return {};
+}
+
+void Exchange::HandOver(std::unique_ptr<HandedFile> file) {
+  HoldUntilSent();
+  // A body that is not there yet is not waited for, as behind any other answer of an app.
+  if (!body_.complete) responder_.Close();
+  handed_mount_ = file->mount;
+  way_.emplace<FileWay>(*this, std::move(file));
+  client_->WakeExchange();
+}
+
+const MountTarget* Exchange::file_mount() const {
+  return handed_mount_ != nullptr ? handed_mount_.get() : choice_.mount;
+}
+
 Next Exchange::RouteAnew(std::string body) {
   way_.emplace<std::monostate>();
   held_.reset();
@@ -203,8 +227,13 @@ void Exchange::HoldUntilSent() {
 bool Exchange::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes) {
   HoldUntilSent();
   const files::Waiter waiter{&context_->open_sink, ticket_};
-  is_reading_ = choice_.mount != nullptr &&
-                choice_.mount->files->ReadAhead(entry, offset, bytes, waiter, context_->index());
+  if (passed_file_) {
+    return is_reading_ = context_->passed_files != nullptr &&
+                         context_->passed_files->ReadAhead(entry, offset, bytes, waiter);
+  }
+  const MountTarget* mount = file_mount();
+  is_reading_ =
+      mount != nullptr && mount->files->ReadAhead(entry, offset, bytes, waiter, context_->index());
   return is_reading_;
 }
 
@@ -215,8 +244,9 @@ void Exchange::BreakOff(uint64_t unsent, bool truncated) {
   record_.end = truncated ? End::kBroken : End::kClientClosed;
   if (!truncated) return;
   if (record_.cause.empty()) record_.cause = "file_changed";
-  if (choice_.mount == nullptr) return;
-  choice_.mount->files->stats().Add(context_->index(), files::Counter::kTruncated);
+  if (const MountTarget* mount = file_mount()) {
+    mount->files->stats().Add(context_->index(), files::Counter::kTruncated);
+  }
 }
 
 void Exchange::Abandon(uint64_t unsent) {
@@ -243,7 +273,8 @@ Outcome Exchange::Finish() {
                                                       : Outcome::kKeepAlive;
   facts_.Reset();
   held_.reset();
-  answered_ = is_reading_ = tells_forward_ = refused_client_ = false;
+  handed_mount_.reset();
+  answered_ = is_reading_ = passed_file_ = tells_forward_ = refused_client_ = false;
   return outcome;
 }
 

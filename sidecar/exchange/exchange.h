@@ -156,12 +156,18 @@ class Exchange final {
   bool HasFallback() const {
     return choice_.mount != nullptr && choice_.mount->fallback != nullptr;
   }
+  // The rest of an app's body. Not empty: why it cannot be sent.
+  [[nodiscard]] std::string_view SendPassedFile(origin::PassedFile file);
+  // From the app that has named a file to the file; runs it.
+  void HandOver(std::unique_ptr<HandedFile> file);
   Next RouteAnew(std::string body);  // `body`: what has come of the request's.
   Next LookUp();
   Next GoAlone();  // Past the cache, and says so.
   origin::Observer& TakeOver(origin::Call* call, base::Ticket driver);
   Next SendObject(const cache::Object& object, std::string_view cache_lines);
 
+  // What an app's head says that is not for the client.
+  void NoteAppHead(const origin::ResponseHead& response);
   // False: it cannot be sent, nothing was written, and the record's cause says why.
   [[nodiscard]] bool SendAppHead(const origin::ResponseHead& response);
 
@@ -174,6 +180,7 @@ class Exchange final {
   Next RefuseChosen();
   void AppendObject(const cache::Object& object, uint64_t first, uint64_t length);
   void InvalidateAfter(const origin::ResponseHead& response);
+  const MountTarget* file_mount() const;  // Of the file that is sent; null: of no mount.
 
   Context* context_ = nullptr;
   Client* client_ = nullptr;
@@ -181,14 +188,16 @@ class Exchange final {
   base::Ticket ticket_;
   RequestFacts facts_;
   RequestBody body_;
-  Choice choice_;                     // Borrows from the plan within a turn...
-  std::shared_ptr<const void> held_;  // ...and from this when the exchange waits.
+  Choice choice_;                                    // Borrows from the plan within a turn...
+  std::shared_ptr<const void> held_;                 // ...and from this when the exchange waits.
+  std::shared_ptr<const MountTarget> handed_mount_;  // Whose file an app's answer has named.
   Responder responder_;
   ExchangeRecord record_;
   std::variant<std::monostate, FileWay, FollowWay, CallWay, UpgradeWay> way_;
   bool answered_ = false;
   bool is_reading_ = false;
   bool refused_client_ = false;  // What its way said at its end.
+  bool passed_file_ = false;     // The file that is sent is one that a worker has opened.
   bool tells_forward_ = false;   // The answer says why it was not from the cache.
 };
 

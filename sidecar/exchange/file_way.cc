@@ -38,7 +38,13 @@ bool IsNavigation(const http::RequestHead& request, std::string_view path) {
 
 }  // namespace
 
+std::string_view FileWay::path() const {
+  return handed_ != nullptr ? std::string_view(handed_->path) : exchange_.facts().path();
+}
+
 Next FileWay::Start() {
+  started_ = true;
+  if (handed_ != nullptr) return Look(handed_->path);
   const http::RequestHead& request = exchange_.request();
   const std::string_view path = exchange_.facts().path();
   if (const files::Answer answer = files::RespondToMethod(request.method()); answer.status != 0) {
@@ -83,6 +89,7 @@ void FileWay::Opened(files::OpenResult result) {
 }
 
 Next FileWay::Step() {
+  if (!started_) return Start();
   if (!is_opened_) return Next::kWait;
   if (opened_.entry) return Send(*opened_.entry);
   return Refuse(opened_.status, opened_.error == 0 ? "open" : strerrorname_np(opened_.error));
@@ -98,7 +105,8 @@ Next FileWay::SendInstead(const std::string& file) {
 Next FileWay::Send(files::Entry& entry) {
   Context& context = exchange_.context();
   const http::RequestHead& request = exchange_.request();
-  const std::string_view path = exchange_.facts().path();
+  const std::string_view path = this->path();
+  if (handed_ != nullptr && page_status_ == 0) return SendHanded(entry);
   if (entry.kind() == files::EntryKind::kNegative) {
     const bool falls_back = entry.negative_status() == 404 && !is_fallback_ && page_status_ == 0 &&
                             FallsBack() && IsNavigation(request, path);
@@ -117,6 +125,21 @@ Next FileWay::Send(files::Entry& entry) {
   if (entry.kind() != files::EntryKind::kFile) return Refuse(page_status_, "error_page");
   return SendAnswer(
       mount_.RespondWithPage(entry, request, page_status_, context.scratch, context.index()));
+}
+
+// Conditions and ranges are a GET's; whoever asked for more than to see it has had his answer made.
+Next FileWay::SendHanded(files::Entry& entry) {
+  Context& context = exchange_.context();
+  const http::RequestHead& request = exchange_.request();
+  if (entry.kind() == files::EntryKind::kNegative) return Refuse(entry.negative_status(), "");
+  if (entry.kind() != files::EntryKind::kFile) return Refuse(404, "handed_file_directory");
+  const bool reads =
+      request.method() == http::Method::kGet || request.method() == http::Method::kHead;
+  files::Answer answer = reads ? mount_.Respond(entry, request, handed_->path, context.now(),
+                                                context.file_scratch, context.index())
+                               : mount_.RespondWhole(entry, request, context.index());
+  if (!answer.head.empty()) handed_->Dress(&answer);
+  return SendAnswer(answer);
 }
 
 // With the mount's page for the status, if there is one and it can be had; else with our own.
@@ -143,7 +166,9 @@ Next FileWay::SendAnswer(const files::Answer& answer) {
   const std::string_view extra = chosen                ? kChosenBy
                                  : page_status_ == 503 ? std::string_view("Retry-After: 1\r\n")
                                                        : std::string_view();
-  exchange_.responder().SendFile(answer, extra, mount_.config().rate_bytes_per_s);
+  const bool own_rate = handed_ != nullptr && handed_->rate_bytes_per_s > 0;
+  const uint64_t rate = own_rate ? handed_->rate_bytes_per_s : mount_.config().rate_bytes_per_s;
+  exchange_.responder().SendFile(answer, extra, rate);
   if (exchange_.responder().sends_file()) {
     mount_.stats().Add(exchange_.context().index(), files::Counter::kSendfiles);
   }

@@ -36,7 +36,9 @@ void FillDriver::SetProducer(cache::Producer producer) {
 }
 
 bool FillDriver::Start(const origin::RequestSpec& spec, origin::Failure* failure) {
-  call_ = StartCall(*context_, *target_, spec, *this, failure);
+  origin::RequestSpec for_bytes = spec;  // What is kept is no file of the app's.
+  for_bytes.flags |= origin::kBytesOnly;
+  call_ = StartCall(*context_, *target_, for_bytes, *this, failure);
   if (call_ != nullptr) return true;
   leader_ = nullptr;
   Abort(*failure);
@@ -108,6 +110,11 @@ void FillDriver::OnData(std::string_view bytes) {
   }
   unconsumed_ += bytes.size();
   if (producer_.Room() > 0) call_->Consumed(std::exchange(unconsumed_, 0));
+}
+
+// Never kept; for the one client that gets the answer as it comes.
+void FillDriver::OnTrailers(http::Fields fields) {
+  if (passing_ != nullptr) passing_->OnTrailers(fields);
 }
 
 void FillDriver::OnBodyRoom() {}

@@ -67,6 +67,7 @@ class FillDriver final : private origin::Observer {
   void OnResponse(const origin::ResponseHead& response) override;
   void OnInformational(const origin::ResponseHead& informational) override;
   void OnData(std::string_view bytes) override;
+  void OnTrailers(http::Fields fields) override;
   void OnBodyRoom() override;
   void OnEnd() override;
   void OnFailure(const origin::Failure& failure) override;

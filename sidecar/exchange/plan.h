@@ -66,6 +66,8 @@ struct Plan {
   std::shared_ptr<const config::Snapshot> snapshot;
   route::Router router;
   std::vector<std::shared_ptr<const MountTarget>> mounts;  // As snapshot->mounts.
+  // Of them: those that answers name files of, the longest prefix first.
+  std::vector<std::shared_ptr<const MountTarget>> internal_mounts;
   std::vector<std::shared_ptr<const RouteTarget>> routes;  // As snapshot->routes.
   std::vector<std::shared_ptr<const CacheTarget>> caches;  // As snapshot->caches.
   std::vector<worker::Registry::Serving> pools;            // Of snapshot->pools: the workers'...

@@ -1,5 +1,6 @@
 #include "sidecar/exchange/responder.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -67,6 +68,42 @@ bool NamesClose(std::string_view connection) {
   return false;
 }
 
+bool TakesTrailers(const http::RequestHead& request) {
+  bool takes = false;
+  request.ForEachItem(http::HeaderId::kTe, [&](std::string_view item) {
+    takes = takes || http::EqualsIgnoringCase(item, "trailers");
+  });
+  return takes;
+}
+
+// RFC 9110 section 6.5.1: not what frames, routes, authenticates, describes the content or controls
+// the answer.
+bool MayTrail(std::string_view lower_name) {
+  constexpr std::string_view kNever[] = {"age",
+                                         "authorization",
+                                         "cache-control",
+                                         "cookie",
+                                         "date",
+                                         "expires",
+                                         "host",
+                                         "location",
+                                         "pragma",
+                                         "range",
+                                         "te",
+                                         "set-cookie",
+                                         "retry-after",
+                                         "vary",
+                                         "warning",
+                                         "expect",
+                                         "max-forwards",
+                                         "www-authenticate",
+                                         "proxy-authenticate",
+                                         "proxy-authorization"};
+  return !IsConnectionField(lower_name) && !lower_name.starts_with("content-") &&
+         !lower_name.starts_with("if-") &&
+         std::find(std::begin(kNever), std::end(kNever), lower_name) == std::end(kNever);
+}
+
 size_t BytesOf(const origin::ResponseHead& head) {
   size_t bytes = 0;
   for (const http::Field& field : head.fields) {
@@ -111,6 +148,7 @@ void Responder::Begin(Context& context, Client& client, const http::RequestHead&
   framing_ = ResponseFraming::kNone;
   close_ = last || !request.keep_alive();
   head_written_ = sends_file_ = wants_room_ = false;
+  if (!trailers_.empty()) std::string().swap(trailers_);
 }
 
 void Responder::HeadWritten(uint16_t status) {
@@ -383,6 +421,36 @@ void Responder::Body(std::string_view bytes, base::Ref<base::Owner> owner) {
   record_->body_bytes += bytes.size();
 }
 
+void Responder::File(const OutputQueue::FilePiece& piece, base::Ref<http::SentFile> file) {
+  OutputQueue::FilePiece part = piece;
+  if (framing_ == ResponseFraming::kNone) return;
+  if (framing_ == ResponseFraming::kLength) {
+    if (part.length > body_left_) record_->cause = "answer_longer_than_its_length";
+    part.length = std::min(part.length, body_left_);
+    body_left_ -= part.length;
+  }
+  if (part.length == 0) return;
+  OutputQueue& output = client_->output();
+  const bool chunked = framing_ == ResponseFraming::kChunked;
+  if (chunked) {
+    char* room = output.Reserve(http::kChunkHeadBytesMax);
+    output.Commit(http::WriteChunkHead(part.length, room));
+  }
+  output.AppendFile(part, std::move(file));
+  if (chunked) output.Append(http::kChunkEnd);
+  record_->body_bytes += part.length;
+  sends_file_ = true;
+}
+
+void Responder::Trailers(http::Fields fields) {
+  if (framing_ != ResponseFraming::kChunked || !TakesTrailers(*request_)) return;
+  for (const http::Field& field : fields) {
+    if (MayTrail(field.name)) {
+      trailers_.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
+  }
+}
+
 // As much as the promised length has room for: more would be read as the next answer.
 std::string_view Responder::CutToPromise(std::string_view bytes) {
   if (framing_ == ResponseFraming::kNone) return {};
@@ -394,7 +462,15 @@ std::string_view Responder::CutToPromise(std::string_view bytes) {
 }
 
 void Responder::EndBody() {
-  if (framing_ == ResponseFraming::kChunked) client_->output().Append(http::kLastChunk);
+  if (framing_ == ResponseFraming::kChunked) {
+    std::string_view last = http::kLastChunk;
+    if (!trailers_.empty()) {  // Between the last chunk's own line and the empty one.
+      client_->output().Append(last.substr(0, last.size() - 2));
+      client_->output().Append(trailers_);
+      last.remove_prefix(last.size() - 2);
+    }
+    client_->output().Append(last);
+  }
   // Less than was promised: the client must not take it for the whole.
   if (framing_ == ResponseFraming::kLength && body_left_ > 0) {
     record_->end = End::kBroken;

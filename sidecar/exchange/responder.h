@@ -2,7 +2,8 @@
 // and of the connection, framing, the promised length, and what of it is told to the record.
 //
 // One answer: any number of Inform(), then one of Refuse(), SendFile(), SendApp(), SendStored(),
-// and for the last two Body() and EndBody(). Prepared bytes (a hot file) leave as one copy.
+// and for the last two Body(), perhaps File(), Trailers() and EndBody(). Prepared bytes (a hot
+// file) leave as one copy.
 //
 // Threads: the loop's.
 // Owns:    nothing: bytes go into the client's output.
@@ -101,6 +102,11 @@ class Responder {
 
   // Copied; or held by its owner, where that pays.
   void Body(std::string_view bytes, base::Ref<base::Owner> owner = nullptr);
+  // A piece of a file, as one run. REQUIRES: nothing of the body comes behind it.
+  void File(const http::OutputQueue::FilePiece& piece, base::Ref<http::SentFile> file);
+  // What an app says behind its body: for a client that has asked for it (TE: trailers), where the
+  // framing has a place for it; else it is dropped, as RFC 9110 section 6.5.1 wants it.
+  void Trailers(http::Fields fields);
   // There is no more of it: whether that is what was promised, the record says.
   void EndBody();
 
@@ -133,6 +139,7 @@ class Responder {
   RequestFacts* facts_ = nullptr;
   const RequestBody* request_body_ = nullptr;
   ExchangeRecord* record_ = nullptr;
+  std::string trailers_;    // Whole lines.
   uint64_t body_left_ = 0;  // Of the promised length.
   uint64_t rate_limit_ = 0;
   http::ResponseFraming framing_ = http::ResponseFraming::kNone;

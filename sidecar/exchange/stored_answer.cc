@@ -106,6 +106,11 @@ void Exchange::AppendObject(const cache::Object& object, uint64_t first, uint64_
   }
 }
 
+void Exchange::NoteAppHead(const origin::ResponseHead& response) {
+  record_.handler_us = response.handler_us;
+  InvalidateAfter(response);
+}
+
 bool Exchange::SendAppHead(const origin::ResponseHead& response) {
   record_.handler_us = response.handler_us;
   char lines[cache::kCacheLinesBytesMax];

@@ -89,6 +89,7 @@ class House {
           mount,
           files::Mount::Environment{files, executor, "catzilla", files::DetectResolveMethod()});
       target->stats = series.Get(mount->prefix, {"GET", "HEAD"});
+      if (mount->internal) plan->internal_mounts.push_back(target);
       plan->mounts.push_back(std::move(target));
     }
     for (const auto& cache : plan->snapshot->caches) {

@@ -149,6 +149,10 @@ Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view 
   return OnlyStatus(entry.negative_status());
 }
 
+Answer RespondWhole(Entry& entry, const http::RequestHead& request) {
+  return Whole(SelectVariant(entry, request), request.method() == http::Method::kHead);
+}
+
 Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
                        std::string& scratch) {
   constexpr std::string_view kLeftOut[] = {

@@ -70,6 +70,10 @@ Answer RespondToMethod(http::Method method);
 Answer Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                const base::Now& now, AnswerScratch& scratch);
 
+// 200 with all of it, whatever the request's method and conditions: for a file that answers in
+// another's name. The body is left out for HEAD. REQUIRES: a file.
+Answer RespondWhole(Entry& entry, const http::RequestHead& request);
+
 // The entry's bytes as the page of an error: without validators, ranges or leave to be
 // cached, for they are not what was asked for. REQUIRES: a file; GET or HEAD.
 Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,

@@ -101,7 +101,7 @@ class Entry final : public http::SentFile, public base::CacheNode {
   bool racy() const { return racy_; }
   bool ranges() const { return ranges_; }
   bool in_memory() const { return in_memory_; }
-  int fd() const { return fd_; }  // -1: the body is in memory.
+  int fd() const override { return fd_; }  // -1: the body is in memory.
   // What it takes from the arena with its variants, the allocator's slack included.
   size_t memory_bytes() const { return memory_bytes_; }
 
@@ -134,8 +134,7 @@ class Entry final : public http::SentFile, public base::CacheNode {
   // Still the bytes that were opened, also of the variants? Asks the kernel, once a turn; for
   // entries with a descriptor, whose file may be rewritten in place while it is being sent.
   bool Intact(int64_t now_us) const override;
-  // A read of it hangs: from now on it is not intact.
-  void GiveUp() const { lost_.store(true, std::memory_order_relaxed); }
+  void GiveUp() const override { lost_.store(true, std::memory_order_relaxed); }
   bool lost() const { return lost_.load(std::memory_order_relaxed); }
   // A file that can be sent in one turn and was found in the page cache is not asked about again
   // for kCachedUs.

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "sidecar/files/path.h"
+#include "sidecar/files/read_ahead.h"
 
 namespace catzilla::files {
 
@@ -24,8 +25,6 @@ namespace {
 // What is missing now may be there soon: a deploy in progress must not look broken for long.
 constexpr int64_t kNegativeWindowUsMax = 1'000'000;
 constexpr int kPreloadBatch = 16;
-constexpr off_t kReadAheadBytes = 4 << 20;
-
 bool IsOurShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM; }
 }  // namespace
 
@@ -104,6 +103,13 @@ Mount::Start Mount::Open(std::string_view path, const base::Now& now, const Wait
 Answer Mount::Respond(Entry& entry, const http::RequestHead& request, std::string_view path,
                       const base::Now& now, AnswerScratch& scratch, int loop) {
   const Answer answer = files::Respond(entry, request, path, now, scratch);
+  stats_->Add(loop, ResultOf(answer.status));
+  if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);
+  return answer;
+}
+
+Answer Mount::RespondWhole(Entry& entry, const http::RequestHead& request, int loop) {
+  const Answer answer = files::RespondWhole(entry, request);
   stats_->Add(loop, ResultOf(answer.status));
   if (answer.body_bytes > 0) stats_->Add(loop, Counter::kBytes, answer.body_bytes);
   return answer;
@@ -208,35 +214,10 @@ void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
 
 bool Mount::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes,
                       const Waiter& waiter, int loop) {
-  const auto told = std::make_shared<std::atomic<bool>>(false);
-  const auto tell = [waiter, told] {
-    if (!told->exchange(true)) waiter.sink->OnOpened(waiter.ticket, {});
-  };
-  const auto give_up = [stats = stats_, entry, tell] {
-    stats->AddShared(Counter::kLate);
-    static_cast<const Entry&>(*entry).GiveUp();
-    tell();
-  };
-  const base::Executor::Posted posted = executor_.TryPost(
-      group_,
-      [entry, offset, bytes, tell] {
-        const int fd = static_cast<const Entry&>(*entry).fd();
-        // The kernel goes on with what comes next while the first of it is being sent.
-        (void)posix_fadvise(fd, static_cast<off_t>(offset), kReadAheadBytes, POSIX_FADV_WILLNEED);
-        char buffer[16 * 1024];
-        for (uint64_t done = 0; done < bytes;) {
-          const ssize_t n = pread(fd, buffer, sizeof(buffer), static_cast<off_t>(offset + done));
-          if (n < 0 && errno == EINTR) continue;
-          if (n <= 0) break;  // Whoever sends it will meet the same, and knows what to do.
-          done += static_cast<uint64_t>(n);
-        }
-        tell();
-      },
-      give_up);
   stats_->Add(loop, Counter::kColdReads);
-  // To read it on the loop would hang all of the loop's clients.
-  if (posted == base::Executor::Posted::kSick) give_up();
-  return posted != base::Executor::Posted::kFull;
+  return PostReadAhead(executor_, group_, entry, {offset, bytes}, waiter,
+                       [stats = stats_] { stats->AddShared(Counter::kLate); }) !=
+         base::Executor::Posted::kFull;
 }
 
 // Ahead of the requests...

@@ -101,6 +101,8 @@ class Mount final : public std::enable_shared_from_this<Mount> {
   [[nodiscard]] bool ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes,
                                const Waiter& waiter, int loop);
 
+  // files::RespondWhole(), counted.
+  Answer RespondWhole(Entry& entry, const http::RequestHead& request, int loop);
   // files::RespondWithPage(), counted.
   Answer RespondWithPage(Entry& entry, const http::RequestHead& request, uint16_t status,
                          std::string& scratch, int loop);

@@ -108,11 +108,6 @@ class Walk {
 
 }  // namespace
 
-void UniqueFd::Reset(int fd) {
-  if (fd_ >= 0) close(fd_);
-  fd_ = fd;
-}
-
 ResolveMethod DetectResolveMethod() {
   const UniqueFd probe(
       CallOpenat2(AT_FDCWD, ".", O_PATH | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));

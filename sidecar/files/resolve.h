@@ -20,32 +20,12 @@
 
 #include "sidecar/base/mutex.h"
 #include "sidecar/base/result.h"
+#include "sidecar/base/unique_fd.h"
 #include "sidecar/config/snapshot.h"
 
 namespace catzilla::files {
 
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(other.Release()) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    Reset(other.Release());
-    return *this;
-  }
-  ~UniqueFd() { Reset(-1); }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int Release() {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd;
-  }
-  void Reset(int fd);
-
- private:
-  int fd_ = -1;
-};
+using base::UniqueFd;
 
 enum class ResolveMethod : uint8_t { kOpenat2, kWalk };
 

@@ -30,6 +30,9 @@ class SentFile : public base::Owner {
   virtual bool Intact(int64_t now_us) const = 0;
   // How many of `bytes` from `offset` on can be sent without waiting for a disk.
   virtual uint64_t Cached(uint64_t offset, uint64_t bytes, int64_t now_us) const = 0;
+  virtual int fd() const = 0;
+  // A read of it hangs: from now on it is not intact.
+  virtual void GiveUp() const = 0;
 
  protected:
   ~SentFile() override = default;

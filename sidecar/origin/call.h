@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "sidecar/base/unique_fd.h"
 #include "sidecar/http/field.h"
 #include "sidecar/origin/failure.h"
 
@@ -28,12 +29,23 @@ struct ResponseHead {
   std::string_view body;    // The first bytes; they need no Consumed().
 };
 
+// A piece of a file that the origin has opened; nobody has looked at it yet.
+struct PassedFile {
+  base::UniqueFd fd;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+
 class Observer {
  public:
   virtual void OnResponse(const ResponseHead& head) = 0;  // Once.
   virtual void OnInformational(const ResponseHead& head) = 0;
   // Give the bytes back with Consumed() when they have left.
   virtual void OnData(std::string_view bytes) = 0;
+  // The rest of the body is this; OnEnd() follows at once. Not with kBytesOnly.
+  virtual void OnFile(PassedFile /*file*/) {}
+  // Behind the body, before OnEnd(): names in lower case, safe to be sent.
+  virtual void OnTrailers(http::Fields /*fields*/) {}
   // body_window() has grown. With kExpectContinue the first one is the time for 100 Continue.
   virtual void OnBodyRoom() = 0;
   virtual void OnEnd() = 0;

@@ -24,6 +24,7 @@ enum RequestFlag : uint32_t {
   kUpgradeRequest = 0x10,
   kSlotsOverflow = 0x20,
   kCancelOnDisconnect = 0x40,
+  kBytesOnly = 0x80,  // The answer's body is wanted as bytes: not by OnFile().
 };
 
 // The value of one input that the route has registered.

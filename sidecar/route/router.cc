@@ -116,7 +116,7 @@ Router::Router(std::shared_ptr<const config::Snapshot> snapshot) : snapshot_(std
     if (TakesSockets(route.kind)) list.sockets.push_back(i);
   }
   for (uint32_t i = 0; i < snapshot_->mounts.size(); ++i) {
-    lists[snapshot_->mounts[i]->host].mounts.push_back(i);
+    if (!snapshot_->mounts[i]->internal) lists[snapshot_->mounts[i]->host].mounts.push_back(i);
   }
   for (auto& [host, list] : lists) {
     const auto& all = snapshot_->routes;

@@ -29,6 +29,7 @@ class LoopThread {
     uint64_t random_seed = 1;
     std::function<void(uint64_t version)> on_plan;
     std::function<void()> on_drained;
+    files::PassedFiles* passed_files = nullptr;
   };
   LoopThread(Parts parts, std::shared_ptr<const exchange::Plan> plan);
   ~LoopThread();

@@ -128,7 +128,14 @@ std::shared_ptr<const exchange::Plan> PlanBuilder::Build(
   auto plan = std::make_shared<exchange::Plan>(snapshot);
   NamePools(*snapshot, plan.get());
   parts_.workers.SetDrainTimeout(snapshot->drain.timeout_us);
-  for (const auto& mount : snapshot->mounts) plan->mounts.push_back(BuildMount(mount, *plan));
+  for (const auto& mount : snapshot->mounts) {
+    plan->mounts.push_back(BuildMount(mount, *plan));
+    if (mount->internal) plan->internal_mounts.push_back(plan->mounts.back());
+  }
+  std::stable_sort(plan->internal_mounts.begin(), plan->internal_mounts.end(),
+                   [](const auto& a, const auto& b) {
+                     return a->config->prefix.size() > b->config->prefix.size();
+                   });
   for (const auto& cache : snapshot->caches) plan->caches.push_back(BuildCache(cache));
   for (const auto& route : snapshot->routes) plan->routes.push_back(BuildRoute(route, *plan));
   plan->unmatched = parts_.stats.Get("<none>", {"GET", "HEAD", "POST"});

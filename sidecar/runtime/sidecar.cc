@@ -153,6 +153,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     ports_.push_back(loop::LocalPort(sockets.back()[0]));
   }
   files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
+  passed_files_ = std::make_unique<files::PassedFiles>(*files_);
   files_->SetDeadline(snapshot->limits->file_timeout_us);
   file_store_ = std::make_unique<files::FileStore>(
       epochs_,
@@ -197,7 +198,7 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
         LoopThread::Parts{i, *workers_, *upstreams_, epochs_, counts_, access_logs_->current(),
                           RandomBits(),
                           [this, i](uint64_t version) { publisher_->OnServed(i, version); },
-                          [this] { OnLoopDrained(); }},
+                          [this] { OnLoopDrained(); }, passed_files_.get()},
         plan));
   }
   for (size_t l = 0; l < sockets.size(); ++l) {

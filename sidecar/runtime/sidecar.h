@@ -20,6 +20,7 @@
 #include "sidecar/base/executor.h"
 #include "sidecar/base/mutex.h"
 #include "sidecar/control/server.h"
+#include "sidecar/files/passed_file.h"
 #include "sidecar/files/store.h"
 #include "sidecar/ops/ops_server.h"
 #include "sidecar/runtime/access_log_switch.h"
@@ -112,6 +113,7 @@ class Sidecar final : private ops::HealthSource, private cache::Waker, private w
   files::Watcher watcher_;
   server::SharedCounts counts_;
   std::unique_ptr<base::Executor> files_;
+  std::unique_ptr<files::PassedFiles> passed_files_;
   std::unique_ptr<files::FileStore> file_store_;
   std::unique_ptr<worker::Registry> workers_;
   TargetLog target_log_;

@@ -151,6 +151,7 @@ class Compiler {
     }
     to->spa_fallback = from.spa_fallback();
     to->fallback_pool = from.fallback_pool();
+    to->internal = from.internal();
     to->allowed_extensions = Texts(from.allowed_extensions());
     to->blocked_extensions = Texts(from.blocked_extensions());
     to->blocked_patterns = Texts(from.blocked_patterns());

@@ -92,6 +92,9 @@ constexpr Field kFields[] = {
     {"mounts[].fallback_pool", Kind::kText, "", kLive, 0, 0,
      "The pool that answers instead of 404, and every request that is no GET or HEAD or has a "
      "body; docs/reverse-proxy.md."},
+    {"mounts[].internal", Kind::kBool, "false", kLive, 0, 0,
+     "Not for clients: only for answers that name its files by X-Accel-Redirect or X-Sendfile; "
+     "docs/protected-downloads.md."},
     {"mounts[].allowed_extensions", Kind::kTexts, "", kLive, 0, 0,
      "If not empty, files with another extension are 404; without the dot, in any case."},
     {"mounts[].blocked_extensions", Kind::kTexts, "", kLive, 0, 0,

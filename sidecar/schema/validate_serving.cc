@@ -95,6 +95,14 @@ void CheckNames(const config::v1::Mount& mount, const std::string& path,
            "says that a pool answers for what is missing, and spa_fallback that a file does",
            "remove one of them");
   }
+  if (mount.internal()) {
+    const bool named = !mount.fallback_pool().empty() || !mount.spa_fallback().empty();
+    if (named || mount.directory_listing() > config::v1::DIRECTORY_LISTING_OFF) {
+      report(Code::kContradiction, path + ".internal",
+             "an internal mount has files and nothing else: no fallback and no listing",
+             "remove fallback_pool, spa_fallback and directory_listing, or internal");
+    }
+  }
   for (const auto& [status, file] : mount.error_pages()) {
     const std::string inner = path + ".error_pages[" + status + "]";
     if (status != "403" && status != "404" && status != "503") {

@@ -42,6 +42,7 @@ LoopServer::LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       mailbox_(parts.loop, *this, kMessagesMax) {
   context_.access_log = parts.access_log;
   context_.upstreams = parts.upstreams;
+  context_.passed_files = parts.passed_files;
   context_.random_state = parts.random_seed;
   context_.plan = std::move(plan);
   context_.loop.AddHooks(this);

@@ -64,6 +64,7 @@ class LoopServer final : public ConnectionHost,
     // Called on the loop when kClose has closed everything that is ours.
     std::function<void()> on_closed;
     upstream::Agent* upstreams = nullptr;  // Null: no plan has a route to one.
+    files::PassedFiles* passed_files = nullptr;
   };
 
   LoopServer(Parts parts, std::shared_ptr<const exchange::Plan> plan);

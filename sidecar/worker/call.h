@@ -84,6 +84,7 @@ class Call final : public origin::Socket, public loop::Deadline, public base::Li
   uint32_t held_ = 0;            // Received and not given back on the wire yet...
   uint32_t consumed_ = 0;        // ...of which the observer is through with so many.
   bool idempotent_ = false;
+  bool takes_files_ = false;       // Not with kBytesOnly.
   bool streaming_ = false;         // The body follows in REQUEST_DATA.
   bool expects_continue_ = false;  // Of whichever worker gets it.
   bool awaits_continue_ = false;   // The first WINDOW is still to come.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "sidecar/base/check.h"
@@ -213,11 +214,40 @@ void Channel::OnReady(unsigned ready) {
   if (!closed() && (ready & loop::kWritable) != 0) Flush();
 }
 
+ssize_t Channel::Receive(char* space, size_t room) {
+  if ((worker_->capabilities & kCapabilitySendfile) == 0) {
+    return ::recv(poll_.fd(), space, room, 0);
+  }
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kPassedMax)];
+  iovec part{space, room};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = ::recvmsg(poll_.fd(), &message, MSG_CMSG_CLOEXEC);
+  if (got < 0 || message.msg_controllen == 0) [[likely]]
+    return got;
+  size_t count = 0;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
+      passed_.emplace_back(fd);
+    }
+  }
+  // This process had none to spare: its frame finds that it was lost, and the next ones their own.
+  if ((message.msg_flags & MSG_CTRUNC) != 0 && count == 0) passed_.emplace_back();
+  return got;
+}
+
 void Channel::Read() {
   for (int reads = 0; reads < kReadsPerTurn && !closed(); ++reads) {
     size_t room = 0;
     char* space = reader_.Space(&room);
-    const ssize_t got = ::recv(poll_.fd(), space, room, 0);
+    const ssize_t got = Receive(space, room);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     if (got <= 0) {
@@ -226,6 +256,7 @@ void Channel::Read() {
     }
     reader_.Commit(static_cast<size_t>(got));
     ProcessFrames();
+    if (passed_.size() > kPassedMax) return ProtocolError("descriptors that no SENDFILE takes");
     if (static_cast<size_t>(got) < room) return;
   }
 }
@@ -335,6 +366,7 @@ void Channel::Lose(std::string_view cause, bool clean) {
   if (closed()) return;
   state_ = State::kClosing;
   poll_.Close();
+  passed_.clear();
   out_.clear();
   out_sent_ = 0;
   dispatcher_.OnChannelLost(*this, clean);  // First, so that nothing is sent here again.

@@ -8,7 +8,7 @@
 //          dispatcher).
 // Limits:  what is buffered to be written is at most the worker's windows, the heads of its
 //          credits, and small frames; what the worker may send is our windows, checked. The table
-//          has kStreamsMax places.
+//          has kStreamsMax places. kPassedMax descriptors that no SENDFILE has taken yet.
 // Fails:   a peer that breaks the contract gets GOAWAY with a sentence, and the lane is lost: each
 //          of its streams is sent again or failed by the dispatcher.
 //
@@ -16,12 +16,14 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "sidecar/base/ref.h"
+#include "sidecar/base/unique_fd.h"
 #include "sidecar/loop/loop.h"
 #include "sidecar/loop/poll.h"
 #include "sidecar/worker/call.h"
@@ -90,6 +92,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   static constexpr size_t kStreamsAtFirst = 64;
   static constexpr int kReadsPerTurn = 4;
   static constexpr uint32_t kPongsHeldMax = 1024;
+  static constexpr size_t kPassedMax = 16;
   static constexpr size_t kOutputKept = 64 * 1024;  // A larger buffer is given back once empty.
 
   void OnReady(unsigned ready) override;
@@ -97,6 +100,8 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   void RunDeferred() override;
 
   void Read();
+  // One read, with the descriptors that came along, which are kept for their frames.
+  ssize_t Receive(char* space, size_t room);
   void Flush();
   void ProcessFrames();
   void OnFrame(const FrameView& frame);
@@ -111,6 +116,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   void WarnSockets(GoawayCode code);
   void OnResponseData(const FrameView& frame, Call& call);
   void OnTrailers(const FrameView& frame, Call& call);
+  void OnSendfile(const FrameView& frame, Call& call);
   void OnWindow(const FrameHeader& header);
   void OnCredit(const FrameHeader& header);
   void OnGoaway(const FrameView& frame);
@@ -145,6 +151,7 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
   loop::Poll poll_;
   FrameReader reader_;
   State state_ = State::kOpen;
+  std::deque<base::UniqueFd> passed_;  // In the order of their SENDFILE frames; empty: was lost.
   std::string out_;
   size_t out_sent_ = 0;
   std::vector<Call*> streams_;  // By stream id modulo its size, a power of two.

@@ -80,6 +80,7 @@ void Channel::OnFrame(const FrameView& frame) {
     case FrameType::kResponseData:
     case FrameType::kInformational:
     case FrameType::kTrailers:
+    case FrameType::kSendfile:
     case FrameType::kEnd:
     case FrameType::kDetached:
     case FrameType::kWsAccept:
@@ -111,6 +112,9 @@ void Channel::OnStreamFrame(const FrameView& frame, Call& call) {
       break;
     case FrameType::kTrailers:
       OnTrailers(frame, call);
+      break;
+    case FrameType::kSendfile:
+      OnSendfile(frame, call);
       break;
     case FrameType::kWsAccept:
       OnAccept(frame, call);
@@ -268,7 +272,27 @@ void Channel::OnTrailers(const FrameView& frame, Call& call) {
     return ProtocolError("TRAILERS before RESPONSE, or twice");
   }
   if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
-  call.trailers_seen_ = true;  // Dropped: HTTP/1.1 clients may do so with all they did not ask for.
+  call.trailers_seen_ = true;
+  if (call.state_ == Call::State::kCancelled) return;
+  if (!FieldsMayLeave(view.fields)) {
+    return AnswerUnusable(call, "the app's trailers have a field that cannot be sent");
+  }
+  call.observer_->OnTrailers(dispatcher_.ListFields(view.fields));
+}
+
+// Its descriptor came with its first byte at the latest.
+void Channel::OnSendfile(const FrameView& frame, Call& call) {
+  if (!call.response_seen_ || call.trailers_seen_ || call.accepted_ || !frame.header.end()) {
+    return ProtocolError("SENDFILE before RESPONSE, behind TRAILERS, or without END");
+  }
+  if (passed_.empty()) return ProtocolError("SENDFILE without a descriptor");
+  origin::PassedFile file{std::move(passed_.front()), Load64(frame.payload.data()),
+                          Load64(frame.payload.data() + 8)};
+  passed_.pop_front();
+  if (call.state_ == Call::State::kCancelled) return;
+  if (!call.takes_files_) return AnswerUnusable(call, "a file, where bytes were asked for");
+  if (!file.fd) return AnswerUnusable(call, "the sidecar had no descriptor to spare for its file");
+  call.observer_->OnFile(std::move(file));
 }
 
 void Channel::OnWindow(const FrameHeader& header) {

@@ -69,10 +69,13 @@ TEST_F(ChannelTest, AnswerStreamsWithInterimAndTrailers) {
   lane.Respond(stream, "one", 0);
   lane.Send(FrameType::kResponseData, stream, "two");
   payload.clear();
+  fields.clear();
+  AppendField("x-sum", "abc", &fields);
   EncodeHead({0, FieldsView(fields)}, &payload);
   lane.Send(FrameType::kTrailers, stream, payload, kFlagEnd);
   rig.Pump();
-  EXPECT_EQ(notes.notes, (Lines{"informational 103", "response 200", "data 3", "end"}));
+  EXPECT_EQ(notes.notes,
+            (Lines{"informational 103", "response 200", "data 3", "trailer x-sum=abc", "end"}));
   EXPECT_EQ(notes.body, "onetwo");
 }
 

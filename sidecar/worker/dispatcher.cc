@@ -151,6 +151,7 @@ Call* Dispatcher::Begin(const RequestSpec& spec, const base::Ref<Generation>& ge
           : 0;
   call.body_bytes_sent_ = 0;
   call.body_over_ = false;
+  call.takes_files_ = (spec.flags & origin::kBytesOnly) == 0 && socket == nullptr;
   call.idempotent_ = spec.idempotent || IsIdempotent(ToMethod(spec.method));
   call.streaming_ = spec.body_mode == BodyMode::kStreaming;
   call.expects_continue_ = call.streaming_ && (spec.flags & kExpectContinue) != 0;

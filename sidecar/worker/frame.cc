@@ -53,6 +53,7 @@ Rules RulesOf(FrameType type) {
     case FrameType::kResponse:
     case FrameType::kResponseData:
     case FrameType::kTrailers:
+    case FrameType::kSendfile:
     case FrameType::kWsClose:
       return kStreamMayEnd;
     case FrameType::kInformational:
@@ -61,7 +62,6 @@ Rules RulesOf(FrameType type) {
     case FrameType::kWsMessage:
     case FrameType::kEnd:
     case FrameType::kCancel:
-    case FrameType::kSendfile:
       return kStream;
     case FrameType::kDetached:
       return kStreamEmpty;
@@ -169,6 +169,8 @@ const char* CheckFrame(const FrameView& frame) {
     case FrameType::kCancel:
       return frame.payload.empty() || frame.payload.size() == 4 ? nullptr
                                                                 : "CANCEL has half a lane id";
+    case FrameType::kSendfile:
+      return frame.payload.size() == 16 ? nullptr : "SENDFILE carries 16 bytes";
     case FrameType::kWsMessage:
       if ((header.aux & ~kMessageMore) != 1 && (header.aux & ~kMessageMore) != 2) {
         return "a message is neither text nor binary";

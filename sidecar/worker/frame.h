@@ -89,9 +89,11 @@ enum class GoawayCode : uint32_t {
 };
 
 // Section 5: what both sides must have.
+inline constexpr uint32_t kCapabilitySendfile = 0x02;
 inline constexpr uint32_t kCapabilityWebSocket = 0x04;
 inline constexpr uint32_t kCapabilityDump = 0x10;
-inline constexpr uint32_t kCapabilities = kCapabilityWebSocket | kCapabilityDump;
+inline constexpr uint32_t kCapabilities =
+    kCapabilitySendfile | kCapabilityWebSocket | kCapabilityDump;
 
 // What one frame may carry, section 6.
 struct FrameLimits {

@@ -132,6 +132,7 @@ FrameType TypeNamed(const std::string& name) {
       {"RESPONSE", FrameType::kResponse},
       {"RESPONSE_DATA", FrameType::kResponseData},
       {"TRAILERS", FrameType::kTrailers},
+      {"SENDFILE", FrameType::kSendfile},
       {"INFORMATIONAL", FrameType::kInformational},
       {"END", FrameType::kEnd},
       {"CANCEL", FrameType::kCancel},

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -37,6 +39,18 @@ class Notes final : public origin::Observer {
     body += bytes;
     Add("data " + std::to_string(bytes.size()));
     if (on_data) on_data(bytes.size());
+  }
+  void OnFile(origin::PassedFile file) override {
+    Add("file " + std::to_string(file.offset) + "+" + std::to_string(file.length));
+    char bytes[64];
+    const ssize_t got =
+        ::pread(file.fd.get(), bytes, sizeof bytes, static_cast<off_t>(file.offset));
+    body.append(bytes, static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  }
+  void OnTrailers(http::Fields trailers) override {
+    for (const http::Field& field : trailers) {
+      Add("trailer " + std::string(field.name) + "=" + std::string(field.value));
+    }
   }
   void OnBodyRoom() override {
     Add("room");
@@ -79,6 +93,23 @@ class FakeConnection {
   }
   void SendRaw(std::string_view bytes) {
     ASSERT_EQ(::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  // With a descriptor, which stays the caller's.
+  void SendWithFile(std::string_view bytes, int passed) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof passed)] = {};
+    iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof passed);
+    std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+    ASSERT_EQ(::sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT),
               static_cast<ssize_t>(bytes.size()));
   }
   // A whole answer.

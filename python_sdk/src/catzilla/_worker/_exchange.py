@@ -12,11 +12,15 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from io import FileIO
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from anyio import to_thread
+
 from catzilla._text import describe, log_exception, one_line
 from catzilla._worker import _frames as frames
+from catzilla._worker._files import PIECE_BYTES, open_file
 from catzilla._worker._protocol import LaneProtocol, Stream
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ class Host(Protocol):
 
     state: dict[str, Any]  # The lifespan's: each request gets a copy.
     vary: dict[int, bytes]  # By route.
+    extensions: dict[str, dict[str, Any]]  # What apps are offered.
 
     def failed(self, what: str, error: BaseException) -> None: ...
 
@@ -70,6 +75,8 @@ class Exchange:
     fields: Any = ()
     head_sent = False
     answered = False
+    body_ended = False  # Only trailers may come.
+    trailers: list[tuple[bytes, bytes]] | None = None  # Announced: the answer ends with them.
     # The client.
     waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
 
@@ -91,7 +98,7 @@ class Exchange:
             "type": "http",
             "asgi": _ASGI,
             **request.scope(),
-            "extensions": {"http.response.early_hint": {}},  # Its own: apps may add to it.
+            "extensions": lane.worker.extensions.copy(),  # Its own: apps may add to it.
             "state": lane.worker.state.copy(),
         }
 
@@ -162,20 +169,29 @@ class Exchange:
                 raise RuntimeError("a second 'http.response.start'")
             self.status = message["status"]
             self.fields = message.get("headers", ())
+            if message.get("trailers"):
+                self.trailers = []
             self.lane.head_waits(self)
         elif kind == "http.response.body":
-            if not self.status or self.answered:
-                when = "after the response was complete" if self.answered else "before 'http.response.start'"
-                raise RuntimeError(f"'http.response.body' {when}")
+            self._check_begun(kind)
             body = message.get("body", b"")
             if self.silent or self.status in _NO_BODY:
                 body = b""
             last = not message.get("more_body", False)
-            if last and not self.head_sent and len(body) <= self.lane.protocol.data_bytes_max:
+            if last and self.trailers is not None:
+                await self._stream(body if isinstance(body, bytes) else bytes(body), False)
+                self.body_ended = True
+            elif last and not self.head_sent and len(body) <= self.lane.protocol.data_bytes_max:
                 self._head(body, end=True)
                 self.was_answered()
             else:
                 await self._stream(body if isinstance(body, bytes) else bytes(body), last)
+        elif kind == "http.response.pathsend":
+            await self._send_file(message["path"])
+        elif kind == "http.response.trailers":
+            self._send_trailers(message)
+        elif kind == "http.response.debug":
+            log.debug("%s: %s", self._name(), message.get("info"))
         elif kind == "http.response.early_hint":
             if not self.head_sent:
                 links = [(b"link", link) for link in message.get("links", ())]
@@ -223,6 +239,57 @@ class Exchange:
             if self.disconnected:
                 return
         if last:
+            self.was_answered()
+
+    def _check_begun(self, kind: str) -> None:
+        if not self.status or self.answered or self.body_ended:
+            when = "before 'http.response.start'" if not self.status else "after the response was complete"
+            raise RuntimeError(f"{kind!r} {when}")
+
+    async def _send_file(self, path: str) -> None:
+        self._check_begun("http.response.pathsend")
+        if self.trailers is not None:
+            raise RuntimeError("'http.response.pathsend' of an answer with trailers")
+        if self.silent or self.status in _NO_BODY:
+            await self._end(b"")
+            return
+        protocol = self.lane.protocol
+        file, size, body = await to_thread.run_sync(open_file, path, protocol.data_bytes_max)
+        if file is None:
+            await self._end(body)
+        elif not protocol.takes_files or self.stream.request.flags & frames.REQUEST_BYTES_ONLY:
+            await self._send_pieces(file, size)
+        elif self.disconnected:
+            file.close()
+        else:
+            if not self.head_sent:
+                self._head(b"", end=False)
+            protocol.sendfile(self.stream, file, size)
+            self.lane.schedule()
+            self.was_answered()
+
+    async def _send_pieces(self, file: FileIO, size: int) -> None:
+        """The sidecar wants bytes: it keeps the answer, or is older than files."""
+        with file:
+            while size > 0 and not self.disconnected:
+                piece = await to_thread.run_sync(file.read, min(size, PIECE_BYTES))
+                if not piece:  # It has become shorter; the sidecar sees that the promise is not kept.
+                    break
+                size -= len(piece)
+                await self._stream(piece, False)
+        if not self.disconnected:
+            await self._stream(b"", True)
+
+    async def _end(self, body: bytes) -> None:
+        await self.send({"type": "http.response.body", "body": body})
+
+    def _send_trailers(self, message: Message) -> None:
+        if self.trailers is None or not self.body_ended or self.answered:
+            raise RuntimeError("'http.response.trailers' that were not announced, or before the end of the body")
+        self.trailers += [(_LOWER.get(name) or frames.lower(name), value) for name, value in message.get("headers", ())]
+        if not message.get("more_trailers", False):
+            self.lane.protocol.trailers(self.stream, self.trailers)
+            self.lane.schedule()
             self.was_answered()
 
     def send_head(self) -> None:

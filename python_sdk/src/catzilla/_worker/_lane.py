@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from catzilla._exceptions import LinkError
 from catzilla._worker import _frames as frames
 from catzilla._worker._exchange import ASGIApp, Exchange, Host
+from catzilla._worker._files import FrameWriter
 from catzilla._worker._frames import FrameError
 from catzilla._worker._inherit import forget, keep_from_children
 from catzilla._worker._protocol import LaneProtocol, Phase, Stream
@@ -58,6 +59,7 @@ class Lane(asyncio.Protocol):
         self._fast: set[Any] = set()  # Streams that the fast lane is at.
         self._tasks = Tasks(worker.loop, self._drop)
         self._paces: dict[int, Pace] = {}  # By route, of those that go through the genuine app.
+        self._writer: FrameWriter | None = None  # Of frames that carry descriptors.
         self._loop_out: LoopOut | None = None
         self._thread_out: ThreadOut | None = None
 
@@ -132,12 +134,34 @@ class Lane(asyncio.Protocol):
         self._scheduled = False
         if self._heads or self._late_heads:
             self._send_heads()
-        data = self.protocol.take()
-        if data and self._transport is not None:
-            self._transport.write(data)
-        if self.protocol.phase is Phase.DRAINING and not (self._exchanges or self._fast or self.protocol.streams):
+        self._write()
+        if (
+            self.protocol.phase is Phase.DRAINING
+            and not self._holds_back()
+            and not (self._exchanges or self._fast or self.protocol.streams)
+        ):
             self.drained = True
             self.close()
+
+    def _write(self) -> None:
+        if self.protocol.files or self._holds_back():
+            self._write_files()
+        else:
+            data = self.protocol.take()
+            if data and self._transport is not None:
+                self._transport.write(data)
+
+    def _write_files(self) -> None:
+        if self._transport is None:
+            self.protocol.drop_files()
+            return
+        if self._writer is None:
+            self._writer = FrameWriter(self._loop, self._transport, self.schedule)
+        self._writer.write(self.protocol.take_parts())
+
+    def _holds_back(self) -> bool:
+        """A descriptor could not be passed yet: all that comes goes behind it."""
+        return self._writer is not None and self._writer.busy
 
     def _send_heads(self) -> None:
         for exchange in self._late_heads:
@@ -178,8 +202,7 @@ class Lane(asyncio.Protocol):
     def close(self) -> None:
         """What has been said in this turn still leaves."""
         if self._transport is not None:
-            if data := self.protocol.take():
-                self._transport.write(data)
+            self._write()
             self._transport.close()
 
     @property
@@ -303,6 +326,10 @@ class Lane(asyncio.Protocol):
         self._transport.close()
         self._transport = None
         self.protocol.phase = Phase.CLOSED
+        self.protocol.drop_files()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         for stream in list(self._fast):  # What no thread has begun never will be.
             stream.cancelled = True
             self._tasks.cancelled(stream)

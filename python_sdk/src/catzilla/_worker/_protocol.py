@@ -11,12 +11,15 @@ then CLOSED for good, and what is left in take() (a GOAWAY) should still be writ
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Callable
+from io import FileIO
 from typing import Any, Final, Literal, TypeAlias
 
 from catzilla._exceptions import LinkError
 from catzilla._text import utf8
 from catzilla._worker import _frames as frames
+from catzilla._worker._files import FileFrame, Part, close_all
 from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, HelloAck, Request
 
 Phase = enum.Enum("Phase", ["GREETING", "SERVING", "DRAINING", "CLOSED"])
@@ -33,6 +36,7 @@ _HALF_WINDOW: Final = STREAM_WINDOW // 2
 _REQUEST: Final = frames.REQUEST
 _REQUEST_BYTES_MIN: Final = frames.REQUEST_BYTES_MIN
 _SERVING: Final = Phase.SERVING
+_SENDFILE: Final = struct.Struct("<QQ")  # Offset, length.
 # The sidecar tells how long heads may be; we take any it may be configured for.
 HEAD_BYTES_MAX: Final = 1 << 20
 
@@ -86,6 +90,8 @@ class LaneProtocol:
         self._refuse_after: int | None = None  # Set by our GOAWAY: later ids are not for us.
         self._unreturned = 0
         self._reader = FrameReader(frames.Limits(hello.head_bytes_max, hello.data_bytes_max))
+        self.takes_files = False
+        self.files = 0  # Frames in _out and _held that carry descriptors.
         self._held: list[tuple[Stream, bytes]] = []  # Last frames of answers, until take().
         self._out: list[bytes] = [frames.encode_frame(frames.HELLO, payload=hello.encode())]
 
@@ -173,6 +179,7 @@ class LaneProtocol:
         self.room = ack.connection_window
         self._window = ack.stream_window
         self.data_bytes_max = ack.data_bytes_max
+        self.takes_files = bool(ack.capabilities & frames.CAPABILITY_SENDFILE)
         self.head_bytes_max = ack.head_bytes_max
         self._reader.limits = frames.Limits(ack.head_bytes_max, ack.data_bytes_max)
         self.phase = Phase.SERVING
@@ -305,6 +312,26 @@ class LaneProtocol:
             self._ended(stream)
         return sent
 
+    def sendfile(self, stream: Stream, file: FileIO, size: int) -> None:
+        """The rest of the body is this file, which is ours now. REQUIRES: takes_files."""
+        if stream.cancelled:
+            file.close()
+            return
+        frame = FileFrame(frames.encode_frame(frames.SENDFILE, stream.id, _SENDFILE.pack(0, size), FLAG_END))
+        frame.file = file
+        self.files += 1
+        self._held.append((stream, frame))
+        self._ended(stream)
+
+    def trailers(self, stream: Stream, fields: Fields) -> None:
+        """Raises ValueError if a field cannot go on the wire; nothing has been sent then."""
+        if stream.cancelled:
+            return
+        frame = frames.encode_trailers(stream.id, fields)
+        self._check_head(len(frame))
+        self._held.append((stream, frame))
+        self._ended(stream)
+
     def accept(self, stream: Stream, fields: Fields) -> None:
         """Raises ValueError if a field cannot go on the wire; nothing has been sent then."""
         if stream.cancelled:
@@ -383,25 +410,49 @@ class LaneProtocol:
         if self.phase is not Phase.CLOSED:
             self.phase = Phase.DRAINING if code in _GENTLE else Phase.CLOSED
 
+    def take_parts(self) -> list[Part]:
+        """As take(), where there are files."""
+        self._announce_detached()
+        parts: list[Part] = []
+        run: list[bytes] = []
+        for frame in self._out:
+            run.append(frame)
+            if isinstance(frame, FileFrame):
+                parts.append((b"".join(run), frame.file))
+                run = []
+        if run:
+            parts.append((b"".join(run), None))
+        self._out.clear()
+        self.files = 0
+        return parts
+
+    def drop_files(self) -> None:
+        """The link is lost."""
+        if self.files:
+            close_all(self.take_parts())
+
     def take(self) -> bytes:
         """The bytes to write, in order. They will not be given again.
 
         An answer whose handler has not returned by now is announced as DETACHED: its client gets it at once,
-        its place stays taken until settle().
+        its place stays taken until settle(). REQUIRES: files is 0.
         """
         out = self._out
         if self._held:
-            for stream, frame in self._held:
-                if not stream.settled:
-                    stream.detached = True
-                    out.append(frames.encode_frame(frames.DETACHED, stream.id))
-                out.append(frame)
-            self._held.clear()
+            self._announce_detached()
         if not out:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
+
+    def _announce_detached(self) -> None:
+        for stream, frame in self._held:
+            if not stream.settled:
+                stream.detached = True
+                self._out.append(frames.encode_frame(frames.DETACHED, stream.id))
+            self._out.append(frame)
+        self._held.clear()
 
     def _return_window(self, size: int) -> None:
         self._unreturned += size

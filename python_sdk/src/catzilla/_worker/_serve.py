@@ -26,6 +26,7 @@ from catzilla._worker import _frames as frames
 from catzilla._worker._control import ControlConnection
 from catzilla._worker._exchange import ASGIApp
 from catzilla._worker._lane import Lane
+from catzilla._worker._offers import extensions_for
 from catzilla._worker._protocol import HEAD_BYTES_MAX, STREAM_WINDOW, Phase
 from catzilla._worker._stacks import dump, log_stacks
 
@@ -72,6 +73,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.state = state
         self.vary = vary or {}
+        self.extensions = extensions_for(app, debug=settings.log_level == "debug")
         self.compiled = compiled
         self.threads: Threads | None = None
         if compiled is not None:

@@ -84,9 +84,10 @@ GOAWAY_RECYCLE: Final = 11
 GOAWAY_LIMITS: Final = 12
 
 # HELLO and HELLO_ACK: capabilities.
+CAPABILITY_SENDFILE: Final = 0x02
 CAPABILITY_WEBSOCKET: Final = 0x04
 CAPABILITY_DUMP: Final = 0x10
-CAPABILITIES: Final = CAPABILITY_WEBSOCKET | CAPABILITY_DUMP
+CAPABILITIES: Final = CAPABILITY_SENDFILE | CAPABILITY_WEBSOCKET | CAPABILITY_DUMP
 
 # HELLO: purpose and lane kind.
 PURPOSE_LANE: Final = 1
@@ -112,6 +113,7 @@ REQUEST_QUERY_NOT_UTF8: Final = 0x08
 REQUEST_UPGRADE: Final = 0x10
 REQUEST_SLOTS_OVERFLOW: Final = 0x20
 REQUEST_CANCEL_ON_DISCONNECT: Final = 0x40
+REQUEST_BYTES_ONLY: Final = 0x80
 
 # WS_MESSAGE. What a piece takes from a window beside its bytes.
 MESSAGE_TEXT: Final = 1
@@ -150,7 +152,7 @@ WINDOW_MAX: Final = 2**31 - 1
 
 _HEADER: Final = struct.Struct("<IBBHII")
 
-_END_ALLOWED: Final = frozenset({REQUEST, REQUEST_DATA, RESPONSE, RESPONSE_DATA, TRAILERS, WS_CLOSE})
+_END_ALLOWED: Final = frozenset({REQUEST, REQUEST_DATA, RESPONSE, RESPONSE_DATA, TRAILERS, SENDFILE, WS_CLOSE})
 _DATA: Final = frozenset({REQUEST_DATA, RESPONSE_DATA, WS_MESSAGE, DUMP})
 _KNOWN: Final = frozenset(
     {*range(HELLO, CREDIT + 1), *range(REQUEST, SENDFILE + 1), *range(UPGRADE, WS_PONG + 1), STATS, LOG, DUMP}
@@ -291,6 +293,8 @@ def check_frame(frame: Frame) -> None:
         raise FrameError("a ping is 8 bytes")
     if kind == CANCEL and len(payload) not in (0, 4):
         raise FrameError("CANCEL has a payload of another size")
+    if kind == SENDFILE and len(payload) != 16:
+        raise FrameError("SENDFILE is 16 bytes")
     if kind == WS_MESSAGE and aux & ~MESSAGE_MORE not in (MESSAGE_TEXT, MESSAGE_BINARY):
         raise FrameError("a message is neither text nor binary")
     if kind == WS_CLOSE and len(payload) > REASON_BYTES_MAX:

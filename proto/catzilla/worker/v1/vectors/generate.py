@@ -271,6 +271,7 @@ def valid():
     yield case("response data", "RESPONSE_DATA", plain(b"data: 1\n\n"), stream=2)
     yield case("early hints", "INFORMATIONAL",
                {"status": 103, "fields": [["link", "</a.css>; rel=preload"]]}, stream=2)  # fmt: skip
+    yield case("the rest is a file", "SENDFILE", plain(u64(4096, 2**33)), flags=END, stream=2)
     yield case("trailers", "TRAILERS", {"status": 0, "fields": [["x-sum", "abc"]]},
                flags=END, stream=2)  # fmt: skip
     yield case("a WebSocket is asked for", "UPGRADE",
@@ -360,6 +361,10 @@ def invalid():
                frame("RESPONSE", patched(good_response, 8, u32(10)), stream=1), "payload")  # fmt: skip
     yield case("informational with bytes behind its fields", "INFORMATIONAL",
                frame("INFORMATIONAL", head({"status": 103, "fields": []}) + b"x", stream=1), "payload")  # fmt: skip
+    yield case("sendfile of 15 bytes", "SENDFILE",
+               frame("SENDFILE", bytes(15), flags=END, stream=1), "payload")  # fmt: skip
+    yield case("sendfile on stream 0", "SENDFILE",
+               frame("SENDFILE", bytes(16), flags=END), "payload")  # fmt: skip
     yield case("stats of another size", "STATS", frame("STATS", bytes(63)), "payload")
     yield case("dump on a stream", "DUMP", frame("DUMP", stream=1, aux=4), "payload")
     yield case("END on a dump", "DUMP", frame("DUMP", flags=END, aux=4), "header")
