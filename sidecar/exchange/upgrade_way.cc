@@ -123,6 +123,8 @@ void UpgradeWay::OnEnd() {
       return;
     case State::kOpen:  // The app has returned without a word.
       return CloseByUs(websocket::kCloseNormal, "");
+    case State::kFailing:
+      return FinishFailing();
     default:
       return;
   }
@@ -132,6 +134,7 @@ void UpgradeWay::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
   if (state_ == State::kClosing) return;
+  if (state_ == State::kFailing) return FinishFailing();
   if (state_ != State::kOpen) {
     // Newer code may have taken over before it had begun: found out again by Start().
     const bool anew = failure.kind == origin::FailureKind::kSuperseded &&
@@ -225,9 +228,16 @@ void UpgradeWay::OnClientError(uint16_t code, std::string_view cause) {
   exchange_.record().cause = "websocket_protocol";
   exchange_.record().detail = cause;
   refused_client_ = true;
-  if (state_ == State::kOpen) WriteClose(code, cause);
-  EndCall(code, cause);
-  Over(code);
+  if (state_ == State::kClosing) {
+    EndCall(code, cause);
+    return Over(code);
+  }
+  const int64_t now_us = exchange_.context().now().monotonic_us;
+  state_ = State::kFailing;
+  close_code_ = code;
+  failure_ = cause;
+  if (call_ == nullptr || now_us - moved_us_ >= kAnswerUs) return FinishFailing();
+  exchange_.context().wheel.Arm(*this, now_us + kAnswerUs);
 }
 
 void UpgradeWay::OnBodyRoom() {
@@ -240,7 +250,7 @@ void UpgradeWay::OnBodyRoom() {
 
 void UpgradeWay::OnMessage(origin::MessageKind kind, std::string_view bytes, bool last) {
   unconsumed_ += bytes.size() + origin::kPieceOverhead;
-  if (state_ == State::kOpen) {
+  if (state_ == State::kOpen || state_ == State::kFailing) {
     WriteMessage(kind, bytes, last);
     moved_us_ = exchange_.context().now().monotonic_us;
   }
@@ -289,6 +299,7 @@ void UpgradeWay::OnClose(uint32_t code, std::string_view reason) {
   const bool sound = code == websocket::kCloseNoStatus || websocket::IsCloseCode(code);
   // The app has heard of it where it said it: there is nothing to be told any more.
   EndCall(websocket::kCloseNoStatus, "");
+  if (state_ == State::kFailing) return FinishFailing();
   if (state_ != State::kOpen) return;
   CloseByUs(sound ? static_cast<uint16_t>(code) : websocket::kCloseInternalError, reason);
 }
@@ -306,6 +317,12 @@ void UpgradeWay::CloseByUs(uint16_t code, std::string_view reason) {
   close_due_us_ = now.monotonic_us + rules_->close_timeout_us;
   if (leave_due_us_ != 0) close_due_us_ = std::min(close_due_us_, leave_due_us_ - kQuietUs);
   exchange_.context().wheel.Arm(*this, close_due_us_);
+}
+
+void UpgradeWay::FinishFailing() {
+  WriteClose(close_code_, failure_);
+  EndCall(close_code_, failure_);
+  Over(close_code_);
 }
 
 // The app is told, unless it is through.
@@ -326,8 +343,7 @@ void UpgradeWay::Cancel(origin::CancelCode code) {
   if (upgraded()) {
     EndCall(websocket::kCloseAbnormal, "");
     if (state_ != State::kOver) {
-      exchange_.record().close_code =
-          state_ == State::kClosing ? close_code_ : websocket::kCloseAbnormal;
+      exchange_.record().close_code = close_code_ != 0 ? close_code_ : websocket::kCloseAbnormal;
     }
     state_ = State::kOver;
   } else if (call_ != nullptr) {
@@ -346,6 +362,8 @@ void UpgradeWay::OnDeadline() {
       if (state_ == State::kOpen) LookWhetherAlive(now_us);
       if (state_ == State::kOpen) ArmOpen();
       return;
+    case State::kFailing:
+      return FinishFailing();
     case State::kClosing:  // It does not answer our Close.
       exchange_.record().cause = "websocket_close_timeout";
       EndCall(close_code_, "");

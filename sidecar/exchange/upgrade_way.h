@@ -2,13 +2,15 @@
 // handshake.
 //
 //   kAsking --OnAccept--> kOpen --a Close of ours--> kClosing --the client's, or late--> kOver
-//      |                     \--the client's Close, answered; it is gone; it breaks the rules-->
-//      kOver
+//      |                     |\--it breaks the rules--> kFailing --a Close of ours--> kOver
+//      |                     \--the client's Close, answered; it is gone--> kOver
 //      \--OnResponse--> kDenied (an answer like any other) --OnEnd--> answered
 //
 // Before it leaves (drain, newer code) a socket ends by a Close of ours: once nothing has moved for
 // kQuietUs and no message is half sent or half received, at the latest when half of the time is
 // over. What the client has sent before it answers our Close still reaches the app.
+//
+// Who breaks the rules just after a message may still get the app's answer to that: kAnswerUs.
 //
 // Threads: the loop's.
 // Owns:    the call, the decoder with what it inflates by, one deadline. The loop's deflater is
@@ -56,9 +58,10 @@ class UpgradeWay final : public origin::SocketObserver, private loop::Deadline {
   bool refused_client() const { return refused_client_; }
 
  private:
-  enum class State : uint8_t { kAsking, kDenied, kOpen, kClosing, kOver };
+  enum class State : uint8_t { kAsking, kDenied, kOpen, kFailing, kClosing, kOver };
   static constexpr int64_t kQuietUs = 500'000;
   static constexpr int64_t kLookUs = 100'000;
+  static constexpr int64_t kAnswerUs = 100'000;
 
   Next Start();
   bool CanOpen() const { return call_ != nullptr && state_ == State::kOpen; }
@@ -75,6 +78,7 @@ class UpgradeWay final : public origin::SocketObserver, private loop::Deadline {
   void WriteClose(uint16_t code, std::string_view reason);
   // Ends...
   void CloseByUs(uint16_t code, std::string_view reason);
+  void FinishFailing();
   void EndCall(uint16_t code, std::string_view reason);
   void Over(uint16_t code);
   // Time...
@@ -106,6 +110,7 @@ class UpgradeWay final : public origin::SocketObserver, private loop::Deadline {
   bool deflating_ = false;    // ...and compressed.
   bool counted_ = false;      // As open.
   uint16_t close_code_ = 0;   // Of our Close.
+  std::string_view failure_;  // kFailing: what our Close says; a literal.
   uint16_t leave_code_ = 0;   // 0: nobody has asked us to leave.
   size_t unconsumed_ = 0;     // Received from the app, its window not yet given back.
   int64_t heard_us_ = 0;      // From the client.

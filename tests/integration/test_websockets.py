@@ -235,6 +235,14 @@ def test_wrong_states_raise_as_under_uvicorn(app: AppProcess) -> None:
 # Hostile clients...
 
 
+def test_what_a_client_said_before_it_broke_the_rules_is_answered(app: AppProcess) -> None:
+    with echoing(app) as client:
+        client.send(frame(TEXT, "before") + frame(TEXT, "x", reserved=1))
+        assert client.receive() == (0x80 | TEXT, b"before")
+        assert client.closing()[0] == 1002
+        assert client.closed()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
