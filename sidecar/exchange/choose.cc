@@ -56,12 +56,6 @@ void ChooseMount(const Plan& plan, const Asked& asked, std::string& storage, Cho
   choice->path = asked.path;
 }
 
-// Only workers speak WebSockets; to servers behind us none is passed on yet.
-void ChooseSocketRoute(const RouteTarget& target, Choice* choice) {
-  ChooseRoute(target, choice);
-  if (target.upstream != nullptr) ChooseRefusal(501, "websocket_to_upstream", choice);
-}
-
 // False: nobody takes it, and its Upgrade is ignored, as a file's is.
 bool ChooseSocket(const Plan& plan, const Asked& asked, Choice* choice) {
   plan.router.MatchSocket(asked.host, asked.path, &choice->verdict);
@@ -69,16 +63,21 @@ bool ChooseSocket(const Plan& plan, const Asked& asked, Choice* choice) {
   switch (choice->verdict.kind) {
     case route::Verdict::Kind::kRoute:
     case route::Verdict::Kind::kAppDecides:
-      ChooseSocketRoute(*plan.routes[choice->verdict.route], choice);
+      ChooseRoute(*plan.routes[choice->verdict.route], choice);
       return true;
-    case route::Verdict::Kind::kMount:
-      choice->is_socket = false;
-      return false;
+    case route::Verdict::Kind::kMount: {
+      // No file is a socket, but what answers for what is no file may have one.
+      const auto& fallback = plan.mounts[choice->verdict.mount]->fallback;
+      const bool has_dots = (asked.path_flags & http::kPathDotSegment) != 0;
+      choice->is_socket = fallback != nullptr && !has_dots;
+      if (choice->is_socket) ChooseFallback(*fallback, choice);
+      return choice->is_socket;
+    }
     default:
       break;
   }
   if (plan.catch_all != nullptr) {
-    ChooseSocketRoute(*plan.catch_all, choice);
+    ChooseRoute(*plan.catch_all, choice);
     return true;
   }
   choice->is_socket = false;

@@ -7,6 +7,7 @@
 #include "sidecar/exchange/plan.h"
 #include "sidecar/origin/call.h"
 #include "sidecar/origin/request.h"
+#include "sidecar/origin/socket.h"
 #include "sidecar/upstream/agent.h"
 
 namespace catzilla::exchange {
@@ -19,6 +20,17 @@ namespace catzilla::exchange {
     return context.upstreams->Start(spec, route.upstream, observer, failure);
   }
   return context.dispatcher.Start(spec, route.generation, observer, failure);
+}
+
+// The same for a WebSocket.
+[[nodiscard]] inline origin::Socket* StartSocket(Context& context, const RouteTarget& route,
+                                                 const origin::RequestSpec& spec,
+                                                 origin::SocketObserver& observer,
+                                                 origin::Failure* failure) {
+  if (route.upstream != nullptr) {
+    return context.upstreams->StartSocket(spec, route.upstream, observer, failure);
+  }
+  return context.dispatcher.StartSocket(spec, route.generation, observer, failure);
 }
 
 }  // namespace catzilla::exchange

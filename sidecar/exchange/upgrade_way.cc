@@ -5,6 +5,7 @@
 
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/request_fields.h"
+#include "sidecar/exchange/start_call.h"
 #include "sidecar/websocket/handshake.h"
 
 namespace catzilla::exchange {
@@ -34,12 +35,18 @@ Next UpgradeWay::Start() {
     return exchange_.Refuse({403, "websocket_origin"});
   }
   origin::RequestSpec spec;
-  RequestFields fields(request, nullptr, RequestFields::Connection::kKept);
+  // An app sees the handshake as the client sent it; to a server the connection is ours.
+  using Connection = RequestFields::Connection;
+  RequestFields fields(
+      request, nullptr,
+      exchange_.route().upstream == nullptr ? Connection::kKept : Connection::kCut);
   exchange_.Describe(&fields, &spec);
   spec.upgrade = true;
+  spec.ping_interval_us = rules_->ping_interval_us;
+  spec.ping_timeout_us = rules_->ping_timeout_us;
+  spec.close_timeout_us = rules_->close_timeout_us;
   origin::Failure failure;
-  call_ = exchange_.context().dispatcher.StartSocket(spec, exchange_.route().generation, *this,
-                                                     &failure);
+  call_ = StartSocket(exchange_.context(), exchange_.route(), spec, *this, &failure);
   if (call_ != nullptr) {
     exchange_.client().SetBodyReading(false);  // Until it is accepted.
     return Next::kWait;

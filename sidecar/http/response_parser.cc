@@ -24,10 +24,11 @@ std::string_view NameOf(ResponseError error) {
   return kNames[static_cast<size_t>(error)];
 }
 
-void ResponseParser::Begin(bool head_request, const ResponseLimits& limits) {
+void ResponseParser::Begin(bool head_request, const ResponseLimits& limits, bool may_switch) {
   CATZILLA_CHECK(idle(), "an answer was begun before the one before it had ended");
   state_ = State::kHead;
   head_request_ = head_request;
+  may_switch_ = may_switch;
   reusable_ = last_was_cr_ = head_shown_ = false;
   line_is_empty_ = true;
   interim_ = 0;
@@ -143,7 +144,8 @@ ResponseParser::Step ResponseParser::ParseHead(std::string_view input) {
     if (const ResponseError error = ReadHead(); error != ResponseError::kNone) {
       return Fail(error, i + 1);
     }
-    if (head_.status >= 200) return {Event::kHead, i + 1, {}, ResponseError::kNone};
+    if (head_.status >= 200 || head_.status == 101)
+      return {Event::kHead, i + 1, {}, ResponseError::kNone};
     if (interim_++ == limits_.informational_max) {
       return Fail(ResponseError::kTooManyInformational, i + 1);
     }
@@ -228,7 +230,10 @@ ResponseError ResponseParser::ReadFraming() {
   const bool is_1_1 = head_.minor_version == 1;
   if (has_coding_ && head_.has_length) return ResponseError::kAmbiguousLength;
   if (has_coding_ && !is_1_1) return ResponseError::kTransferEncoding;
-  if (head_.status == 101) return ResponseError::kSwitchingProtocols;
+  if (head_.status == 101) {
+    if (!may_switch_ || !is_1_1) return ResponseError::kSwitchingProtocols;
+    state_ = State::kIdle;
+  }
   if (head_.status < 200) {
     return has_coding_ || head_.has_length ? ResponseError::kBodyNotAllowed : ResponseError::kNone;
   }

@@ -11,8 +11,8 @@
 // Refused: what is not HTTP/1.0 or 1.1; status lines and fields that are not as RFC 9112 has them
 // (bare CR or LF, folded fields, spaces before the colon, control bytes); several or listed
 // Content-Lengths; Content-Length with Transfer-Encoding; codings other than one chunked, or in
-// 1.0; framing of a body in 1xx and 204; 101, for nobody asks for it here. Trailers are checked,
-// counted and dropped.
+// 1.0; framing of a body in 1xx and 204; 101, unless the request was to switch. Trailers are
+// checked, counted and dropped.
 //
 // Threads: its loop's.
 // Owns:    the bytes of the head; the fields' names are lower-cased in them. head() is there until
@@ -97,7 +97,8 @@ class ResponseParser {
   };
 
   // The next answer is to a request, which was HEAD or not. REQUIRES: idle().
-  void Begin(bool head_request, const ResponseLimits& limits);
+  // With `may_switch` a 101 is a final head, and what comes behind it is not HTTP's any more.
+  void Begin(bool head_request, const ResponseLimits& limits, bool may_switch = false);
   Step Next(std::string_view input);
   // The server has closed its end, orderly, and all it has sent was fed: kEnd for a body until
   // close, else kError.
@@ -129,6 +130,7 @@ class ResponseParser {
 
   State state_ = State::kIdle;
   bool head_request_ = false;
+  bool may_switch_ = false;
   bool reusable_ = false;
   bool last_was_cr_ = false;
   bool line_is_empty_ = false;  // Nothing of the line that is being read has come.

@@ -176,6 +176,30 @@ TEST(ResponseParser, KnowsWhetherTheConnectionStays) {
   }
 }
 
+TEST(ResponseParser, ShowsA101OnlyToWhoAskedToSwitch) {
+  const std::string head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n";
+  ResponseParser parser;
+  parser.Begin(false, ResponseLimits(), true);
+  const std::string sound = "HTTP/1.1 103 Early Hints\r\n\r\n" + head + "\r\nnot HTTP";
+  std::string_view rest = sound;
+  ResponseParser::Step step = parser.Next(rest);
+  EXPECT_EQ(step.event, Event::kInformational);
+  rest.remove_prefix(step.consumed);
+  step = parser.Next(rest);
+  EXPECT_EQ(step.event, Event::kHead);
+  EXPECT_EQ(parser.head().status, 101);
+  ASSERT_EQ(parser.head().fields.size(), 1u);
+  EXPECT_EQ(rest.substr(step.consumed), "not HTTP");
+  EXPECT_FALSE(parser.reusable());
+  for (const std::string& wrong :
+       {head + "Content-Length: 2\r\n\r\n", head + "Transfer-Encoding: chunked\r\n\r\n",
+        std::string("HTTP/1.0 101 Switching Protocols\r\n\r\n")}) {
+    ResponseParser strict;
+    strict.Begin(false, ResponseLimits(), true);
+    EXPECT_EQ(strict.Next(wrong).event, Event::kError) << wrong;
+  }
+}
+
 TEST(ResponseParser, ServesManyAnswersOneAfterTheOther) {
   ResponseParser parser;
   for (int i = 0; i < 3; ++i) {

@@ -70,6 +70,12 @@ struct RequestSpec {
   std::string_view peer;
   bool peer_trusted = false;
   bool upgrade = false;  // To a channel of messages (socket.h).
+  // Of a server at the other end of such a channel: when it is asked whether it is still there (0:
+  // never), how long it may take to say so (0: for ever), and to answer a Close. Not part of the
+  // frame.
+  int64_t ping_interval_us = 0;
+  int64_t ping_timeout_us = 0;
+  int64_t close_timeout_us = 0;
 };
 
 }  // namespace catzilla::origin

@@ -210,6 +210,7 @@ void RunningBackend::UpstreamPools(control::v1::PoolServiceListResponse* out) {
     state.set_queued(pool.queued);
     state.set_queue_max(pool.queue_max);
     state.set_in_flight(pool.in_flight);
+    state.set_websockets(pool.sockets);
     state.set_requests(pool.requests);
     for (int kind = 0; kind < origin::kFailureKinds; ++kind) {
       const auto name = origin::FailureName(static_cast<origin::FailureKind>(kind));

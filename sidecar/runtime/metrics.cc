@@ -86,6 +86,8 @@ worker::PoolStatus InCommon(const upstream::PoolStatus& pool) {
   common.queued = pool.queued;
   common.queue_max = pool.queue_max;
   common.in_flight = pool.in_flight;
+  common.sockets = pool.sockets;
+  common.sockets_max = pool.sockets_max;
   common.requests = pool.requests;
   common.retries = pool.retries;
   common.failures = pool.failures;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/http/header_id.h"
 #include "sidecar/http/method.h"
 #include "sidecar/upstream/registry.h"
 #include "sidecar/upstream/request_writer.h"
@@ -76,11 +77,13 @@ void Agent::FreeCall(Call& call) {
   constexpr size_t kKept = 16 * 1024;
   wheel_.Disarm(call);
   call.state_ = Call::State::kFree;
+  if (std::exchange(call.socket_, nullptr) != nullptr) call.setup_->pool->CloseSocket();
   call.observer_ = nullptr;
   call.connection_ = nullptr;
   call.target_ = nullptr;
   call.setup_ = nullptr;
-  for (std::string* text : {&call.line_, &call.fields_, &call.body_}) {
+  for (std::string* text :
+       {&call.line_, &call.fields_, &call.body_, &call.key_, &call.subprotocols_}) {
     text->clear();
     if (text->capacity() > kKept) text->shrink_to_fit();
   }
@@ -109,21 +112,47 @@ void Agent::Describe(Call& call, const origin::RequestSpec& spec, const SetupRef
   call.body_over_ = call.request_over_ = !call.streaming_;
   call.awaits_continue_ = call.streaming_ && (spec.flags & origin::kExpectContinue) != 0;
   call.body_begun_ = call.answer_begun_ = call.fresh_only_ = false;
-  call.is_check_ = call.connect_only_ = false;
+  call.is_check_ = call.connect_only_ = call.switched_ = false;
   call.body_ = spec.body_mode == origin::BodyMode::kInline ? spec.body : std::string_view();
+  if (!spec.upgrade) return;
+  call.fresh_only_ = true;
+  call.socket_rules_ = {spec.ping_interval_us, spec.ping_timeout_us, spec.close_timeout_us};
+  for (const http::Field& field : spec.fields) {
+    const http::HeaderId id = http::FindHeaderId(field.name);
+    if (id == http::HeaderId::kSecWebsocketKey) call.key_ = field.value;
+    if (id == http::HeaderId::kSecWebsocketProtocol) {
+      call.subprotocols_.append(field.value).append(",");
+    }
+  }
 }
 
 origin::Call* Agent::Start(const origin::RequestSpec& spec, const SetupRef& setup,
                            origin::Observer& observer, origin::Failure* failure) {
+  return Begin(spec, setup, observer, nullptr, failure);
+}
+
+origin::Socket* Agent::StartSocket(const origin::RequestSpec& spec, const SetupRef& setup,
+                                   origin::SocketObserver& observer, origin::Failure* failure) {
+  CATZILLA_CHECK(spec.upgrade, "a socket begins with an upgrade");
+  return Begin(spec, setup, observer, &observer, failure);
+}
+
+Call* Agent::Begin(const origin::RequestSpec& spec, const SetupRef& setup,
+                   origin::Observer& observer, origin::SocketObserver* socket,
+                   origin::Failure* failure) {
   Pool& pool = *setup->pool;
-  const auto refuse = [&](FailureKind kind, std::string_view cause) {
+  const auto refuse = [&](FailureKind kind, std::string_view cause) -> Call* {
     pool.CountFailure(index(), kind);
     *failure = {kind, setup->config->retry_after_s, cause};
     return nullptr;
   };
   if (closing_) return refuse(FailureKind::kNoTargets, "the sidecar is stopping");
+  if (socket != nullptr && !pool.TryOpenSocket(setup->config->sockets_max)) {
+    return refuse(FailureKind::kTooManySockets, "the pool has max_websockets open");
+  }
   Call& call = TakeCall();
   Describe(call, spec, setup, observer);
+  call.socket_ = socket;
   WriteRequest(spec, setup->upstream(), &call.line_, &call.fields_);
   call.state_ = Call::State::kWaiting;
   // Nobody overtakes those who wait already.
@@ -180,6 +209,24 @@ void Agent::CallEnded(Call& call, Connection* kept) {
   observer->OnEnd();
 }
 
+// It keeps no request waiting: its place is free for one.
+void Agent::SocketOpened(Call& call) {
+  call.switched_ = true;
+  call.body_over_ = false;
+  call.target_->CountSocket(1);
+  call.target_->Release();
+  for (std::string* text : {&call.line_, &call.fields_, &call.key_, &call.subprotocols_}) {
+    std::string().swap(*text);
+  }
+  ServeNext(call.setup_->pool);
+}
+
+void Agent::EndSocket(Call& call, uint16_t code, std::string_view reason) {
+  std::exchange(call.connection_, nullptr)->EndSocket(code, reason);
+  ReleasePlace(call);
+  FreeCall(call);
+}
+
 bool Agent::MayTryAgain(const Call& call, const Lost& lost) const {
   if (call.is_check_ || call.answer_begun_ || call.body_begun_ || closing_) return false;
   if (call.attempts_ >= kAttemptsMax || now_us() >= call.soft_due_us_) return false;
@@ -227,7 +274,11 @@ void Agent::CallFailed(Call& call, const Lost& lost) {
 // Ends...
 
 void Agent::ReleasePlace(Call& call) {
-  if (call.target_ != nullptr && !call.is_check_) call.target_->Release();
+  if (std::exchange(call.switched_, false)) {
+    call.target_->CountSocket(-1);
+  } else if (call.target_ != nullptr && !call.is_check_) {
+    call.target_->Release();
+  }
   call.target_ = nullptr;
 }
 

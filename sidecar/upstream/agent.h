@@ -28,6 +28,7 @@
 #include "sidecar/upstream/call.h"
 #include "sidecar/upstream/checker.h"
 #include "sidecar/upstream/connection.h"
+#include "sidecar/upstream/mask_keys.h"
 #include "sidecar/upstream/pool.h"
 
 namespace catzilla::upstream {
@@ -46,6 +47,10 @@ class Agent final : private loop::Mailbox<std::shared_ptr<Pool>>::Receiver,
   // `failure` says why, and the observer hears nothing.
   [[nodiscard]] origin::Call* Start(const origin::RequestSpec& spec, const SetupRef& setup,
                                     origin::Observer& observer, origin::Failure* failure);
+  // As Start(), for a WebSocket. REQUIRES: spec.upgrade.
+  [[nodiscard]] origin::Socket* StartSocket(const origin::RequestSpec& spec, const SetupRef& setup,
+                                            origin::SocketObserver& observer,
+                                            origin::Failure* failure);
   // A check of this target, on a connection of its own. Null: it has failed already.
   [[nodiscard]] origin::Call* StartCheck(const origin::RequestSpec& spec, const SetupRef& setup,
                                          const std::shared_ptr<Target>& target, bool connect_only,
@@ -120,11 +125,15 @@ class Agent final : private loop::Mailbox<std::shared_ptr<Pool>>::Receiver,
   void Serve(Waiters& waiters);
   void ServeNext(const std::shared_ptr<Pool>& pool);
 
+  Call* Begin(const origin::RequestSpec& spec, const SetupRef& setup, origin::Observer& observer,
+              origin::SocketObserver* socket, origin::Failure* failure);
+
   // What connections tell...
   void CallConnected(Call& call);
   void CallFailed(Call& call, const Lost& lost);
   bool MayTryAgain(const Call& call, const Lost& lost) const;
   void CallEnded(Call& call, Connection* kept);
+  void SocketOpened(Call& call);
   void GoIdle(Connection& connection, uint32_t idle_max);
   void LeaveIdle(Connection& connection);
   void Gone(Connection& connection);
@@ -137,6 +146,7 @@ class Agent final : private loop::Mailbox<std::shared_ptr<Pool>>::Receiver,
   void ReleasePlace(Call& call);
   void FailCall(Call& call, origin::FailureKind kind, std::string_view cause);
   void CancelCall(Call& call);
+  void EndSocket(Call& call, uint16_t code, std::string_view reason);
   void OnCallDeadline(Call& call);
   void ArmSoft(Call& call);
   void TellAway(const Setup& setup, const Target& target, std::string_view why);
@@ -162,6 +172,7 @@ class Agent final : private loop::Mailbox<std::shared_ptr<Pool>>::Receiver,
   std::unique_ptr<char[]> read_buffer_;  // Of one read within one call.
   std::vector<http::Field> fields_;      // Of one head within one call.
   std::string via_;                      // As above.
+  MaskKeys mask_keys_;
 };
 
 }  // namespace catzilla::upstream

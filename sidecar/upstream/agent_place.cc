@@ -50,7 +50,7 @@ int Agent::Choose(const Call& call, bool* full) {
       if (sooner) last_resort = static_cast<int>(at);
       continue;
     }
-    const double load = (held + 1) / target.WeightAt(config, now);
+    const double load = (held + target.sockets() + 1) / target.WeightAt(config, now);
     if (best >= 0 && load >= best_load) continue;
     best = static_cast<int>(at);
     best_load = load;

@@ -8,6 +8,9 @@
 namespace catzilla::upstream {
 
 size_t Call::body_window() const {
+  if (switched_) {
+    return body_over_ ? 0 : kSendBytes - std::min(kSendBytes, connection_->pending());
+  }
   if (state_ != State::kOpen || !streaming_ || awaits_continue_ || body_over_) return 0;
   return kSendBytes - std::min(kSendBytes, connection_->pending());
 }
@@ -35,6 +38,16 @@ void Call::Consumed(size_t bytes) {
 void Call::Cancel(origin::CancelCode code) {
   (void)code;  // HTTP/1.1 has one way to say it: the connection ends.
   agent_.CancelCall(*this);
+}
+
+void Call::SendMessage(origin::MessageKind kind, std::string_view bytes, bool last) {
+  CATZILLA_CHECK(switched_, "a message was sent on a WebSocket that is not open");
+  connection_->SendMessage(kind, bytes, last);
+}
+
+void Call::SendClose(uint16_t code, std::string_view reason) {
+  CATZILLA_CHECK(switched_, "a WebSocket was closed that is not open");
+  agent_.EndSocket(*this, code, reason);
 }
 
 void Call::OnDeadline() { agent_.OnCallDeadline(*this); }

@@ -1,4 +1,4 @@
-// A call to a server of an upstream pool (origin/call.h).
+// A call to a server of an upstream pool (origin/call.h), or a WebSocket to it (origin/socket.h).
 //
 // Threads: the loop's that started it.
 // Owns:    the request's head, and an inline body, while they may have to be sent again. The agent
@@ -14,7 +14,9 @@
 #include "sidecar/base/intrusive_list.h"
 #include "sidecar/loop/timer.h"
 #include "sidecar/origin/call.h"
+#include "sidecar/origin/socket.h"
 #include "sidecar/upstream/pool.h"
+#include "sidecar/upstream/socket.h"
 
 namespace catzilla::upstream {
 
@@ -22,7 +24,7 @@ class Agent;
 class Connection;
 struct QueueTag;
 
-class Call final : public origin::Call, public loop::Deadline, public base::ListNode<QueueTag> {
+class Call final : public origin::Socket, public loop::Deadline, public base::ListNode<QueueTag> {
  public:
   static constexpr size_t kWindowBytes = 256 * 1024;
   static constexpr size_t kSendBytes = 64 * 1024;
@@ -37,6 +39,8 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   bool body_ended() const override { return body_over_; }
   void Consumed(size_t bytes) override;
   void Cancel(origin::CancelCode code) override;
+  void SendMessage(origin::MessageKind kind, std::string_view bytes, bool last) override;
+  void SendClose(uint16_t code, std::string_view reason) override;
 
  private:
   friend class Agent;
@@ -50,6 +54,7 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
 
   Agent& agent_;
   origin::Observer* observer_ = nullptr;
+  origin::SocketObserver* socket_ = nullptr;  // The same, if it asks for a WebSocket.
   State state_ = State::kFree;
   Connection* connection_ = nullptr;  // kConnecting, kOpen.
   SetupRef setup_;
@@ -59,7 +64,10 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   uint32_t turn_ = 0;  // Which address of the target the attempt began with.
   std::string line_;
   std::string fields_;
-  std::string body_;  // Inline.
+  std::string body_;          // Inline.
+  std::string key_;           // What the server has to accept...
+  std::string subprotocols_;  // ...and may choose from.
+  SocketRules socket_rules_;
   int64_t queued_us_ = 0;
   int64_t queue_due_us_ = 0;
   int64_t soft_due_us_ = 0;
@@ -78,6 +86,7 @@ class Call final : public origin::Call, public loop::Deadline, public base::List
   bool fresh_only_ = false;       // Not on a connection that has been used before.
   bool is_check_ = false;         // No client's: holds no place, is not counted.
   bool connect_only_ = false;     // A check that is content with a connection.
+  bool switched_ = false;         // It is an open WebSocket, and holds no place.
 };
 
 }  // namespace catzilla::upstream

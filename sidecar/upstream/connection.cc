@@ -100,8 +100,9 @@ void Connection::OnReady(unsigned ready) {
       agent_.LeaveIdle(*this);
       return Close();
     case State::kBusy:
+    case State::kSwitched:
       if ((ready & loop::kWritable) != 0) Flush();
-      if (state_ == State::kBusy && (ready & (loop::kReadable | loop::kHangup)) != 0) Read();
+      if (has_request() && (ready & (loop::kReadable | loop::kHangup)) != 0) Read();
       return;
     case State::kMade:
     case State::kClosing:
@@ -126,6 +127,8 @@ void Connection::OnDeadline() {
                                                    ? "the server reads no more of the request"
                                                    : "the answer does not go on");
     }
+    case State::kSwitched:
+      return OnSocketDeadline();
     case State::kMade:
     case State::kClosing:
     case State::kClosed:
@@ -149,7 +152,7 @@ void Connection::SendRequest() {
   call.state_ = Call::State::kOpen;
   http::ResponseLimits limits;
   limits.head_bytes_max = call.setup_->head_bytes_max;
-  parser_.Begin(call.head_request_, limits);
+  parser_.Begin(call.head_request_, limits, call.socket_ != nullptr);
   out_ = call.line_;
   if (call.own_host_) {
     out_.append("host: ").append(target_->endpoint().Authority()).append("\r\n");
@@ -185,7 +188,7 @@ void Connection::SendBody(std::string_view bytes, bool last) {
 }
 
 void Connection::Flush() {
-  if (state_ != State::kBusy || write_failed_) return;
+  if (!has_request() || write_failed_) return;
   while (pending() > 0) {
     const ssize_t count = loop::Send(poll_.fd(), out_.data() + sent_, pending(), MSG_NOSIGNAL);
     if (count > 0) {
@@ -200,26 +203,27 @@ void Connection::Flush() {
     write_failed_ = true;
     out_.clear();
     sent_ = 0;
-    call_->body_over_ = true;
+    if (call_ != nullptr) call_->body_over_ = true;
     UpdateWatch();
     return;
   }
   if (pending() == 0) {
     out_.clear();
     sent_ = 0;
-    if (out_.capacity() > kOutKept && call_->request_over_) std::string().swap(out_);
+    const bool request_over = call_ == nullptr || call_->request_over_;
+    if (out_.capacity() > kOutKept && request_over) std::string().swap(out_);
   } else if (sent_ >= kOutKept) {
     out_.erase(0, std::exchange(sent_, 0));
   }
   UpdateWatch();
+  if (pending() > 0 || call_ == nullptr) return;
   Call& call = *call_;
-  if (pending() == 0 && call.streaming_ && !call.body_over_ && !call.awaits_continue_) {
-    call.observer_->OnBodyRoom();
-  }
+  const bool streams = call.streaming_ && !call.body_over_ && !call.awaits_continue_;
+  if (streams || state_ == State::kSwitched) call.observer_->OnBodyRoom();
 }
 
 void Connection::UpdateWatch() {
-  if (state_ != State::kBusy) return;
+  if (!has_request()) return;
   const unsigned wanted =
       (paused_ ? 0u : unsigned{loop::kReadable}) | (pending() > 0 ? unsigned{loop::kWritable} : 0u);
   if (wanted != poll_.watching()) poll_.Watch(wanted);
@@ -228,19 +232,23 @@ void Connection::UpdateWatch() {
 // From the server...
 
 void Connection::Read() {
-  for (int i = 0; i < kReadsPerTurn && state_ == State::kBusy && !paused_; ++i) {
+  for (int i = 0; i < kReadsPerTurn && has_request() && !paused_; ++i) {
     char* const buffer = agent_.read_buffer_.get();
     const ssize_t count = loop::Receive(poll_.fd(), buffer, Agent::kReadBytes);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     if (count <= 0) return PeerClosed(count == 0);
     progress_us_ = agent_.now_us();
-    Feed({buffer, static_cast<size_t>(count)});
+    const std::string_view bytes(buffer, static_cast<size_t>(count));
+    state_ == State::kSwitched ? socket_->OnBytes(bytes, agent_.now_us()) : Feed(bytes);
     if (static_cast<size_t>(count) < Agent::kReadBytes) return;
   }
 }
 
 void Connection::PeerClosed(bool orderly) {
+  if (state_ == State::kSwitched) {
+    return FailSocket(TargetFailure::kBrokenOff, "the server has gone without a Close");
+  }
   const bool untouched = parser_.untouched();
   if (orderly) {
     const http::ResponseParser::Step step = parser_.Close();
@@ -263,6 +271,7 @@ void Connection::Feed(std::string_view bytes) {
         OnInterim();
         continue;
       case Event::kHead:
+        if (parser_.head().status == 101) return Switch(bytes);
         OnFinalHead(&bytes);
         continue;
       case Event::kBody:

@@ -1,6 +1,7 @@
 // One connection to a server, and the request that is on it.
 //
 //   kConnecting --> kBusy --answer complete, nothing left over--> kIdle --Attach()--> kBusy
+//                     \--101, as asked for--> kSwitched: a WebSocket until its end (socket.h)
 //   any --Close()--> kClosing --> kClosed, and the agent frees it
 //
 // Threads: the loop's.
@@ -21,6 +22,7 @@
 #include "sidecar/loop/poll.h"
 #include "sidecar/loop/timer.h"
 #include "sidecar/upstream/call.h"
+#include "sidecar/upstream/socket.h"
 #include "sidecar/upstream/target.h"
 
 namespace catzilla::upstream {
@@ -57,9 +59,22 @@ class Connection final : public base::ListNode<ConnectionTag>,
   size_t pending() const { return out_.size() - sent_; }
   void SendBody(std::string_view bytes, bool last);
   void Resume();  // The observer has room again.
+  void SendMessage(origin::MessageKind kind, std::string_view bytes, bool last) {
+    socket_->SendMessage(kind, bytes, last);
+  }
+  // The call hears nothing more; the WebSocket is closed, for that reason.
+  void EndSocket(uint16_t code, std::string_view reason);
+
+  // For its WebSocket...
+  void OnPiece(origin::MessageKind kind, std::string_view bytes, bool last);
+  void OnServerClose(uint16_t code, std::string_view reason);
+  void FailSocket(TargetFailure failure, std::string_view cause);
+  // Writes `head`, and then what the caller puts into so many bytes. Null: nobody reads it.
+  char* Grow(std::string_view head, size_t bytes);
+  void NextMaskKey(char (&key)[4]);
 
  private:
-  enum class State : uint8_t { kMade, kConnecting, kBusy, kIdle, kClosing, kClosed };
+  enum class State : uint8_t { kMade, kConnecting, kBusy, kSwitched, kIdle, kClosing, kClosed };
 
   void OnReady(unsigned ready) override;
   void OnClosed() override;
@@ -80,6 +95,11 @@ class Connection final : public base::ListNode<ConnectionTag>,
   void Finish();
   void Fail(TargetFailure failure, std::string_view cause);
   void UpdateWatch();
+  bool has_request() const { return state_ == State::kBusy || state_ == State::kSwitched; }
+  // WebSockets...
+  void Switch(std::string_view rest);
+  void ArmSocket();
+  void OnSocketDeadline();
   // Fields of the answer that are passed on.
   http::Fields PassedFields();
 
@@ -96,6 +116,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool paused_ = false;
   int64_t progress_us_ = 0;
   http::ResponseParser parser_;
+  std::unique_ptr<Socket> socket_;  // kSwitched
   std::string out_;
   size_t sent_ = 0;
 };

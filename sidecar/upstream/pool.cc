@@ -46,6 +46,12 @@ void Pool::Retire() {
   setup_ = nullptr;  // It holds the pool.
 }
 
+bool Pool::TryOpenSocket(uint32_t sockets_max) {
+  if (sockets_.fetch_add(1, std::memory_order_relaxed) < sockets_max) return true;
+  CloseSocket();
+  return false;
+}
+
 bool Pool::TryQueue(uint32_t queue_max) {
   uint32_t held = waiting_.load();
   while (held < queue_max) {
@@ -84,6 +90,7 @@ PoolStatus Pool::Status(int64_t now_us) const {
   PoolStatus status;
   status.name = name_;
   status.queued = waiting();
+  status.sockets = sockets_.load(std::memory_order_relaxed);
   for (const Numbers& numbers : numbers_) {
     status.requests += numbers.requests.load(std::memory_order_relaxed);
     status.retries += numbers.retries.load(std::memory_order_relaxed);
@@ -98,6 +105,7 @@ PoolStatus Pool::Status(int64_t now_us) const {
   const SetupRef now = setup();
   if (now == nullptr) return status;
   status.queue_max = now->config->queue_max;
+  status.sockets_max = now->config->sockets_max;
   for (const auto& target : now->targets) {
     status.targets.push_back(target->Status(now->upstream(), now_us));
     status.in_flight += status.targets.back().in_flight;

@@ -43,6 +43,8 @@ struct PoolStatus {
   uint32_t queued = 0;
   uint32_t queue_max = 0;
   uint32_t in_flight = 0;
+  uint32_t sockets = 0;  // WebSockets, from their handshakes on.
+  uint32_t sockets_max = 0;
   uint64_t requests = 0;
   uint64_t retries = 0;
   std::array<uint64_t, origin::kFailureKinds> failures{};
@@ -69,6 +71,10 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   void SetReady() {
     if (!ever_ready()) ever_ready_.store(true, std::memory_order_relaxed);
   }
+
+  // A WebSocket more, if there may be one.
+  bool TryOpenSocket(uint32_t sockets_max);
+  void CloseSocket() { sockets_.fetch_sub(1, std::memory_order_relaxed); }
 
   // Who waits, on which loop...
   bool TryQueue(uint32_t queue_max);  // False: full.
@@ -107,6 +113,7 @@ class Pool final : public std::enable_shared_from_this<Pool> {
   const std::string name_;
   std::atomic<bool> ever_ready_{false};
   std::atomic<uint32_t> waiting_{0};
+  std::atomic<uint32_t> sockets_{0};
   std::array<Numbers, kLoopsMax> numbers_;
   mutable base::Mutex mutex_;
   SetupRef setup_ CATZILLA_GUARDED_BY(mutex_);

@@ -91,6 +91,8 @@ void WriteRequest(const origin::RequestSpec& spec, const config::Upstream& confi
       continue;
     }
     if (id == HeaderId::kExpect && !asks_first) continue;
+    // Of the client's frames; those to the server are our own.
+    if (id == HeaderId::kSecWebsocketExtensions && spec.upgrade) continue;
     if (id == HeaderId::kVia && !config.via.empty()) {
       via.append(field.value).append(", ");
       continue;
@@ -104,7 +106,11 @@ void WriteRequest(const origin::RequestSpec& spec, const config::Upstream& confi
     Add("via", via, fields);
   }
   AddFraming(spec, fields);
-  if (config.idle_max == 0) Add("connection", "close", fields);
+  if (spec.upgrade) {
+    fields->append("connection: Upgrade\r\nupgrade: websocket\r\n");
+  } else if (config.idle_max == 0) {
+    Add("connection", "close", fields);
+  }
   fields->append("\r\n");
 }
 

@@ -100,6 +100,9 @@ class Target final {
   bool TryAcquire(uint32_t connections_max);
   void Release() { in_flight_.fetch_sub(1, std::memory_order_relaxed); }
   uint32_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+  // WebSockets that are open: they hold no place, but are load.
+  void CountSocket(int more) { sockets_.fetch_add(static_cast<uint32_t>(more)); }
+  uint32_t sockets() const { return sockets_.load(std::memory_order_relaxed); }
   void CountIdle(int more) { idle_.fetch_add(static_cast<uint32_t>(more)); }
   void CountRequest() { requests_.fetch_add(1, std::memory_order_relaxed); }
   void CountConnect() { connects_.fetch_add(1, std::memory_order_relaxed); }
@@ -133,6 +136,7 @@ class Target final {
   std::atomic<uint32_t> turn_{0};
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint32_t> idle_{0};
+  std::atomic<uint32_t> sockets_{0};
   std::atomic<uint64_t> requests_{0};
   std::atomic<uint64_t> connects_{0};
   std::array<std::atomic<uint64_t>, kTargetFailures> failures_{};

@@ -28,6 +28,12 @@ size_t WriteFrameHead(Opcode opcode, bool last, bool compressed, uint64_t length
   return store(8);
 }
 
+size_t AddMaskKey(const char (&key)[4], size_t head_bytes, char (&head)[kFrameHeadBytesMax]) {
+  head[1] = static_cast<char>(head[1] | 0x80);
+  std::memcpy(head + head_bytes, key, sizeof key);
+  return head_bytes + sizeof key;
+}
+
 size_t WriteClosePayload(uint16_t code, std::string_view reason, char (&out)[kControlBytesMax]) {
   reason = base::CutUtf8(reason, kReasonBytesMax);
   out[0] = static_cast<char>(code >> 8);

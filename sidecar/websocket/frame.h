@@ -1,5 +1,5 @@
-// What a frame's first bytes say, and writing them (RFC 6455 section 5.2), the server's side: ours
-// are not masked.
+// What a frame's first bytes say, and writing them (RFC 6455 section 5.2). A server's frames are
+// not masked, a client's are.
 //
 // Pure; values.
 #pragma once
@@ -27,6 +27,10 @@ inline constexpr size_t kFrameHeadBytesMax = 14;  // With a mask.
 // Writes the head of a frame of `length` bytes; returns its length.
 size_t WriteFrameHead(Opcode opcode, bool last, bool compressed, uint64_t length,
                       char (&out)[kFrameHeadBytesMax]);
+
+// Makes the head of `head_bytes` that WriteFrameHead() has written one of a masked frame; returns
+// its length.
+size_t AddMaskKey(const char (&key)[4], size_t head_bytes, char (&head)[kFrameHeadBytesMax]);
 
 // What Close carries; returns its length. `reason` is cut between two characters if it is too long.
 size_t WriteClosePayload(uint16_t code, std::string_view reason, char (&out)[kControlBytesMax]);

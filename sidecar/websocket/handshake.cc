@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "sidecar/http/header_id.h"
+#include "sidecar/http/list.h"
 #include "sidecar/http/text.h"
 #include "sidecar/websocket/sha1.h"
 
@@ -38,6 +40,16 @@ std::string_view WithoutDefaultPort(std::string_view origin) {
   return origin;
 }
 
+// Subprotocols are compared as they are written.
+bool Offers(std::string_view subprotocols, std::string_view choice) {
+  http::ListItems items(subprotocols);
+  std::string_view item;
+  while (items.Next(&item)) {
+    if (item == choice) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool AsksForSocket(const http::RequestHead& request) {
@@ -56,6 +68,40 @@ HandshakeError CheckHandshake(const http::RequestHead& request) {
     return {400, "websocket_key", ""};
   }
   return {};
+}
+
+const char* CheckAccept(http::Fields answer, std::string_view key, std::string_view subprotocols) {
+  bool upgrade = false;
+  bool connection = false;
+  int accepts = 0;
+  int choices = 0;
+  for (const http::Field& field : answer) {
+    switch (http::FindHeaderId(field.name)) {
+      case HeaderId::kUpgrade:
+        upgrade = http::EqualsIgnoringCase(field.value, "websocket");
+        break;
+      case HeaderId::kConnection:
+        connection = connection || http::ListHas(field.value, "upgrade");
+        break;
+      case HeaderId::kSecWebsocketAccept:
+        if (field.value != AcceptKey(key)) return "Sec-WebSocket-Accept is of another key";
+        ++accepts;
+        break;
+      case HeaderId::kSecWebsocketExtensions:
+        return "an extension that nobody has offered";
+      case HeaderId::kSecWebsocketProtocol:
+        if (!Offers(subprotocols, field.value)) {
+          return "a subprotocol that nobody has offered";
+        }
+        ++choices;
+        break;
+      default:
+        break;
+    }
+  }
+  if (!upgrade || !connection) return "a 101 that does not say what it switches to";
+  if (accepts != 1) return "no Sec-WebSocket-Accept, or several";
+  return choices > 1 ? "several subprotocols" : nullptr;
 }
 
 std::string AcceptKey(std::string_view key) {

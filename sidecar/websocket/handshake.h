@@ -1,4 +1,5 @@
-// The opening handshake, the server's side (RFC 6455 section 4.2).
+// The opening handshake: the server's side (RFC 6455 section 4.2), and what a client checks of the
+// answer (section 4.1).
 //
 // Pure; any thread. Owns: nothing.
 #pragma once
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "sidecar/http/field.h"
 #include "sidecar/http/request_head.h"
 
 namespace catzilla::websocket {
@@ -23,6 +25,10 @@ struct HandshakeError {
 };
 // REQUIRES: AsksForSocket(request).
 HandshakeError CheckHandshake(const http::RequestHead& request);
+
+// Why a 101 is none that opens the WebSocket which was asked for: without extensions, with this key
+// and these subprotocols (the values of the request's fields, joined). Null: it is.
+const char* CheckAccept(http::Fields answer, std::string_view key, std::string_view subprotocols);
 
 // What Sec-WebSocket-Accept says to this key: 28 characters.
 std::string AcceptKey(std::string_view key);

@@ -29,6 +29,43 @@ Lines With(size_t at, const std::string& line) {
   return lines;
 }
 
+TEST(Handshake, AnAnswerIsChecked) {
+  const std::string key = "dGhlIHNhbXBsZSBub25jZQ==";
+  const std::string accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+  using List = std::vector<http::Field>;
+  const List sound = {{"upgrade", "WebSocket"},
+                      {"connection", "keep-alive, Upgrade"},
+                      {"sec-websocket-accept", accept}};
+  const auto with = [&](http::Field field) {
+    List fields = sound;
+    fields.push_back(field);
+    return fields;
+  };
+  const struct {
+    const char* name;
+    List fields;
+    bool is_sound;
+  } rows[] = {
+      {"sound", sound, true},
+      {"nothing", {}, false},
+      {"no upgrade", {sound[1], sound[2]}, false},
+      {"no connection", {sound[0], sound[2]}, false},
+      {"no key", {sound[0], sound[1]}, false},
+      {"another protocol", {{"upgrade", "h2c"}, sound[1], sound[2]}, false},
+      {"two keys", with({"sec-websocket-accept", accept}), false},
+      {"another key", {sound[0], sound[1], {"sec-websocket-accept", "AAAA"}}, false},
+      {"an extension", with({"sec-websocket-extensions", "permessage-deflate"}), false},
+      {"a subprotocol", with({"sec-websocket-protocol", "chat"}), true},
+      {"in another case", with({"sec-websocket-protocol", "Chat"}), false},
+      {"one not offered", with({"sec-websocket-protocol", "talk"}), false},
+      {"a list of them", with({"sec-websocket-protocol", "chat, v2"}), false},
+      {"any other field", with({"x-own", "yes"}), true},
+  };
+  for (const auto& row : rows) {
+    EXPECT_EQ(CheckAccept(row.fields, key, "chat,v2, v3,") == nullptr, row.is_sound) << row.name;
+  }
+}
+
 TEST(Handshake, AcceptsAsTheRfcDoes) {
   EXPECT_EQ(AcceptKey("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
   EXPECT_EQ(AcceptKey("x3JJHMbDL1EzLkh9GBhXDw=="), "HSmrc0sMlYUkAGmm5OPpG2HaGWk=");

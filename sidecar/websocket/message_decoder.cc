@@ -76,10 +76,10 @@ bool MessageDecoder::TakeHead(std::string_view* input, Step* step) {
     }
   }
   const uint8_t short_length = Byte(head_[1]) & 0x7f;
-  const size_t length_bytes = needed - 6;
+  const size_t length_bytes = needed - (masked_ ? 6 : 2);
   length_ = length_bytes == 0 ? short_length : 0;
   for (size_t i = 0; i < length_bytes; ++i) length_ = length_ << 8 | Byte(head_[2 + i]);
-  std::memcpy(key_, head_ + needed - 4, sizeof key_);
+  if (masked_) std::memcpy(key_, head_ + needed - 4, sizeof key_);
   head_have_ = 0;
   taken_ = 0;
   if ((length_bytes == 8 && (length_ >> 63) != 0) || (length_bytes == 2 && length_ < 126) ||
@@ -115,7 +115,9 @@ const char* MessageDecoder::CheckHead() {
     return "a reserved bit is set that no extension uses";
   }
   if ((opcode > 2 && opcode < 8) || opcode > 10) return "a frame of a reserved opcode";
-  if ((second & 0x80) == 0) return "a client's frame is not masked";
+  if (((second & 0x80) != 0) != masked_) {
+    return masked_ ? "a client's frame is not masked" : "a server's frame is masked";
+  }
   if (IsControl(opcode_)) {
     if (rsv1) return "a control frame is compressed";
     if (!last_) return "a control frame is fragmented";
@@ -181,18 +183,22 @@ MessageDecoder::Step MessageDecoder::EndControl() {
 
 MessageDecoder::Step MessageDecoder::TakePlain(std::string_view input, std::span<char> out) {
   const uint64_t left = length_ - taken_;
-  const size_t take =
-      static_cast<size_t>(std::min({left, uint64_t{input.size()}, uint64_t{out.size()}}));
+  const uint64_t room = masked_ ? out.size() : UINT64_MAX;
+  const size_t take = static_cast<size_t>(std::min({left, uint64_t{input.size()}, room}));
   if (take < left && take == 0) {
     Step step;
     if (!input.empty()) step.event = Event::kNeedRoom;
     return step;
   }
-  Mask(key_, taken_, input.data(), take, out.data());
+  std::string_view payload = input.substr(0, take);
+  if (masked_) {
+    Mask(key_, taken_, input.data(), take, out.data());
+    payload = {out.data(), take};
+  }
   taken_ += take;
   const bool frame_ends = taken_ == length_;
   if (frame_ends) EndFrame();
-  return Piece(take, {out.data(), take}, frame_ends && last_);
+  return Piece(take, payload, frame_ends && last_);
 }
 
 MessageDecoder::Step MessageDecoder::TakeCompressed(std::string_view input, std::span<char> out) {

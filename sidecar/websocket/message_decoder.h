@@ -1,6 +1,6 @@
-// A client's bytes as messages (RFC 6455 section 5, RFC 7692): unmasked, inflated, text checked,
+// A peer's bytes as messages (RFC 6455 section 5, RFC 7692): unmasked, inflated, text checked,
 // in pieces as they come. Nothing is collected: a message of a gigabyte takes no more than one of a
-// byte.
+// byte. Clients mask what they send, servers do not.
 //
 // Pure; one loop's.
 // Owns:    a control frame that is half read; what inflates, if that was agreed.
@@ -33,13 +33,13 @@ class MessageDecoder {
     kPiece,     // Of a message.
     kPing,
     kPong,
-    kClose,  // The last: the client sends nothing behind it.
+    kClose,  // The last: the peer sends nothing behind it.
     kError,
   };
   struct Step {
     Event event = Event::kNothing;
     size_t consumed = 0;  // Of the input.
-    // kPiece: in `out`. kPing, kPong: theirs. kClose: the reason. Until the next call.
+    // kPing, kPong: theirs. kClose: the reason. Until the next call.
     std::string_view payload;
     Opcode kind = Opcode::kText;  // kPiece: text or binary.
     bool last = false;            // kPiece: the message ends with it.
@@ -47,12 +47,15 @@ class MessageDecoder {
     std::string_view cause;       // kError: a literal.
   };
 
-  explicit MessageDecoder(uint64_t message_bytes_max) : message_bytes_max_(message_bytes_max) {}
+  enum class Sender : uint8_t { kClient, kServer };
+  explicit MessageDecoder(uint64_t message_bytes_max, Sender sender = Sender::kClient)
+      : message_bytes_max_(message_bytes_max), masked_(sender == Sender::kClient) {}
 
   // permessage-deflate was agreed: RSV1 says that a message is compressed.
   void Inflate(std::unique_ptr<Inflater> inflater) { inflater_ = std::move(inflater); }
 
-  // The next thing that `input` says. A piece has at most out.size() bytes.
+  // The next thing that `input` says. A piece has at most out.size() bytes; what is neither masked
+  // nor compressed stands in the input and needs no room.
   Step Next(std::string_view input, std::span<char> out);
   // Within a message: pieces of it were given, and its last was not.
   bool in_message() const { return in_message_; }
@@ -74,6 +77,7 @@ class MessageDecoder {
   void EndFrame();
 
   const uint64_t message_bytes_max_;
+  const bool masked_;
   std::unique_ptr<Inflater> inflater_;
   Utf8Stream utf8_;
   State state_ = State::kHead;

@@ -14,6 +14,8 @@ namespace catzilla::websocket {
 namespace {
 
 using Event = MessageDecoder::Event;
+constexpr auto kClient = MessageDecoder::Sender::kClient;
+constexpr auto kServer = MessageDecoder::Sender::kServer;
 using std::string_literals::operator""s;
 
 std::string Hex(std::string_view text) {
@@ -35,7 +37,8 @@ std::string Hex(std::string_view text) {
 // What a decoder tells, one word a thing: "text:Hello", "ping:x", "close 1000:bye", "error 1002".
 class Reader {
  public:
-  Reader(uint64_t most, bool inflates, size_t room) : decoder(most), out_(room) {
+  Reader(uint64_t most, bool inflates, size_t room, MessageDecoder::Sender sender = kClient)
+      : decoder(most, sender), out_(room) {
     if (inflates) decoder.Inflate(std::make_unique<Inflater>(15, true));
   }
   void Feed(std::string_view input) {
@@ -317,6 +320,46 @@ TEST(MessageDecoder, AFragmentIsToldWholeBeforeTheFrameBehindIt) {
       pinged = step.event == Event::kPing;
     }
     EXPECT_EQ(given, 1000u);
+  }
+}
+
+std::string ServerFrame(Opcode opcode, std::string_view payload, bool last = true) {
+  char head[kFrameHeadBytesMax];
+  const size_t bytes = WriteFrameHead(opcode, last, false, payload.size(), head);
+  return std::string(head, bytes).append(payload);
+}
+
+TEST(MessageDecoder, AServersFramesAreNotMasked) {
+  const std::string euro = "\xe2\x82\xac";
+  const Row rows[] = {
+      {"a text", ServerFrame(Opcode::kText, "Hello"), "text:Hello"},
+      {"a masked text", ClientFrame(Opcode::kText, "Hello"), "error 1002"},
+      {"an empty text", ServerFrame(Opcode::kText, ""), "text:"},
+      {"126 bytes", ServerFrame(Opcode::kBinary, std::string(126, 'b')), "binary:126"},
+      {"64 KiB", ServerFrame(Opcode::kBinary, std::string(65536, 'b')), "binary:65536", 100'000},
+      {"too many", ServerFrame(Opcode::kBinary, std::string(126, 'b')), "error 1009", 125},
+      {"fragments and a ping",
+       ServerFrame(Opcode::kText, "a", false) + ServerFrame(Opcode::kPing, "p") +
+           ServerFrame(Opcode::kContinuation, "b"),
+       "ping:p text:ab"},
+      {"UTF-8 over fragments",
+       ServerFrame(Opcode::kText, euro.substr(0, 1), false) +
+           ServerFrame(Opcode::kContinuation, euro.substr(1)),
+       "text:" + euro},
+      {"no UTF-8", ServerFrame(Opcode::kText, "\xff"), "error 1007"},
+      {"126 in eight bytes", Hex("82 7f 00 00 00 00 00 00 00 7e"), "error 1002"},
+      {"the highest bit of a length", Hex("82 7f 80 00 00 00 00 00 00 00"), "error 1002"},
+      {"a long ping", ServerFrame(Opcode::kPing, std::string(126, 'p')), "error 1002"},
+      {"a close", ServerFrame(Opcode::kClose, "\x03\xe8" + std::string("bye")), "close 1000:bye"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Reader whole(row.most, false, 0, kServer);
+    whole.Feed(row.bytes);
+    EXPECT_EQ(whole.told, row.told);
+    Reader slow(row.most, false, 0, kServer);
+    for (const char byte : row.bytes) slow.Feed({&byte, 1});
+    EXPECT_EQ(slow.told, row.told);
   }
 }
 

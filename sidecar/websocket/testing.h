@@ -12,11 +12,9 @@ namespace catzilla::websocket {
 inline std::string ClientFrame(Opcode opcode, std::string_view payload, bool last = true,
                                bool compressed = false) {
   char head[kFrameHeadBytesMax];
-  const size_t bytes = WriteFrameHead(opcode, last, compressed, payload.size(), head);
-  head[1] = static_cast<char>(head[1] | 0x80);
   const char key[4] = {'\x37', '\xfa', '\x21', '\x3d'};
-  std::string frame(head, bytes);
-  frame.append(key, sizeof key);
+  const size_t bytes = WriteFrameHead(opcode, last, compressed, payload.size(), head);
+  std::string frame(head, AddMaskKey(key, bytes, head));
   std::string masked(payload.size(), '\0');
   Mask(key, 0, payload.data(), payload.size(), masked.data());
   return frame + masked;

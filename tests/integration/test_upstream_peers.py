@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pathlib
 import shutil
-import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
+from processes import running
 from raw_http import RawConnection
 from scripted_upstream import config
 from sidecar_process import Sidecar, free_port, metric
-from waiting import eventually
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "conformance"))
 
@@ -71,24 +67,6 @@ require("http").createServer((request, response) => {
   });
 }).listen(Number(process.argv[1]), "127.0.0.1");
 """
-
-
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def running(folder: pathlib.Path, port: int, *command: str) -> Iterator[None]:
-    with (folder / "peer.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    try:
-        eventually(lambda: listens(port), 30, (folder / "peer.log").read_text)
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.parametrize("parser", ["httptools", "h11"])

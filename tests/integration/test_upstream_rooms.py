@@ -152,13 +152,6 @@ def test_limits_are_the_same(tmp_path: pathlib.Path) -> None:
             assert client.get("/").status == 502
 
 
-def test_a_websocket_is_refused_as_it_was(tmp_path: pathlib.Path) -> None:
-    with Upstream() as upstream, Sidecar(tmp_path, config(upstream.target)) as sidecar:
-        with RawConnection(sidecar.port) as client:
-            got = client.get("/", "Connection: Upgrade", "Upgrade: websocket")
-            assert got.status == 501
-
-
 def test_what_operators_see(tmp_path: pathlib.Path) -> None:
     with Upstream() as upstream, Sidecar(tmp_path, config(upstream.target)) as sidecar:
 
