@@ -1,8 +1,9 @@
 # The stages of ./dev test. Each is one function and fails loudly; ./dev test NAME... runs some of them.
-# Cheap and telling ones first. dev.d/checks.sh has lint and analyse, dev.d/compat.sh has compat.
+# Cheap and telling ones first. dev.d/checks.sh has lint and analyse, dev.d/compat.sh has
+# compat, dev.d/websockets.sh has websockets.
 # shellcheck shell=sh disable=SC2086
 
-STAGES="lint unit integration release compat browser packaging tsan fuzz bazel analyse"
+STAGES="lint unit integration release compat websockets browser packaging tsan fuzz bazel analyse"
 # Run by name only: their tests are in the stages above.
 PARTS="conformance"
 
