@@ -86,6 +86,9 @@ class Lane(asyncio.Protocol):
                     continue
                 if not self._begin(cast(Stream, stream)):
                     return
+            elif kind == "message":
+                if (exchange := cast(Stream, stream).exchange) is not None:
+                    exchange.on_message(*value)
             elif kind == "room":
                 self._wake_blocked()
             elif stream is not None:
@@ -96,8 +99,6 @@ class Lane(asyncio.Protocol):
                     continue
                 if kind == "body":
                     exchange.on_body(value)
-                elif kind == "message":
-                    exchange.on_message(*value)
                 elif kind == "closed":
                     exchange.on_closed(*value)
                 elif kind == "body_end":

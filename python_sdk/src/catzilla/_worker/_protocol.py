@@ -34,6 +34,10 @@ STREAM_WINDOW: Final = 256 * 1024
 _HALF_WINDOW: Final = STREAM_WINDOW // 2
 # Asked for with each frame.
 _REQUEST: Final = frames.REQUEST
+_MESSAGE: Final = frames.WS_MESSAGE
+_TEXT: Final = frames.MESSAGE_TEXT
+_BINARY: Final = frames.MESSAGE_BINARY
+_OVERHEAD: Final = frames.PIECE_OVERHEAD
 _REQUEST_BYTES_MIN: Final = frames.REQUEST_BYTES_MIN
 _SERVING: Final = Phase.SERVING
 _SENDFILE: Final = struct.Struct("<QQ")  # Offset, length.
@@ -106,6 +110,11 @@ class LaneProtocol:
                     if self._refuse_after is None:
                         events.append(("opened", self._open(flags, stream_id, payload), None))
                     continue
+                if kind == _MESSAGE and (aux == _TEXT or aux == _BINARY):
+                    stream = self.streams.get(stream_id)
+                    if stream is not None and stream.accepted and not (stream.peer_ended or stream.ended):
+                        events.append(("message", stream, (aux, payload)))
+                        continue
                 handle = _HANDLERS.get(kind)
                 if handle is None:
                     raise FrameError(f"the sidecar sent a frame of type 0x{kind:02x} on a lane")
@@ -340,6 +349,17 @@ class LaneProtocol:
         self._check_head(len(frame))
         self._out.append(frame)
         stream.accepted = True
+
+    def whole_message(self, stream: Stream, kind: int, body: bytes) -> bool:
+        """Sends a message in one frame. False: it is not the time for that, and nothing was sent."""
+        size = len(body)
+        taken = size + _OVERHEAD
+        if taken > stream.room or taken > self.room or size > self.data_bytes_max or stream.peer_ended:
+            return False
+        stream.room -= taken
+        self.room -= taken
+        self._out.append(frames.encode_frame(_MESSAGE, stream.id, body, 0, kind))
+        return True
 
     def message(self, stream: Stream, kind: int, body: memoryview) -> int:
         """Sends one piece of a message, as large as the windows take, and says how large; -1: not even an empty one."""

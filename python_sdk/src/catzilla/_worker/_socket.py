@@ -40,7 +40,7 @@ class Socket:
 
     __slots__ = (
         "begun", "body", "denial", "disconnected", "events", "goodbye", "head_sent", "lane", "parts", "phase", "scope",
-        "stream", "turn", "waiter",
+        "stream", "turn", "waiters",
     )  # fmt: skip
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
@@ -63,8 +63,8 @@ class Socket:
         self.parts: list[bytes] = []  # Of one that is half received.
         self.denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self.body = b""
-        self.waiter: asyncio.Event | None = None
-        self.turn = asyncio.Lock()  # Of who sends: several tasks may, and a message goes whole.
+        self.waiters: list[asyncio.Future[None]] = []
+        self.turn: asyncio.Lock | None = None  # Of who sends: several tasks may, and a message goes whole.
         self.scope: Scope = {
             "type": "websocket",
             "asgi": _ASGI,
@@ -122,7 +122,8 @@ class Socket:
 
     async def send(self, message: Message) -> None:
         if self.phase is Phase.OPEN:
-            await self._send_open(message)
+            if not self._send_at_once(message):
+                await self._send_open(message)
         elif self.phase is Phase.CLOSED or self.phase is Phase.DENIED:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}', after sending 'websocket.close'.")
         elif self.disconnected:
@@ -186,7 +187,24 @@ class Socket:
         self.phase = Phase.DENIED
         self._leave(frames.CLOSE_ABNORMAL, None)
 
+    def _send_at_once(self, message: Message) -> bool:
+        """A message that there is room for, and nobody is at another. Most are of this kind."""
+        if message["type"] != "websocket.send" or self.disconnected or (self.turn is not None and self.turn.locked()):
+            return False
+        kind, data = frames.MESSAGE_BINARY, message.get("bytes")
+        if data is None:
+            text = message.get("text")
+            if text is None:
+                return False
+            kind, data = frames.MESSAGE_TEXT, text.encode()
+        if type(data) is not bytes or not self.lane.protocol.whole_message(self.stream, kind, data):
+            return False
+        self.lane.schedule()
+        return True
+
     async def _send_open(self, message: Message) -> None:
+        if self.turn is None:
+            self.turn = asyncio.Lock()
         async with self.turn:
             await self._say(message)
 
@@ -240,9 +258,14 @@ class Socket:
         await self._wait()
 
     async def _wait(self) -> None:
-        if self.waiter is None:
-            self.waiter = asyncio.Event()
-        await self.waiter.wait()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+            raise
 
     def _leave(self, code: int, reason: str | None) -> None:
         """The last event: it stands behind the messages that have come, and nothing stands behind it."""
@@ -255,9 +278,10 @@ class Socket:
     # What the link says...
 
     def wake(self) -> None:
-        if self.waiter is not None:
-            self.waiter.set()
-            self.waiter = None
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
 
     def on_message(self, aux: int, data: bytes) -> None:
         size = len(data) + frames.PIECE_OVERHEAD
