@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -196,6 +197,35 @@ def test_idle_threads_and_calls(tmp_path: Path) -> None:
         await wait_for(
             lambda: not any(t.name.startswith("catzilla lane") and t.is_alive() for t in threading.enumerate())
         )
+
+    run(main())
+
+
+class Sniffio:
+    """As sniffio 1.3: outside a task it knows of no library. Many packages bring it along, and anyio asks it then."""
+
+    AsyncLibraryNotFoundError = RuntimeError
+    current_async_library_cvar: ContextVar[str | None] = ContextVar("library", default=None)
+
+    @staticmethod
+    def current_async_library() -> str:
+        if asyncio.current_task() is None:
+            raise RuntimeError("unknown async library, or not in async context")
+        return "asyncio"
+
+
+def test_where_sniffio_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI()
+    monkeypatch.setattr("anyio._core._eventloop.sniffio", Sniffio)
+
+    @app.get("/def")
+    def answer() -> str:
+        return "here"
+
+    async def main() -> None:
+        async with serving(tmp_path, app) as client:
+            asked = [await client.open("GET", "/def") for _ in range(10)]
+            assert [(await one.answer()).body for one in asked] == [b'"here"'] * 10
 
     run(main())
 

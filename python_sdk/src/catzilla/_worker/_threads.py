@@ -56,9 +56,10 @@ class _Thread:
 
 
 class Threads:
-    """One per worker process."""
+    """One per worker process. Made by a task: where sniffio is installed, anyio finds its limit only in one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._limiter = anyio.to_thread.current_default_thread_limiter()
         self.collected: deque[Any] = deque()  # (function, three arguments) each, for the loop.
         self._loop = loop
         self._context = copy_context()  # Of no request: what threads and callbacks run in.
@@ -124,11 +125,10 @@ class Threads:
 
     def _wake_one(self) -> None:
         first = len(self._idle) == len(self._all)
-        limiter = anyio.to_thread.current_default_thread_limiter()
         try:
             thread = self._idle.pop()
         except IndexError:
-            if self._all and limiter.available_tokens < 1:
+            if self._all and self._limiter.available_tokens < 1:
                 return
             started = self._start()
             if started is None:
@@ -136,7 +136,7 @@ class Threads:
             thread = started
         if not first and not thread.has_token:
             try:
-                limiter.acquire_on_behalf_of_nowait(thread)
+                self._limiter.acquire_on_behalf_of_nowait(thread)
             except anyio.WouldBlock:
                 self._idle.append(thread)
                 return
@@ -167,7 +167,7 @@ class Threads:
         for thread in tuple(self._idle):
             if thread.has_token:
                 thread.has_token = False
-                anyio.to_thread.current_default_thread_limiter().release_on_behalf_of(thread)
+                self._limiter.release_on_behalf_of(thread)
 
     # Each thread's...
 
