@@ -22,7 +22,7 @@ check() {
 in_sdk() { (cd python_sdk && "$@"); }
 # The same file name may come in two folders: one folder at a time.
 types_of_tests() {
-  for folder in tests/integration tests/browser tests/conformance tests/fault tests/compat tests/apm tests/websockets tests/packaging tests/tidy bench/http; do
+  for folder in tests/integration tests/browser tests/conformance tests/fault tests/compat tests/apm tests/apps tests/websockets tests/packaging tests/tidy bench/http; do
     MYPYPATH="$folder:tests/integration:tests/browser:python_sdk/tests" "$VENV/bin/mypy" --config-file mypy.ini "$folder" || return 1
   done
 }

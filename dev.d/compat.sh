@@ -1,4 +1,5 @@
-# The stage compat: FastAPI's own tests, out of its own source distribution, against Catzilla, and what APM tools record.
+# The stage compat: FastAPI's own tests, out of its own source distribution, against Catzilla; what APM tools record; and
+# its part apps: apps of other frameworks, beside uvicorn.
 # shellcheck shell=sh
 
 # Of the version that dev.d/requirements.lock pins.
@@ -36,6 +37,13 @@ packages_of() {
   stamp "$1-packages" "$sum"
 }
 
+# Django, Litestar, Quart and others, each as it is behind uvicorn. A minute.
+stage_apps() {
+  packages_of apps "$DEPS/apps" "the frameworks that apps are served of"
+  dev_build release catzilla-sidecar &&
+    CATZILLA_APPS_PACKAGES="$DEPS/apps" pytest_with release -n "$(jobs_count)" tests/apps
+}
+
 # CATZILLA_COMPAT=all: also with the compiled lanes off, and all of FastAPI's suite.
 stage_compat() {
   mkdir -p "$DEPS/compat"
@@ -48,6 +56,7 @@ stage_compat() {
   dev_build release catzilla-sidecar &&
     pytest_run tests/compat &&
     CATZILLA_APM_PACKAGES="$DEPS/apm" pytest_run -n "$(jobs_count)" tests/apm &&
+    stage_apps &&
     CATZILLA_BIN_DIR="$CATZILLA_TOP/build/release/bin" \
       "$VENV/bin/python" tests/compat/run.py --jobs "$(jobs_count)" $all
 }

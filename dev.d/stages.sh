@@ -5,7 +5,7 @@
 
 STAGES="lint unit integration release compat websockets browser packaging tsan fuzz bazel analyse"
 # Run by name only: their tests are in the stages above.
-PARTS="conformance"
+PARTS="conformance apps"
 
 pytest_run() { "$VENV/bin/python" -m pytest -q -p no:cacheprovider "$@"; }
 

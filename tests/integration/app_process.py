@@ -25,7 +25,12 @@ class AppProcess:
     """`source` is the module `app_under_test`; its app is `app`. Its working directory is `folder`."""
 
     def __init__(
-        self, folder: pathlib.Path, source: str, *arguments: str, config: str = "{}\n"
+        self,
+        folder: pathlib.Path,
+        source: str,
+        *arguments: str,
+        config: str = "{}\n",
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.runtime = folder / "run"
@@ -34,6 +39,7 @@ class AppProcess:
         self.output = folder / "output.txt"
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = arguments
+        self._environment = environment or {}
         (folder / "app_under_test.py").write_text(source)
         (folder / "sidecar.yaml").write_text(config)
 
@@ -51,6 +57,7 @@ class AppProcess:
         environment = {
             **os.environ,
             "CATZILLA_BIN_DIR": str(program("catzilla-sidecar").resolve().parent),
+            **self._environment,
         }
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

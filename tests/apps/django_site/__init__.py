@@ -1,0 +1,1 @@
+"""A Django project as `startproject` and `startapp` make it, in one package."""
