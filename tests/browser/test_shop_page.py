@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import urllib.request
 import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -156,3 +158,45 @@ def test_a_broken_page_would_be_noticed(
         page.evaluate(script)
         page.wait("new Promise((done) => setTimeout(() => done(true), 50))")
         assert any(found.startswith(trouble) for found in page.troubles), page.troubles
+
+
+ROWS = "[...document.querySelectorAll('.orders li')].map((row) => row.innerText)"
+
+
+def buy(shop_url: str, slug: str) -> int:
+    """The number of the order."""
+    buyer = {"customer": "Mecha", "email": "mecha@example.org", "address": "Tokyo Bay, pier 7"}
+    order = {**buyer, "lines": [{"slug": slug, "quantity": 2}]}
+    request = urllib.request.Request(
+        f"{shop_url}/api/orders", json.dumps(order).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        number: int = json.load(answer)["number"]
+    return number
+
+
+def test_orders_are_shown_as_they_come_in(
+    browser: Browser, shop_url: str, screenshots: Path
+) -> None:
+    """Over a WebSocket, on every page that is open, whichever worker has sold it; and again after it broke."""
+    with browser.page() as page, browser.page() as other:
+        for one in (page, other):
+            one.size(1100, 900)
+            one.open(f"{shop_url}/orders.html", until=f"{ROWS}.length === 8")
+            one.wait("document.querySelector('.lamp').classList.contains('on')")
+        number = buy(shop_url, "tuna-meteor")
+        for one in (page, other):
+            one.wait(f"{ROWS}[0].includes('No. {number}')")
+            assert "Tuna Meteor, 2 pieces" in one.evaluate(ROWS)[0]
+            assert "€38.00" in one.evaluate(ROWS)[0]
+        page.evaluate("Alpine.$data(document.body).socket.close()")
+        number = buy(shop_url, "milk-volcano")
+        page.wait(f"{ROWS}[0].includes('No. {number}')")
+        assert len(set(page.evaluate(ROWS))) == len(page.evaluate(ROWS)) == 10
+        other.wait("document.querySelectorAll('.orders .fresh').length === 2")
+        assert colours(page.screenshot(screenshots / "orders.png")) > 15
+        page.size(390, 844, scale=2)
+        page.screenshot(screenshots / "orders-phone.png")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert_sound(page, shop_url)
+        assert_sound(other, shop_url)

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,12 +38,15 @@ from catzilla import (
     Request,
     Response,
     StreamingResponse,
+    WebSocket,
+    WebSocketDisconnect,
     cache,
     status,
 )
 
 HERE = Path(__file__).resolve().parent
 DATABASE = Path(os.environ.get("SHOP_DATABASE", HERE / "var" / "shop.sqlite3"))
+LOOK_SECONDS = 0.3  # How often a live page's worker looks for what others have sold.
 REPORT_SECONDS = 0.7  # How long the accountant thinks. The cache is there for people like her.
 
 Category = Literal["demolition", "toys", "snacks", "naps"]
@@ -238,6 +241,23 @@ def get_order(order_id: UUID, db: Database) -> Order:
     if found is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such order")
     return Order.model_validate(found)
+
+
+@app.websocket("/api/orders/live")
+async def live_orders(socket: WebSocket, last: Annotated[int, Query(ge=1, le=50)] = 8) -> None:
+    """The last orders as one list, then each as it is placed, by whichever worker."""
+    await socket.accept()
+    gone = asyncio.create_task(socket.receive())  # Nothing is expected but the end.
+    with closing(catalogue.connect(DATABASE)) as db, suppress(WebSocketDisconnect):
+        seen = await asyncio.to_thread(catalogue.newest_sale, db)
+        before = await asyncio.to_thread(catalogue.sales_after, db, seen - last)
+        await socket.send_json([sale.__dict__ for sale in before if sale.number <= seen])
+        while not gone.done():
+            for sale in await asyncio.to_thread(catalogue.sales_after, db, seen):
+                seen = sale.number
+                await socket.send_json(sale.__dict__)
+            await asyncio.wait([gone], timeout=LOOK_SECONDS)
+    gone.cancel()
 
 
 @app.get("/api/report", tags=["counter"])
