@@ -261,6 +261,30 @@ def test_a_streaming_body_is_cancelled_as_starlette_does(tmp_path: Path) -> None
     run(script())
 
 
+def test_a_body_without_end_that_waits_for_nothing_ends_with_its_client(tmp_path: Path) -> None:
+    """Where nobody takes it, send() does not wait either: without a pause there, nothing else would run any more."""
+    from starlette.responses import StreamingResponse
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1_000_000):
+            yield b"x" * 4096
+        raise AssertionError("it was not cancelled")
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await StreamingResponse(endless())(scope, receive, send)
+
+    async def script() -> None:
+        async with serving(tmp_path, app) as pair:
+            exchange = await pair.open()
+            await exchange.head()
+            exchange.cancel()
+            await exchange.ended.wait()
+            assert pair.worker.active == 0
+            assert pair.worker.exceptions == 0
+
+    run(script())
+
+
 def test_a_route_may_opt_in_to_cancellation(tmp_path: Path) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 

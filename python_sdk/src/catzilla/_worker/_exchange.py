@@ -34,6 +34,9 @@ log = logging.getLogger("catzilla.error")
 
 # As uvicorn says it: from 2.4 on Starlette drops its disconnect watcher.
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+# An endless generator that never waits is cancelled after so many pieces; it kept the loop for ever. One that waits is
+# cancelled where it does, as under uvicorn.
+_DROPPED_IN_A_ROW: Final = 64
 _NO_BODY: Final = frozenset({204, 304})
 _DISCONNECT: Final = "http.disconnect"
 _INLINE: Final = frames.BODY_INLINE
@@ -79,6 +82,7 @@ class Exchange:
     trailers: list[tuple[bytes, bytes]] | None = None  # Announced: the answer ends with them.
     # The client.
     waiter: asyncio.Event | None = None  # Someone waits in receive() or send().
+    dropped = 0  # Messages of an app whose client has gone.
 
     def __init__(self, lane: Carrier, stream: Stream) -> None:
         request = stream.request
@@ -162,6 +166,9 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         if self.disconnected:
+            self.dropped += 1
+            if not self.dropped % _DROPPED_IN_A_ROW:
+                await asyncio.sleep(0)
             return
         kind = message["type"]
         if kind == "http.response.start":
