@@ -169,6 +169,14 @@ def test_threads_and_sockets_after_import_prevent_forking(launch: Any, line: str
     assert run.get("/").status == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("line", "expected"), [("", [10_000, 10, 10]), ("gc.set_threshold(5, 6, 7)", [5, 6, 7])])
+def test_the_collector_of_a_worker(launch: Any, workers: str, line: str, expected: list[int]) -> None:
+    source = f"import gc\n{line}\n{APP}\n@app.get('/collector')\ndef collector():\n    return gc.get_threshold()\n"
+    run = launch(source, "--workers", workers).ready()
+    assert json.loads(run.get("/collector").body) == expected
+
+
 def test_sigterm_lets_requests_finish_and_the_sidecar_leaves_last(launch: Any) -> None:
     run = launch(APP, "--workers", "2").ready()
     answers: list[Any] = []
