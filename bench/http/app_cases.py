@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from app_data import PLAIN_PRODUCTS
+from app_data import FILE_CONTENT, PLAIN_PRODUCTS
 
 HELLO = {"message": "hello"}
 
@@ -28,6 +28,7 @@ class Case:
     )
     goal_later: float | None = None
     connections: int = 32
+    sends: bytes = b""  # Instead of `answer` as JSON.
     by_hand: bool = False  # Also frameworks other than FastAPI can do it.
 
     @property
@@ -37,7 +38,7 @@ class Case:
 
     @property
     def content(self) -> bytes:
-        return json.dumps(self.answer, separators=(",", ":")).encode()
+        return self.sends or json.dumps(self.answer, separators=(",", ":")).encode()
 
     def wanted_ratio(self, python: tuple[int, int]) -> float | None:
         return self.goal_later if self.goal_later and python >= (3, 12) else self.goal
@@ -52,6 +53,7 @@ TITLES = {
     "models": "50 models",
     "middleware": "hello + ASGI middleware",
     "raw": "raw ASGI",
+    "file": "FileResponse of 1 MiB",
     "one": "hello",
     "sometimes": "hello, 0.2 % sleep 50 ms",
     "open": "hello, open loop",
@@ -87,6 +89,8 @@ CASES = [
     Case("middleware", "async", HELLO, "/hello", app="stacked", goal=1 / 4),
     Case("middleware", "def", HELLO, "/hello-def", app="stacked", goal=1 / 4),
     Case("raw", "async", HELLO, "/hello", app="raw", goal=1 / 2),
+    Case("file", "async", None, "/file", goal=1 / 5, sends=FILE_CONTENT),
+    Case("file", "def", None, "/file-def", goal=1 / 5, sends=FILE_CONTENT),
     Case("one", "async", HELLO, "/hello", goal=1 / 5, connections=1, by_hand=True),
     Case("one", "def", HELLO, "/hello-def", goal=1 / 10, connections=1, by_hand=True),
     Case("sometimes", "async", HELLO, "/sometimes"),

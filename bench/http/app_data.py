@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pathlib
+import tempfile
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -40,6 +43,19 @@ PRODUCTS = [Product(**plain) for plain in PLAIN_PRODUCTS]
 
 def total(order: Order) -> dict[str, Any]:
     return {"sku": order.sku, "total": order.price * order.quantity}
+
+
+FILE_CONTENT = bytes(range(256)) * 4096  # 1 MiB
+
+
+def file_path() -> pathlib.Path:
+    """The same for all contenders, and in the page cache."""
+    path = pathlib.Path(tempfile.gettempdir()) / "catzilla-bench-1MiB.bin"
+    if not path.exists() or path.stat().st_size != len(FILE_CONTENT):
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_bytes(FILE_CONTENT)
+        fresh.rename(path)
+    return path
 
 
 SLEEP_SECONDS = 0.05

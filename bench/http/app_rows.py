@@ -10,8 +10,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Annotated, Any
 
-from app_data import PRODUCTS, SLEEP_SECONDS, Order, Product, must_sleep, total
+from app_data import PRODUCTS, SLEEP_SECONDS, Order, Product, file_path, must_sleep, total
 from fastapi import Depends, FastAPI, Header, Query
+from fastapi.responses import FileResponse
 
 app = FastAPI()
 
@@ -60,6 +61,19 @@ async def body(order: Order) -> dict[str, Any]:
 @app.post("/body-def")
 def body_def(order: Order) -> dict[str, Any]:
     return total(order)
+
+
+FILE = file_path()
+
+
+@app.get("/file")
+async def file() -> FileResponse:
+    return FileResponse(FILE)
+
+
+@app.get("/file-def")
+def file_def() -> FileResponse:
+    return FileResponse(FILE)
 
 
 class Session:

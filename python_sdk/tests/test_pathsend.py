@@ -79,7 +79,7 @@ TAKES: dict[str, tuple[Any, bool]] = {
     "with one that is included": (including(GZIPPED), False),
     "with a router behind GZip": (Starlette(routes=[Mount("/", routes=[Route("/x", endpoint), GZIPPED])]), False),
     "with routers": (Starlette(routes=[Mount("/", app=Router([Route("/x", endpoint)]))]), True),
-    "a function": (plain, True),
+    "a function": (plain, False),
 }
 
 
@@ -90,6 +90,11 @@ def test_it_is_offered_where_nothing_could_mistake_it(name: str) -> None:
     assert ("http.response.pathsend" in extensions_for(app)) is takes
     assert ("http.response.debug" in extensions_for(app, debug=True)) is takes
     assert "http.response.debug" not in extensions_for(app)
+
+
+def test_the_operator_knows_better() -> None:
+    assert "http.response.pathsend" in extensions_for(plain, pathsend="on")
+    assert "http.response.pathsend" not in extensions_for(FastAPI(), pathsend="off")
 
 
 def test_small_files_are_read_and_large_ones_are_passed(tmp_path: Path) -> None:

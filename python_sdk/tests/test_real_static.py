@@ -345,5 +345,5 @@ def test_every_option_is_flipped_above() -> None:
 
     flipped = {name for row in FLIPS for name in row[0]}
     assert flipped == set(config.Mount.DESCRIPTOR.fields_by_name) - {
-        "name", "host", "prefix", "root", "fallback_pool",
+        "name", "host", "prefix", "root", "fallback_pool", "internal",
     }  # fmt: skip

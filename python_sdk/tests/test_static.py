@@ -31,7 +31,7 @@ SIDECAR = Path(__file__).resolve().parents[2] / "sidecar"
 in_the_repository = pytest.mark.skipif(not SIDECAR.is_dir(), reason="the sidecar's sources are not beside us")
 # What mount_static says by its first two arguments, and the host, which only a listener of its own could want.
 POSITIONAL = {"prefix", "root", "host"}
-OPERATORS = {"fallback_pool"}  # What no file answers is the app's own anyway.
+OPERATORS = {"fallback_pool", "internal"}  # What no file answers is the app's own anyway; FileResponse needs no mount.
 
 EVERY: dict[str, Any] = {
     "name": "m", "index_files": ["a.html", "b.html"], "cache_control": "no-cache", "headers": {"X-A": "1"},

@@ -6,6 +6,7 @@
 #include "sidecar/exchange/exchange.h"
 #include "sidecar/exchange/request_fields.h"
 #include "sidecar/exchange/start_call.h"
+#include "sidecar/files/passed_file.h"
 
 namespace catzilla::exchange {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 constexpr uint64_t kInlineBodyMax = 16 * 1024;
 // An answer's body that nobody wants is read up to here, so that its connection lives on.
 constexpr size_t kDroppedBodyMax = 64 * 1024;
+constexpr int64_t kDropUs = 1'000'000;
 
 }  // namespace
 
@@ -42,6 +44,8 @@ Next CallWay::Start() {
     if (request.expect_continue()) spec.flags |= origin::kExpectContinue;
     if (inlined) spec.body = body_;
   }
+  const files::PassedFiles* passed = exchange_.context().passed_files;
+  if (passed != nullptr && passed->crowded()) spec.flags |= origin::kBytesOnly;
   origin::Failure failure;
   call_ = StartCall(exchange_.context(), exchange_.route(), spec, *this, &failure);
   if (call_ == nullptr) {
@@ -119,16 +123,26 @@ bool CallWay::HandsOver(const origin::ResponseHead& response) {
   exchange_.NoteAppHead(response);
   handed_ = std::move(handed.file);
   dropped_ = response.body.size();
+  if (!response.complete) {
+    Context& context = exchange_.context();
+    context.wheel.Arm(*this, context.now().monotonic_us + kDropUs);
+  }
   return true;
+}
+
+void CallWay::OnDeadline() { HandOver(); }
+
+// The last that this way does.
+void CallWay::HandOver() {
+  Cancel(origin::CancelCode::kUnwanted);
+  exchange_.HandOver(std::move(handed_));
 }
 
 void CallWay::OnData(std::string_view bytes) {
   if (handed_ != nullptr) {
     dropped_ += bytes.size();
     call_->Consumed(bytes.size());
-    if (dropped_ <= kDroppedBodyMax) return;
-    Cancel(origin::CancelCode::kUnwanted);
-    exchange_.HandOver(std::move(handed_));
+    if (dropped_ > kDroppedBodyMax) HandOver();
     return;
   }
   exchange_.responder().Body(bytes);
@@ -139,6 +153,7 @@ void CallWay::OnData(std::string_view bytes) {
 
 void CallWay::OnFile(origin::PassedFile file) {
   if (handed_ != nullptr) return;
+  exchange_.client().WakeExchange();
   const std::string_view error = exchange_.SendPassedFile(std::move(file));
   if (error.empty()) return;
   exchange_.record().detail = error;
@@ -163,10 +178,7 @@ void CallWay::ReturnWindow() {
 void CallWay::OnEnd() {
   call_ = nullptr;
   exchange_.client().WakeExchange();
-  if (handed_ != nullptr) {
-    exchange_.HandOver(std::move(handed_));
-    return;
-  }
+  if (handed_ != nullptr) return HandOver();
   exchange_.responder().EndBody();
   exchange_.Answered();
 }
@@ -174,10 +186,7 @@ void CallWay::OnEnd() {
 void CallWay::OnFailure(const origin::Failure& failure) {
   call_ = nullptr;
   exchange_.client().WakeExchange();
-  if (handed_ != nullptr) {  // It has said all that is needed of it.
-    exchange_.HandOver(std::move(handed_));
-    return;
-  }
+  if (handed_ != nullptr) return HandOver();  // It has said all that is needed of it.
   // Found out again by Start(): what is chosen is borrowed from the plan, and only Run() holds it.
   if (!IsToBeRoutedAnew(failure)) exchange_.RefuseFailed(failure);
 }

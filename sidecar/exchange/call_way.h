@@ -9,8 +9,9 @@
 //
 // Threads: the loop's.
 // Owns:    the call, and what of the request's body the worker has not taken yet.
-// Limits:  bodies and answers as the call's windows; output as Responder::Room().
-// Fails:   as the call: with a status, or by breaking off the answer that has begun.
+// Limits:  a body that is dropped: kDroppedBodyMax and kDropUs; bodies and answers as the call's
+// windows; output as Responder::Room(). Fails:   as the call: with a status, or by breaking off the
+// answer that has begun.
 #pragma once
 
 #include <cstddef>
@@ -21,19 +22,20 @@
 #include "sidecar/base/ticket.h"
 #include "sidecar/exchange/handed_file.h"
 #include "sidecar/exchange/next.h"
+#include "sidecar/loop/timer.h"
 #include "sidecar/origin/call.h"
 
 namespace catzilla::exchange {
 
 class Exchange;
 
-class CallWay final : public origin::Observer {
+class CallWay final : public origin::Observer, private loop::Deadline {
  public:
   explicit CallWay(Exchange& exchange) : exchange_(exchange) {}
   // A call that `driver` has made for a fill, and whose answer is our client's alone.
   CallWay(Exchange& exchange, origin::Call* call, base::Ticket driver)
       : exchange_(exchange), call_(call), driver_(driver) {}
-  ~CallWay();
+  ~CallWay() override;
   CallWay(const CallWay&) = delete;
   CallWay& operator=(const CallWay&) = delete;
 
@@ -61,6 +63,9 @@ class CallWay final : public origin::Observer {
   void OnBodyRoom() override;
   void OnEnd() override;
   void OnFailure(const origin::Failure& failure) override;
+  // The body that is dropped does not end.
+  void OnDeadline() override;
+  void HandOver();
 
   Exchange& exchange_;
   origin::Call* call_ = nullptr;

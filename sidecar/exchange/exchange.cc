@@ -160,7 +160,9 @@ Next Exchange::GoAlone() {
 std::string_view Exchange::SendPassedFile(origin::PassedFile passed) {
   std::string_view error;
   const base::Ref<files::PassedFile> file =
-      files::PassedFile::Take(std::move(passed.fd), passed.offset, passed.length, &error);
+      context_->passed_files != nullptr
+          ? context_->passed_files->Take(std::move(passed.fd), passed.offset, passed.length, &error)
+          : files::PassedFile::Take(std::move(passed.fd), passed.offset, passed.length, &error);
   if (file == nullptr) return error;
   passed_file_ = true;
   responder_.File({file->fd(), passed.offset, passed.length}, file);

@@ -145,6 +145,10 @@ Next FileWay::SendHanded(files::Entry& entry) {
 // With the mount's page for the status, if there is one and it can be had; else with our own.
 Next FileWay::Refuse(uint16_t status, std::string_view cause) {
   if (status == 404 && page_status_ == 0 && exchange_.HasFallback()) return exchange_.FallBack();
+  if (handed_ != nullptr && status == 400) {  // Not the client's fault.
+    status = 502;
+    cause = "handed_file_path";
+  }
   if (page_status_ == 0) {
     exchange_.record().cause = cause;
     for (const auto& [of, file] : mount_.config().error_pages) {
@@ -166,8 +170,8 @@ Next FileWay::SendAnswer(const files::Answer& answer) {
   const std::string_view extra = chosen                ? kChosenBy
                                  : page_status_ == 503 ? std::string_view("Retry-After: 1\r\n")
                                                        : std::string_view();
-  const bool own_rate = handed_ != nullptr && handed_->rate_bytes_per_s > 0;
-  const uint64_t rate = own_rate ? handed_->rate_bytes_per_s : mount_.config().rate_bytes_per_s;
+  uint64_t rate = mount_.config().rate_bytes_per_s;
+  if (handed_ != nullptr && handed_->rate_bytes_per_s) rate = *handed_->rate_bytes_per_s;
   exchange_.responder().SendFile(answer, extra, rate);
   if (exchange_.responder().sends_file()) {
     mount_.stats().Add(exchange_.context().index(), files::Counter::kSendfiles);

@@ -15,6 +15,8 @@ constexpr std::string_view kByUri = "x-accel-redirect";
 constexpr std::string_view kByPath = "x-sendfile";
 constexpr std::string_view kRate = "x-accel-limit-rate";
 
+constexpr uint64_t kRateMax = uint64_t{1} << 40;  // As a mount's.
+
 constexpr std::string_view kUnfitPath = "handed_file_path";
 constexpr std::string_view kOutside = "handed_file_outside";
 
@@ -99,16 +101,22 @@ bool HasName(std::string_view lines, std::string_view name) {
 
 }  // namespace
 
+bool IsHandOverField(std::string_view name) {
+  return name == kByUri || name == kByPath || name == kRate;
+}
+
 Handed FindHandedFile(const Plan& plan, const origin::ResponseHead& response) {
   if (plan.internal_mounts.empty() || response.status < 200 || response.status > 299) return {};
   const http::Field* by_uri = nullptr;
   const http::Field* by_path = nullptr;
-  uint64_t rate = 0;
+  std::optional<uint64_t> rate;
   for (const http::Field& field : response.fields) {
     if (field.name == kByUri) by_uri = &field;
     if (field.name == kByPath) by_path = &field;
     // "off", or what is no number: no limit, as nginx has it.
-    if (field.name == kRate && !http::ParseDecimal(field.value, &rate)) rate = 0;
+    if (uint64_t asked = 0; field.name == kRate) {
+      rate = http::ParseDecimal(field.value, &asked) ? std::min(asked, kRateMax) : 0;
+    }
   }
   if (by_uri == nullptr && by_path == nullptr) return {};
   auto file = std::make_unique<HandedFile>();

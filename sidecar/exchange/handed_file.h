@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,9 +25,9 @@ namespace catzilla::exchange {
 
 struct HandedFile {
   std::shared_ptr<const MountTarget> mount;
-  std::string path;               // Decoded, with the mount's prefix.
-  std::string lines;              // The app's fields, whole lines.
-  uint64_t rate_bytes_per_s = 0;  // X-Accel-Limit-Rate; 0: the mount's.
+  std::string path;                          // Decoded, with the mount's prefix.
+  std::string lines;                         // The app's fields, whole lines.
+  std::optional<uint64_t> rate_bytes_per_s;  // X-Accel-Limit-Rate; 0: any. None: the mount's.
 
   // The head of `answer` with the app's fields; `head` is what it lies in.
   void Dress(files::Answer* answer);
@@ -37,6 +38,9 @@ struct Handed {
   std::unique_ptr<HandedFile> file;  // Null: `error`, or the answer names none.
   std::string_view error;
 };
+
+// The fields that say so, in lower case: where there are internal mounts no client sees them.
+bool IsHandOverField(std::string_view lower_name);
 
 // Whether an answer hands over to a file. Only one that is 2xx may.
 Handed FindHandedFile(const Plan& plan, const origin::ResponseHead& response);

@@ -114,6 +114,7 @@ TEST_F(HandedFiles, AreFoundByTheirPathInTheFileSystem) {
 
 TEST_F(HandedFiles, NeverComeFromOutside) {
   const std::string above = stage.house.root + "/../x";
+  const std::string backslash = stage.house.root + "/a\\b";
   const std::string beside = stage.house.root + "x/a.txt";
   const Fields rows[] = {{{"x-accel-redirect", "/etc/passwd"}},
                          {{"x-accel-redirect", "/filesx/a.txt"}},
@@ -126,6 +127,7 @@ TEST_F(HandedFiles, NeverComeFromOutside) {
                          {{"x-accel-redirect", "http://files/a.txt"}},
                          {{"x-sendfile", "/etc/passwd"}},
                          {{"x-sendfile", "a.txt"}},
+                         {{"x-sendfile", backslash}},
                          {{"x-sendfile", above}},
                          {{"x-sendfile", beside}}};
   for (const Fields& fields : rows) {
@@ -147,6 +149,7 @@ TEST_F(HandedFiles, AreOnlyOfAnswersThatAre2xx) {
   stage.Pump();
   EXPECT_EQ(Status(guest.read()), "403");
   EXPECT_EQ(Body(guest.read()), "no");
+  EXPECT_EQ(guest.read().find("x-accel"), std::string::npos);  // Nobody learns where they are.
 }
 
 TEST_F(HandedFiles, WithoutAnInternalMountAreFieldsAsAnyOther) {
@@ -168,6 +171,24 @@ TEST_F(HandedFiles, TakeTheWayOfABodyThatIsTooLongToBeDropped) {
   EXPECT_NE(stage.TakeCancel(), 0u);
   EXPECT_TRUE(stage.Until([&] { return guest.over(); }));
   EXPECT_EQ(Body(guest.read()), "0123456789");
+}
+
+TEST_F(HandedFiles, DoNotWaitForABodyThatDoesNotEnd) {
+  Visitor guest{stage.desk.context};
+  guest.Say("GET /app HTTP/1.1\r\nHost: a\r\n\r\n");
+  Answer(stage.TakeRequest(), {{"x-accel-redirect", "/files/a.txt"}}, "x", 0);
+  EXPECT_TRUE(stage.Until([&] { return guest.over(); }));
+  EXPECT_EQ(Body(guest.read()), "0123456789");
+  EXPECT_NE(stage.TakeCancel(), 0u);
+}
+
+TEST_F(HandedFiles, HaveRoomForAllOfAnAppsFields) {
+  const std::string large(8000, 'v');
+  const Fields fields = {
+      {"x-a", large}, {"x-b", large}, {"x-c", large}, {"x-accel-redirect", "/files/a.txt"}};
+  const std::string answer = Read(fields);
+  EXPECT_TRUE(Has(answer, "x-c: " + large));
+  EXPECT_EQ(Body(answer), "0123456789");
 }
 
 TEST_F(HandedFiles, OutliveTheWorkerThatNamedThem) {
@@ -225,6 +246,7 @@ class PassedFiles : public HandedFiles {
     guest.Say(method + " /app HTTP/" + version + "\r\nHost: a\r\n\r\n");
     const uint32_t stream = stage.TakeRequest();
     Answer(stream, fields, "", 0);
+    if (in_turns) stage.Pump();
     char payload[16];
     worker::Store64(payload, offset);
     worker::Store64(payload + 8, length);
@@ -241,6 +263,7 @@ class PassedFiles : public HandedFiles {
     return base::UniqueFd(::open((stage.house.root + "/a.txt").c_str(), flags | O_CLOEXEC));
   }
   std::string outcome;
+  bool in_turns = false;  // The file comes later than the head.
 };
 
 TEST_F(PassedFiles, AreTheRestOfTheBody) {
@@ -276,6 +299,7 @@ TEST_F(PassedFiles, MustBeRegularReadOnlyAndLongEnough) {
               {only_write.get(), 0, 10}, {path.get(), 0, 10},         {good.get(), 0, 11},
               {good.get(), 11, 0},       {good.get(), UINT64_MAX, 2}, {good.get(), 2, UINT64_MAX}};
   for (const auto& row : rows) {
+    in_turns = !in_turns;
     EXPECT_EQ(Body(Read({{"content-length", "10"}}, row.fd, row.offset, row.length)), "");
     EXPECT_EQ(outcome, "broken");
     EXPECT_NE(stage.Logged().back().find("cause=passed_file"), std::string::npos);
@@ -289,6 +313,31 @@ TEST_F(PassedFiles, AreNotIntactOnceTheyHaveChanged) {
   EXPECT_TRUE(file->Intact(1));
   stage.house.Write("a.txt", "longer than before");
   EXPECT_FALSE(file->Intact(2));
+}
+
+TEST_F(PassedFiles, AreNotAskedForPastTheirNumber) {
+  files::PassedFiles all(stage.house.executor, 1);
+  stage.desk.context.passed_files = &all;
+  const auto flags = [&] {
+    Visitor guest{stage.desk.context};
+    guest.Say("GET /app HTTP/1.1\r\nHost: a\r\n\r\n");
+    stage.Pump();
+    worker::FakeConnection::Frame frame;
+    EXPECT_TRUE(stage.lane().Take(worker::FrameType::kRequest, &frame));
+    worker::RequestView view;
+    EXPECT_EQ(worker::DecodeRequest(frame.payload, &view), nullptr);
+    Answer(frame.header.stream, {});
+    stage.Pump();
+    return view.flags;
+  };
+  EXPECT_EQ(flags() & origin::kBytesOnly, 0u);
+  {
+    std::string_view why;
+    const base::Ref<files::PassedFile> one = all.Take(Open(O_RDONLY), 0, 10, &why);
+    EXPECT_NE(flags() & origin::kBytesOnly, 0u);
+  }
+  EXPECT_EQ(flags() & origin::kBytesOnly, 0u);
+  stage.desk.context.passed_files = nullptr;
 }
 
 TEST_F(PassedFiles, ThatHangAreGivenUp) {

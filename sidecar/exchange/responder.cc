@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "sidecar/exchange/handed_file.h"
 #include "sidecar/exchange/request_fields.h"
 #include "sidecar/http/error_page.h"
 #include "sidecar/http/list.h"
@@ -254,7 +255,12 @@ void Responder::SendFile(const files::Answer& answer, std::string_view extra, ui
   const bool whole = is_small && answer.contiguous && own_lines.size() == 0;
   const std::string_view run = whole ? answer.wire() : answer.head;
   const std::string_view body = is_small && !whole ? answer.body : std::string_view();
-  char* const room = client_->output().Reserve(run.size() + own_lines.size() + 2 + body.size());
+  OutputQueue& output = client_->output();
+  const size_t needed = run.size() + own_lines.size() + 2 + body.size();
+  // An app's fields on a file may be many.
+  const std::unique_ptr<char[]> large(needed <= OutputQueue::kChunkBytes ? nullptr
+                                                                         : new char[needed]);
+  char* const room = large == nullptr ? output.Reserve(needed) : large.get();
   char* next = room;
   const auto add = [&](std::string_view bytes) {
     if (!bytes.empty()) std::memcpy(next, bytes.data(), bytes.size());
@@ -268,7 +274,12 @@ void Responder::SendFile(const files::Answer& answer, std::string_view extra, ui
     add("\r\n");
     add(body);
   }
-  client_->output().Commit(static_cast<size_t>(next - room));
+  const auto bytes = static_cast<size_t>(next - room);
+  if (large == nullptr) {
+    output.Commit(bytes);
+  } else {
+    output.Append({room, bytes});
+  }
   if (!is_small && answer.body_bytes > 0) AppendFile(answer);
   if (answer.body_bytes > 0) rate_limit_ = rate_limit;
   record_->body_bytes = answer.body_bytes;
@@ -331,8 +342,10 @@ void Responder::WriteAppHead(const origin::ResponseHead& response, const AppFiel
   // Said once, however often the app said it; also where it only tells (HEAD, 304).
   const bool tells = http::StatusHasBody(response.status) || response.status == 304;
   bool told = false;
+  const bool hides = !context_->plan->internal_mounts.empty();
   for (const http::Field& field : response.fields) {
     if (IsConnectionField(field.name)) continue;
+    if (hides && IsHandOverField(field.name)) continue;
     if (field.name == "content-length" && (!tells || std::exchange(told, true))) continue;
     out.Field(field.name, field.value);
   }

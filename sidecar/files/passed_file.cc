@@ -22,7 +22,7 @@ int64_t ModifiedNs(const struct statx& known) {
 }  // namespace
 
 base::Ref<PassedFile> PassedFile::Take(base::UniqueFd fd, uint64_t offset, uint64_t length,
-                                       std::string_view* why) {
+                                       std::string_view* why, Count count) {
   const int flags = fcntl(fd.get(), F_GETFL);
   struct statx known;
   if (flags < 0 || !Known(fd.get(), &known)) {
@@ -34,12 +34,21 @@ base::Ref<PassedFile> PassedFile::Take(base::UniqueFd fd, uint64_t offset, uint6
   } else if (offset > known.stx_size || length > known.stx_size - offset) {
     *why = "a file that is shorter than what is to be sent of it";
   } else {
-    auto* file = new PassedFile(std::move(fd));
+    auto* file = new PassedFile(std::move(fd), std::move(count));
     file->size_ = known.stx_size;
     file->modified_ns_ = ModifiedNs(known);
     return base::Ref<PassedFile>::Adopt(file);
   }
   return nullptr;
+}
+
+PassedFile::PassedFile(base::UniqueFd fd, Count count)
+    : fd_(std::move(fd)), count_(std::move(count)) {
+  if (count_ != nullptr) count_->fetch_add(1, std::memory_order_relaxed);
+}
+
+PassedFile::~PassedFile() {
+  if (count_ != nullptr) count_->fetch_sub(1, std::memory_order_relaxed);
 }
 
 bool PassedFile::Intact(int64_t /*now_us*/) const {

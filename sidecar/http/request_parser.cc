@@ -24,6 +24,9 @@ constexpr ErrorFacts kErrorFacts[] = {
 };
 static_assert(std::size(kErrorFacts) == static_cast<size_t>(ParseError::kCount));
 
+// Longer ones are nobody's, and would leave a line of the access log no room for the rest.
+constexpr size_t kMethodBytesMax = 64;
+
 // A buffer that a large head has grown is not kept at that size.
 constexpr uint32_t kKeptBytesMax = 16 * 1024;
 
@@ -147,7 +150,7 @@ void RequestParser::Begin(HeadBuffer* buffer, const HeadLimits& limits) {
   llhttp_init(llhttp, HTTP_REQUEST, &Callbacks::Settings());
   llhttp->data = buffer;
   buffer->limits_ = limits;
-  buffer->in_value_ = buffer->complete_ = buffer->line_done_ = false;
+  buffer->in_value_ = buffer->complete_ = buffer->line_done_ = buffer->method_done_ = false;
   buffer->error_ = ParseError::kNone;
   RequestHead& head = buffer->head_;
   head.base_ = nullptr;
@@ -240,21 +243,46 @@ RequestParser::Step RequestParser::ParseHead(std::string_view input) {
     if (head.length_ < kMethodBytes && head.length_ + piece >= kMethodBytes) {
       is_head_request_ = Is({head.base_, kMethodBytes}, "HEAD ");
     }
+    // What llhttp has not been given yet: all of the method, until its end has come.
+    size_t fed = head.length_;
+    if (!buffer_->method_done_ && !FeedMethod(head.length_ + piece, &fed)) {
+      if (head.length_ + piece > kMethodBytesMax) return Fail(ParseError::kMethodUnknown, used);
+      head.length_ += static_cast<uint32_t>(piece);
+      used += piece;
+      continue;
+    }
     llhttp_t* const llhttp = Callbacks::Llhttp(*buffer_);
-    const char* const at = head.base_ + head.length_;
-    const llhttp_errno_t code = llhttp_execute(llhttp, at, piece);
+    const char* const at = head.base_ + fed;
+    const size_t offered = head.length_ + piece - fed;
+    const llhttp_errno_t code = llhttp_execute(llhttp, at, offered);
     if (code == HPE_OK) {
       head.length_ += static_cast<uint32_t>(piece);
       used += piece;
       continue;
     }
     const char* const stopped = llhttp_get_error_pos(llhttp);
-    if (code != HPE_PAUSED || !buffer_->complete_)
-      return Fail(ErrorOf(code, stopped, at + piece), used);
-    const auto last = static_cast<size_t>(stopped - at);
-    head.length_ += static_cast<uint32_t>(last);
+    if (code != HPE_PAUSED || !buffer_->complete_) return Fail(ErrorOf(code, stopped), used);
+    const auto end = static_cast<size_t>(stopped - head.base_);
+    const size_t last = end - head.length_;
+    head.length_ = static_cast<uint32_t>(end);
     return Complete(used + last);
   }
+}
+
+// llhttp refuses methods that are not on its list (RFC 9110 section 9.1 leaves that to the origin).
+// To it they are POST: the framing of a request does not depend on its method.
+bool RequestParser::FeedMethod(size_t have, size_t* fed) {
+  const RequestHead& head = buffer_->head_;
+  size_t end = head.length_;
+  while (end < have && IsIn(head.base_[end], kTokenChar)) ++end;
+  *fed = 0;
+  if (end == have || end > kMethodBytesMax) return false;
+  buffer_->method_done_ = true;
+  const std::string_view method(head.base_, end);
+  const bool stands_in = end > 0 && head.base_[end] == ' ' && method != "PRI" &&
+                         MethodFromText(method) == Method::kOther;
+  if (stands_in && llhttp_execute(Callbacks::Llhttp(*buffer_), "POST", 4) == HPE_OK) *fed = end;
+  return true;
 }
 
 RequestParser::Step RequestParser::Complete(size_t consumed) {
@@ -281,7 +309,7 @@ RequestParser::Step RequestParser::Complete(size_t consumed) {
 
 // Judged only by bytes up to where llhttp stopped, so that the answer is the same however the head
 // is cut into reads.
-ParseError RequestParser::ErrorOf(int code, const char* stopped, const char* end) {
+ParseError RequestParser::ErrorOf(int code, const char* stopped) {
   const RequestHead& head = buffer_->head_;
   const auto seen = static_cast<size_t>(stopped - head.base_);
   const std::string_view text(head.base_, seen);
@@ -290,11 +318,8 @@ ParseError RequestParser::ErrorOf(int code, const char* stopped, const char* end
     case HPE_PAUSED_H2_UPGRADE:
       return ParseError::kHttp2Preface;
     case HPE_INVALID_METHOD:
-      // As far as it goes it is a method, only none that we know. (TLS begins with a record type.)
-      if (head.base_[0] == 0x16) return ParseError::kTlsOnPlainPort;
-      return AllIn(text, kTokenChar) && stopped < end && IsIn(*stopped, kTokenChar)
-                 ? ParseError::kMethodUnknown
-                 : ParseError::kSyntax;
+      // TLS begins with a record type.
+      return head.base_[0] == 0x16 ? ParseError::kTlsOnPlainPort : ParseError::kSyntax;
     case HPE_INVALID_CONSTANT: {
       const size_t tail = head.target_offset_ + head.target_length_;
       const bool http = head.target_length_ > 0 && text.substr(std::min(tail, seen), 5) == " HTTP";

@@ -91,6 +91,7 @@ class HeadBuffer {
   HeadLimits limits_;
   bool in_value_ = false;  // The last span was a value, not a name.
   bool complete_ = false;
+  bool method_done_ = false;              // llhttp has got the method, or one for it.
   bool line_done_ = false;                // The request line is known to be within its limit.
   ParseError error_ = ParseError::kNone;  // Found by a callback.
   alignas(8) std::byte llhttp_[128];      // An llhttp_t, in place; its header stays in the .cc.
@@ -152,11 +153,14 @@ class RequestParser {
   struct Callbacks;  // llhttp's
 
   Step ParseHead(std::string_view input);
+  // Gives llhttp the method, or one in its place if only the app can know it. False: its end has
+  // not come.
+  bool FeedMethod(size_t have, size_t* fed);
   Step ParseBody(std::string_view input);
   Step ParseChunks(std::string_view input);
   // How many bytes of an empty line before the request line to skip; sets error_.
   size_t SkipEmptyLine(std::string_view input);
-  ParseError ErrorOf(int code, const char* stopped, const char* end);
+  ParseError ErrorOf(int code, const char* stopped);
   Step Complete(size_t consumed);
   Step Fail(ParseError error, size_t consumed);
 

@@ -22,9 +22,13 @@ uint32_t FileDescriptors() {
   return static_cast<uint32_t>(std::clamp<rlim_t>(DescriptorLimit() / 8, 16, 1024));
 }
 
+uint32_t PassedDescriptors() {
+  return static_cast<uint32_t>(std::clamp<rlim_t>(DescriptorLimit() / 16, 16, 1024));
+}
+
 uint32_t ConnectionBudget() {
   const rlim_t limit = DescriptorLimit();
-  const rlim_t kept = kReserve + FileDescriptors();
+  const rlim_t kept = kReserve + FileDescriptors() + PassedDescriptors();
   const rlim_t room = limit > 2 * kept ? limit - kept : limit / 2;
   return static_cast<uint32_t>(std::min<rlim_t>(room, UINT32_MAX));
 }

@@ -11,8 +11,11 @@ namespace catzilla::runtime {
 // How many files may be kept open between requests.
 uint32_t FileDescriptors();
 
+// How many files that apps have opened may be on their way to clients at once.
+uint32_t PassedDescriptors();
+
 // How many clients may be connected, whatever limits.max_connections says: what descriptors leave
-// beside a reserve of 192 and the files. Of few descriptors, half.
+// beside a reserve of 192 and both kinds of files. Of few descriptors, half.
 uint32_t ConnectionBudget();
 
 // Says so in the log when `wanted`, a limits.max_connections, is more than that.

@@ -153,7 +153,8 @@ base::Result<base::Unit, std::string> Sidecar::StartLoops() {
     ports_.push_back(loop::LocalPort(sockets.back()[0]));
   }
   files_ = std::make_unique<base::Executor>("files", kFileThreads, kFileQueueMax);
-  passed_files_ = std::make_unique<files::PassedFiles>(*files_);
+  passed_files_ =
+      std::make_unique<files::PassedFiles>(*files_, static_cast<int>(PassedDescriptors()));
   files_->SetDeadline(snapshot->limits->file_timeout_us);
   file_store_ = std::make_unique<files::FileStore>(
       epochs_,

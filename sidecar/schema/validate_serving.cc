@@ -103,6 +103,10 @@ void CheckNames(const config::v1::Mount& mount, const std::string& path,
              "remove fallback_pool, spa_fallback and directory_listing, or internal");
     }
   }
+  if (mount.internal() && !mount.host().empty()) {
+    report(Code::kContradiction, path + ".internal",
+           "an internal mount is for the answers to every host", "remove host, or internal");
+  }
   for (const auto& [status, file] : mount.error_pages()) {
     const std::string inner = path + ".error_pages[" + status + "]";
     if (status != "403" && status != "404" && status != "503") {

@@ -116,6 +116,8 @@ TEST(Validate, EachMistakeHasItsOwnFinding) {
        Code::kMountRoute, Severity::kWarning, "routes[r].path", 3, "mounts[a]"},
       {"mounts: [{name: a, prefix: /a, root: /, internal: true, spa_fallback: a.html}]\n",
        Code::kContradiction, kError, "mounts[a].internal", 1, "remove fallback_pool"},
+      {"mounts: [{name: a, prefix: /a, root: /, internal: true, host: a.test}]\n",
+       Code::kContradiction, kError, "mounts[a].internal", 1, "remove host"},
       {"mounts: [{name: a, prefix: /a, root: /, internal: true, directory_listing: html}]\n",
        Code::kContradiction, kError, "mounts[a].internal", 1, "remove fallback_pool"},
       {"mounts: [{name: a, prefix: /a, root: /, fallback_pool: x}]\n", Code::kUnknownPool, kError,

@@ -226,7 +226,8 @@ ssize_t Channel::Receive(char* space, size_t room) {
   message.msg_control = control;
   message.msg_controllen = sizeof control;
   const ssize_t got = ::recvmsg(poll_.fd(), &message, MSG_CMSG_CLOEXEC);
-  if (got < 0 || message.msg_controllen == 0) [[likely]]
+  const bool lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (got < 0 || (message.msg_controllen == 0 && !lost)) [[likely]]
     return got;
   size_t count = 0;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
@@ -239,7 +240,7 @@ ssize_t Channel::Receive(char* space, size_t room) {
     }
   }
   // This process had none to spare: its frame finds that it was lost, and the next ones their own.
-  if ((message.msg_flags & MSG_CTRUNC) != 0 && count == 0) passed_.emplace_back();
+  if (lost && count == 0) passed_.emplace_back();
   return got;
 }
 

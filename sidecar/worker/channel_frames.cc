@@ -277,6 +277,9 @@ void Channel::OnTrailers(const FrameView& frame, Call& call) {
   if (!FieldsMayLeave(view.fields)) {
     return AnswerUnusable(call, "the app's trailers have a field that cannot be sent");
   }
+  if (view.fields.bytes().size() > pool_->response_head_bytes_max()) {
+    return AnswerUnusable(call, "the app's trailers are larger than limits.max_response_header");
+  }
   call.observer_->OnTrailers(dispatcher_.ListFields(view.fields));
 }
 

@@ -1,5 +1,6 @@
 // SENDFILE: a descriptor comes with its frame, or the lane says why not.
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 
@@ -19,7 +20,8 @@ std::string FileFrame(uint32_t stream, uint64_t offset, uint64_t length, uint8_t
 
 class Sendfile : public ::testing::Test {
  protected:
-  Sendfile() : hello(rig.Begin()), worker(rig.Attach(hello)), lane(*worker.lane) {
+  Sendfile()
+      : limit(LowerLimit()), hello(rig.Begin()), worker(rig.Attach(hello)), lane(*worker.lane) {
     char path[] = "/tmp/catzilla-sendfile-XXXXXX";
     fd = base::UniqueFd(::mkstemp(path));
     EXPECT_EQ(::write(fd.get(), "0123456789", 10), 10);
@@ -36,6 +38,17 @@ class Sendfile : public ::testing::Test {
     return count;
   }
 
+  // So that they can be used up.
+  static rlimit LowerLimit() {
+    rlimit before{};
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit low{std::min<rlim_t>(512, before.rlim_cur), before.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+    return before;
+  }
+  ~Sendfile() override { ::setrlimit(RLIMIT_NOFILE, &limit); }
+
+  const rlimit limit;
   Notes notes;
   Rig rig;
   HelloText hello;
@@ -124,6 +137,28 @@ TEST_F(Sendfile, DescriptorsThatNoFrameTakesEndTheLaneAndAreClosed) {
   }
   EXPECT_TRUE(LaneIsLost());
   EXPECT_LE(OpenDescriptors(), before);  // The lane's own is gone too.
+}
+
+// This process has none to spare: the one answer is lost, and the next file is not taken for it.
+TEST_F(Sendfile, ThatIsLostIsItsAnswersFailure) {
+  Notes second;
+  const uint32_t a = rig.StartOn(lane, notes);
+  const uint32_t b = rig.StartOn(lane, second);
+  lane.Respond(a, "", 0);
+  lane.Respond(b, "", 0);
+  rig.Pump();
+  const std::string frame = FileFrame(a, 0, 2);
+  lane.SendWithFile(frame.substr(0, 20), fd.get());
+  std::vector<base::UniqueFd> all;
+  for (int taken; (taken = ::dup(fd.get())) >= 0;) all.emplace_back(taken);
+  rig.Pump();
+  all.clear();
+  lane.SendRaw(frame.substr(20));
+  lane.SendWithFile(FileFrame(b, 8, 2), fd.get());
+  rig.Pump();
+  EXPECT_EQ(notes.notes, (Lines{"response 200", "failure bad_answer"}));
+  EXPECT_EQ(second.notes, (Lines{"response 200", "file 8+2", "end"}));
+  EXPECT_EQ(rig.dispatcher.lanes(), 1u);
 }
 
 TEST_F(Sendfile, WhereBytesWereAskedForIsTheAppsFailure) {

@@ -100,10 +100,7 @@ CLASSES = [
     ),
     statuses(
         "unknown-method",
-        lambda pair: (
-            pair.request.method in ("LINK", "BREW", "GETX", "CONNECT")
-            or pair.request.name in ("unknown-method", "longer-method", "rtsp-method")
-        ),
+        lambda pair: pair.request.method == "CONNECT",
         (405, 501),
     ),
     statuses(
@@ -112,6 +109,7 @@ CLASSES = [
             pair.request.method in ("get", "Get")
             or pair.request.name in ("lower-case-method", "connect")
         ),
+        (400, 405),
         (400, 501),
     ),
     Class(

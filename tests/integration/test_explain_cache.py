@@ -79,7 +79,7 @@ def test_o8_explain_says_miss_hit_and_bypass(app: AppProcess) -> None:
 
 
 def test_o8_explain_refuses_what_the_server_refuses(app: AppProcess) -> None:
-    told = explain(app, "BREW", "/own/a")
+    told = explain(app, "CONNECT", "/own/a")
     assert (told["verdict"], told["status"]) == ("VERDICT_KIND_REJECT", 501)
 
 

@@ -44,6 +44,34 @@ def test_a_request_and_its_answer(tmp_path: pathlib.Path) -> None:
         assert [request.connection for request in upstream.requests] == [0, 0]
 
 
+def test_any_method_passes(tmp_path: pathlib.Path) -> None:
+    own = [
+        "BREW",
+        "get",
+        "M-SEARCH",
+        "PROPFIND",
+        "DESCRIBE",
+        "SOURCE",
+        "X" * 64,
+        "!#$%&'*+-.^_`|~",
+    ]
+    with (
+        Upstream(lambda served, request: served.send(answer(request.body))) as upstream,
+        Sidecar(tmp_path, config(upstream.target)) as sidecar,
+        RawConnection(sidecar.port) as client,
+    ):
+        for method in own:
+            client.send(
+                f"{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".encode()
+            )
+            assert client.read().body == b"body"
+        # However it is cut, and behind one another.
+        for byte in b"LINK /x HTTP/1.1\r\nHost: a\r\n\r\nBREW /x HTTP/1.1\r\nHost: a\r\n\r\n":
+            client.send(bytes([byte]))
+        assert (client.read().status, client.read().status) == (200, 200)
+        assert [request.method for request in upstream.requests] == [*own, "LINK", "BREW"]
+
+
 def test_bodies_are_framed_anew(tmp_path: pathlib.Path) -> None:
     with (
         Upstream(lambda served, request: served.send(answer(request.body))) as upstream,

@@ -197,6 +197,15 @@ def find_order(connection: sqlite3.Connection, order_id: str) -> dict[str, objec
     }
 
 
+def is_buyer(connection: sqlite3.Connection, order_id: str, email: str) -> bool:
+    return (
+        connection.execute(
+            "SELECT 1 FROM purchase WHERE id = ? AND email = ? COLLATE NOCASE", (order_id, email)
+        ).fetchone()
+        is not None
+    )
+
+
 def sales_after(connection: sqlite3.Connection, number: int) -> list[Sale]:
     rows = connection.execute(
         "SELECT o.number, o.placed_at, p.name AS item, SUM(l.quantity) AS quantity,"

@@ -243,6 +243,22 @@ def get_order(order_id: UUID, db: Database) -> Order:
     return Order.model_validate(found)
 
 
+@app.get("/api/orders/{order_id}/handbook", tags=["orders"], response_class=FileResponse)
+def download_handbook(
+    order_id: UUID,
+    email: Annotated[str, Query(max_length=120, description="as in the order")],
+    db: Database,
+) -> FileResponse:
+    """The owner's handbook, for who has bought something. We decide who gets it, the sidecar sends it."""
+    if not catalogue.is_buyer(db, str(order_id), email):
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "the handbook goes to who has placed the order")
+    return FileResponse(
+        HERE / "files" / "owners-handbook.txt",
+        media_type="text/plain; charset=utf-8",
+        filename="owners-handbook.txt",
+    )
+
+
 @app.websocket("/api/orders/live")
 async def live_orders(socket: WebSocket, last: Annotated[int, Query(ge=1, le=50)] = 8) -> None:
     """The last orders as one list, then each as it is placed, by whichever worker."""

@@ -61,6 +61,7 @@ def _run(options: Options) -> int:
         loop=options.loop,
         lifespan=options.lifespan,
         lanes=options.lanes,
+        pathsend=options.pathsend,
         max_requests=options.max_requests,
         max_requests_jitter=options.max_requests_jitter,
         max_rss=options.max_rss,

@@ -27,6 +27,7 @@ class WorkerSettings:
     loop: str = "auto"  # auto, uvloop, asyncio
     lifespan: str = "auto"  # auto, on, off
     lanes: str = "on"  # on, off: every route runs the genuine ASGI app
+    pathsend: str = "auto"  # auto, on, off: whether the app is offered http.response.pathsend
     max_requests: int = 0
     max_requests_jitter: int = 0
     max_rss: int = 0

@@ -214,6 +214,12 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         default="on",
         help="off: every route runs the genuine ASGI app, none is compiled (on)",
     )
+    run.add_argument(
+        "--pathsend",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="offer http.response.pathsend; auto: where nothing could mistake it (auto)",
+    )
     run.add_argument("--drain-timeout", type=_duration, default=30.0, metavar="TIME", help="to finish requests (30s)")
     run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(info)")
 

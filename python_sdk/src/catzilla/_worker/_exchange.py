@@ -16,8 +16,6 @@ from io import FileIO
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import to_thread
-
 from catzilla._text import describe, log_exception, one_line
 from catzilla._worker import _frames as frames
 from catzilla._worker._files import PIECE_BYTES, open_file
@@ -243,7 +241,7 @@ class Exchange:
             rest = rest[sent:]
             self.lane.blocked.append(self)
             await self._wait()
-            if self.disconnected:
+            if self.disconnected or self.stream.ended:
                 return
         if last:
             self.was_answered()
@@ -260,8 +258,14 @@ class Exchange:
         if self.silent or self.status in _NO_BODY:
             await self._end(b"")
             return
+        from anyio import to_thread  # Few apps send files, and not all have it loaded.
+
         protocol = self.lane.protocol
         file, size, body = await to_thread.run_sync(open_file, path, protocol.data_bytes_max)
+        if self.answered or self.body_ended:
+            if file is not None:
+                file.close()
+            raise RuntimeError("the response was completed while its file was opened")
         if file is None:
             await self._end(body)
         elif not protocol.takes_files or self.stream.request.flags & frames.REQUEST_BYTES_ONLY:
@@ -277,13 +281,15 @@ class Exchange:
 
     async def _send_pieces(self, file: FileIO, size: int) -> None:
         """The sidecar wants bytes: it keeps the answer, or is older than files."""
-        with file:
-            while size > 0 and not self.disconnected:
-                piece = await to_thread.run_sync(file.read, min(size, PIECE_BYTES))
-                if not piece:  # It has become shorter; the sidecar sees that the promise is not kept.
-                    break
-                size -= len(piece)
-                await self._stream(piece, False)
+        from anyio import to_thread
+
+        while size > 0 and not self.disconnected:
+            piece = await to_thread.run_sync(file.read, min(size, PIECE_BYTES))
+            if not piece:  # It has become shorter; the sidecar sees that the promise is not kept.
+                break
+            size -= len(piece)
+            await self._stream(piece, False)
+        file.close()  # Not where this is cancelled: a thread may be reading.
         if not self.disconnected:
             await self._stream(b"", True)
 

@@ -7,6 +7,7 @@ no share of the app's file system.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -20,6 +21,9 @@ from catzilla._worker._inherit import forget, keep_from_children
 
 PIECE_BYTES: Final = 64 * 1024
 _FLAGS: Final = os.O_NONBLOCK | os.O_NOCTTY  # A FIFO must not hold the thread.
+# The kernel has no room for a descriptor on its way, now.
+_LATER: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+_LATER_SECONDS: Final = 0.02
 
 
 class FileFrame(bytes):
@@ -76,7 +80,9 @@ class FrameWriter:
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
         self._held: deque[Part] = deque()
-        self._waits = False
+        self._waits = False  # For room in the socket...
+        self._stalled = False  # ...or for the kernel.
+        self._later: asyncio.TimerHandle | None = None
         keep_from_children(self._socket.fileno())
 
     @property
@@ -86,11 +92,14 @@ class FrameWriter:
 
     def write(self, parts: Iterable[Part]) -> None:
         self._held.extend(parts)
-        self._go()
+        if self._later is None:
+            self._go()
 
     def close(self) -> None:
         """What is held back is dropped."""
         self._wait(False)
+        if self._later is not None:
+            self._later.cancel()
         close_all(self._held)
         self._held.clear()
         forget(self._socket.fileno())
@@ -106,13 +115,15 @@ class FrameWriter:
             elif file is not None:
                 sent = self._pass(data, file)
             if sent < 0:
-                self._wait(True)
+                self._stalled = True
+                self._wait(self._later is None)
                 return
             held.popleft()
             if sent < len(data):
                 self._transport.write(data[sent:])
-        if self._waits:
-            self._wait(False)
+        self._wait(False)
+        if self._stalled:
+            self._stalled = False
             self._on_idle()
 
     def _pass(self, data: bytes, file: FileIO) -> int:
@@ -122,10 +133,19 @@ class FrameWriter:
             sent = self._socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         except (BlockingIOError, InterruptedError):
             return -1
-        except OSError:  # The connection is lost: the transport says so to the lane, which closes this.
+        except OSError as error:
+            if error.errno in _LATER:
+                self._later = self._loop.call_later(_LATER_SECONDS, self._again)
+                return -1
+            # The connection is lost: the transport says so to the lane, which closes this.
+            self._transport.abort()
             sent = len(data)
         file.close()
         return sent
+
+    def _again(self) -> None:
+        self._later = None
+        self._go()
 
     def _wait(self, waits: bool) -> None:
         if waits != self._waits:

@@ -157,7 +157,12 @@ class Lane(asyncio.Protocol):
             self.protocol.drop_files()
             return
         if self._writer is None:
-            self._writer = FrameWriter(self._loop, self._transport, self.schedule)
+            try:
+                self._writer = FrameWriter(self._loop, self._transport, self.schedule)
+            except OSError:  # No descriptor to spare: what is said would come without its files.
+                self.protocol.drop_files()
+                self._transport.abort()
+                return
         self._writer.write(self.protocol.take_parts())
 
     def _holds_back(self) -> bool:

@@ -22,12 +22,13 @@ _SEES_NO_BODY: Final = frozenset({
 _OURS: Final = ("starlette", "fastapi", "catzilla")
 
 
-def extensions_for(app: Any, *, debug: bool = False) -> dict[str, dict[str, Any]]:
-    """For `scope["extensions"]`; what is in it is shared by all requests."""
+def extensions_for(app: Any, *, pathsend: str = "auto", debug: bool = False) -> dict[str, dict[str, Any]]:
+    """For `scope["extensions"]`; what is in it is shared by all requests. `pathsend`: auto, on, off."""
     offered: dict[str, dict[str, Any]] = {"http.response.early_hint": {}, "http.response.trailers": {}}
-    if takes_pathsend(app):
+    known = takes_pathsend(app)
+    if pathsend == "on" or (known and pathsend == "auto"):
         offered["http.response.pathsend"] = {}
-    if debug and "http.response.pathsend" in offered:
+    if debug and known:
         offered["http.response.debug"] = {}
     return offered
 
@@ -36,9 +37,11 @@ def takes_pathsend(app: Any) -> bool:
     """Whether nothing on the way could mistake a file for something else: we know all that stands there."""
     if hasattr(app, "user_middleware"):
         return all(_name(one.cls) in _SEES_NO_BODY for one in app.user_middleware) and _routes_take(app)
+    if hasattr(app, "middleware_stack"):  # A Router's; apps of other frameworks do not import Starlette.
+        return app.middleware_stack == app.app and _routes_take(app)
     if (inner := getattr(app, "app", None)) is not None:
         return _name(type(app)) in _SEES_NO_BODY and takes_pathsend(inner)
-    return _routes_take(app)
+    return False  # A function, somebody's class: an app, or what is wrapped around one.
 
 
 def _routes_take(app: Any) -> bool:
@@ -52,7 +55,7 @@ def _route_takes(route: Any) -> bool:
     app = getattr(route, "app", None)
     if app is None:
         return True
-    if hasattr(app, "user_middleware") or hasattr(app, "app") or hasattr(app, "routes"):
+    if hasattr(app, "user_middleware") or hasattr(app, "app"):
         return takes_pathsend(app)
     # The function around an endpoint, StaticFiles; or somebody's own app, of which nobody knows what it does.
     return (getattr(app, "__module__", None) or type(app).__module__).split(".")[0] in _OURS

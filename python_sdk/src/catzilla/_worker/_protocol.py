@@ -35,8 +35,7 @@ _HALF_WINDOW: Final = STREAM_WINDOW // 2
 # Asked for with each frame.
 _REQUEST: Final = frames.REQUEST
 _MESSAGE: Final = frames.WS_MESSAGE
-_TEXT: Final = frames.MESSAGE_TEXT
-_BINARY: Final = frames.MESSAGE_BINARY
+_WHOLE: Final = frozenset({frames.MESSAGE_TEXT, frames.MESSAGE_BINARY})
 _OVERHEAD: Final = frames.PIECE_OVERHEAD
 _REQUEST_BYTES_MIN: Final = frames.REQUEST_BYTES_MIN
 _SERVING: Final = Phase.SERVING
@@ -110,7 +109,7 @@ class LaneProtocol:
                     if self._refuse_after is None:
                         events.append(("opened", self._open(flags, stream_id, payload), None))
                     continue
-                if kind == _MESSAGE and (aux == _TEXT or aux == _BINARY):
+                if kind == _MESSAGE and aux in _WHOLE:
                     stream = self.streams.get(stream_id)
                     if stream is not None and stream.accepted and not (stream.peer_ended or stream.ended):
                         events.append(("message", stream, (aux, payload)))

@@ -73,7 +73,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.state = state
         self.vary = vary or {}
-        self.extensions = extensions_for(app, debug=settings.log_level == "debug")
+        self.extensions = extensions_for(app, pathsend=settings.pathsend, debug=settings.log_level == "debug")
         self.compiled = compiled
         self.threads: Threads | None = None
         if compiled is not None:
