@@ -95,7 +95,7 @@ OURS = "catzilla"
 TITLES = {**{name: peer.title for name, peer in PEERS.items()}, OURS: "catzilla + FastAPI"}
 
 
-def _versions(python: str, *packages: str, told: str = "") -> list[str]:
+def versions(python: str, *packages: str, told: str = "") -> list[str]:
     program = (
         "import importlib.metadata, sys; print(sys.argv[1], *(f'{name} {importlib.metadata.version(name)}'"
         " for name in sys.argv[2:]), 'Python', sys.version.split()[0])"
@@ -131,7 +131,7 @@ def catzilla(python: str, app: str, folder: pathlib.Path, lanes: str | None) -> 
     if lanes is not None:
         environment["CATZILLA_LANES"] = lanes
         told += f" lanes {lanes}"
-    version = _versions(python, "uvloop", "fastapi", told=told)
+    version = versions(python, "uvloop", "fastapi", told=told)
     return Server(TITLES[OURS], command, "/hello", environment, version=version)
 
 
@@ -149,5 +149,5 @@ def contender(
         environment["ROBYN_PORT"] = str(port)
         return peer.command(program, app, port)
 
-    told = _versions(program, *peer.packages, told=f"{peer.title}:")
+    told = versions(program, *peer.packages, told=f"{peer.title}:")
     return Server(peer.title, command, "/hello", environment, version=told)

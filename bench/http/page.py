@@ -13,21 +13,25 @@ WRK = subprocess.run(["wrk", "--version"], capture_output=True, text=True).stdou
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
 
 
-def page(title: str, command: str, sections: list[tuple[str, str]]) -> str:
+HOW = """\
+Server on one core, load (wrk) on the other; rounds interleaved; the ratio is taken round by
+round. In each round every server kept its connections, gave each request the answer that was asked
+for, stayed on its core, and wrote no log that the others did not; else there would be no table."""
+
+
+def page(title: str, command: str, sections: list[tuple[str, str]], how: str = HOW) -> str:
     day = datetime.date.today().isoformat()
     lines = [f"# {title}", "", f"{day}, {machine.description()}.", ""]
-    contenders = [*sorted(set(VERSIONS.values())), WRK.split(" Copyright")[0]]
+    contenders = sorted(set(VERSIONS.values()))
+    if how == HOW:
+        contenders.append(WRK.split(" Copyright")[0])
     lines += [
         "Measured: " + "; ".join(contenders) + ".",
         "",
         f"Command: `{command}`",
         "",
-        *(
-            "Server on one core, load (wrk) on the other; rounds interleaved; the ratio is taken round by",
-            "round. In each round every server kept its connections, gave each request the answer that was asked",
-            "for, stayed on its core, and wrote no log that the others did not; else there would be no table.",
-            "",
-        ),
+        how,
+        "",
     ]
     for heading, text in sections:
         lines += [f"## {heading}", "", text, ""]

@@ -3,6 +3,7 @@
 Usage: python bench/http/run.py [SCENARIO ...] [--rounds N] [--seconds N]
        python bench/http/run.py compare --base BIN_DIR [--ours BIN_DIR] [--rounds N] [--seconds N]
        python bench/http/run.py app [--rows ROW,...] [--contenders NAME,...] [--rounds N] [--seconds N]
+       python bench/http/run.py websockets [--rounds N] [--seconds N]
        python bench/http/run.py footprint [--only idle,memory,routes] [--seconds N] [--rounds N]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
@@ -23,6 +24,7 @@ import footprint
 import idle
 import network
 import peers
+import sockets
 import static_files
 import zipf
 from fairness import Unfair
@@ -138,7 +140,12 @@ SCENARIOS = {
 
 
 def main() -> int:
-    others = {"compare": compare.main, "app": app_path.main, "footprint": footprint.main}
+    others = {
+        "compare": compare.main,
+        "app": app_path.main,
+        "footprint": footprint.main,
+        "websockets": sockets.main,
+    }
     if len(sys.argv) > 1 and (other := others.get(sys.argv[1])):
         return other(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__)
