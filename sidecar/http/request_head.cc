@@ -37,10 +37,22 @@ void RequestHead::Pin() {
   const char* const from = base_;
   const uint32_t bytes = length_;
   length_ = 0;
+  if (wants_upgrade_) {  // It may stay for hours.
+    owned_.reset(new char[bytes]);
+    owned_capacity_ = bytes;
+  }
   Reserve(bytes);
   std::memcpy(owned_.get(), from, bytes);
   base_ = owned_.get();
   length_ = bytes;
+}
+
+void RequestHead::Compact() {
+  if (compact_) return;
+  compact_ = true;
+  std::unique_ptr<HeaderField[]> kept(new HeaderField[field_count_]);
+  std::copy_n(fields_.get(), field_count_, kept.get());
+  fields_ = std::move(kept);
 }
 
 void RequestHead::Reserve(size_t bytes) {

@@ -43,7 +43,8 @@ class RequestHead {
   static constexpr size_t kFieldsMax = 128;
   static constexpr size_t kHostBytesMax = 255;
 
-  RequestHead() {}  // Nothing is zeroed: the parser sets every member for each request.
+  // Nothing is zeroed: the parser sets every member for each request.
+  RequestHead() : fields_(new HeaderField[kFieldsMax + 1]) {}
   RequestHead(const RequestHead&) = delete;
   RequestHead& operator=(const RequestHead&) = delete;
 
@@ -125,6 +126,8 @@ class RequestHead {
   // Copies the bytes into own memory, unless they are there already. Idempotent.
   void Pin();
   bool pinned() const { return base_ == owned_.get(); }
+  // Lets go of what it has set aside for other requests: this one stays for long. Idempotent.
+  void Compact();
 
  private:
   friend class RequestParser;
@@ -164,7 +167,8 @@ class RequestHead {
   uint32_t field_count_ = 0;
   uint32_t owned_capacity_ = 0;
   std::unique_ptr<char[]> owned_;
-  std::array<HeaderField, kFieldsMax + 1> fields_;  // One more: the one that is refused.
+  std::unique_ptr<HeaderField[]> fields_;  // One more than kFieldsMax: the one that is refused.
+  bool compact_ = false;                   // No other request fits in.
   char lower_host_[kHostBytesMax];
 };
 

@@ -134,7 +134,7 @@ std::unique_ptr<HeadBuffer> HeadPool::Take() {
 }
 
 void HeadPool::Give(std::unique_ptr<HeadBuffer> buffer) {
-  if (buffer == nullptr || kept_.size() >= kept_max_) return;
+  if (buffer == nullptr || kept_.size() >= kept_max_ || buffer->head_.compact_) return;
   if (buffer->head_.owned_capacity_ > kKeptBytesMax) {
     buffer->head_.owned_.reset();
     buffer->head_.owned_capacity_ = 0;

@@ -331,7 +331,10 @@ void Connection::RunExchange() {
     body_limit_ = exchange_->body_bytes_max();
     parser_.LimitBody(body_limit_);
   }
-  if (next != exchange::Next::kDone) return;
+  if (next != exchange::Next::kDone) {
+    if (is_upgraded()) head_buffer_->head().Compact();
+    return;
+  }
   if (exchange_->is_long_answer()) {
     // It is over when it has left, so that what is counted and logged is what was sent.
     long_ = {.leaving = true, .since_us = context_.now().monotonic_us};

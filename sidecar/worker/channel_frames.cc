@@ -221,7 +221,7 @@ void Channel::OnAccept(const FrameView& frame, Call& call) {
   }
   if (const char* why = DecodeHead(frame.payload, &view)) return ProtocolError(why);
   call.response_seen_ = call.accepted_ = true;
-  call.request_.clear();
+  std::string().swap(call.request_);  // It may stay for hours.
   pool_->CountAnswer(dispatcher_.index(), 0);
   // As a stream that is open: it has its place on the lane, and keeps no request waiting.
   ReturnCredit(call);
