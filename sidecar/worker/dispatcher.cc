@@ -45,8 +45,9 @@ void Call::SendMessage(origin::MessageKind kind, std::string_view bytes, bool la
 
 void Call::SendClose(uint16_t code, std::string_view reason) {
   CATZILLA_CHECK(state_ == State::kOpen, "a socket that is over was closed");
+  // No deadline: it holds no credit, and what its handler does behind it is the app's own affair,
+  // as under uvicorn. Until that returns it is one of max_websockets.
   channel_->SendClose(*this, code, reason);
-  dispatcher_.ArmHard(*this);
 }
 
 void Call::OnDeadline() { dispatcher_.OnCallDeadline(*this); }

@@ -10,6 +10,7 @@ import zlib
 
 import pytest
 from app_process import AppProcess
+from sidecar_process import metric
 from waiting import eventually, pause
 from websocket_peer import BINARY, CLOSE, PING, PONG, TEXT, WebSocketPeer, close_frame, frame
 
@@ -151,3 +152,19 @@ def test_a_lost_worker_closes_its_sockets(tmp_path: pathlib.Path) -> None:
                 worker = int(json.loads(asking.get("/pid").body))
             os.kill(worker, signal.SIGKILL)
             assert client.receive() == (0x80 | CLOSE, b"\x03\xf3")
+
+
+def test_a_handler_may_work_on_behind_its_socket(tmp_path: pathlib.Path) -> None:
+    config = "pools: [{name: app, request_timeout: 1s, hard_timeout: 1500ms}]\n"
+    open_sockets = 'catzilla_pool_websockets{pool="app"}'
+    with AppProcess(tmp_path, APP, config=config) as app:
+        with opened(app, "/work-on") as client:
+            client.send(close_frame(1000))
+            assert client.closing() == (1000, "")
+        pause(2.5)  # Past every deadline that a request has.
+        assert metric(app, open_sockets) == 1
+        with app.connect() as asking:
+            asking.get("/release")
+            eventually(lambda: metric(app, open_sockets) == 0, 10)
+            assert {"worked": "on"} in json.loads(asking.get("/seen").body)
+        assert "hard deadline" not in app.log()

@@ -183,3 +183,12 @@ def how_flooded() -> int:
 @app.post("/echo")
 async def posted(request: Request) -> str:
     return request.headers.get("upgrade", "none")
+
+
+@app.websocket("/work-on")
+async def work_on(socket: WebSocket) -> None:
+    """Has something to do when its client has gone."""
+    await socket.accept()
+    await socket.receive()
+    await release.wait()
+    seen.append({"worked": "on"})
