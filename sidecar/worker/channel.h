@@ -86,9 +86,11 @@ class Channel final : private loop::Poll::Handler, private loop::Deferred {
 
  private:
   enum class State : uint8_t { kOpen, kDraining, kClosing, kClosed };
-  // Half of the places may be in use: what one lane's windows can hold.
-  static constexpr size_t kStreamsMax = 16384;
-  static constexpr size_t kSocketsMax = kStreamsMax * 3 / 8;
+  // Half of the places may be in use: as many as there are connections by default, so that streams
+  // that stay open always leave one for others. What they have read and not given back, less than
+  // half a window of 256 KiB each, never fills the lane's window of 2^31-1.
+  static constexpr size_t kStreamsMax = 32768;
+  static constexpr size_t kSocketsMax = 6144;
   static constexpr size_t kStreamsAtFirst = 64;
   static constexpr int kReadsPerTurn = 4;
   static constexpr uint32_t kPongsHeldMax = 1024;

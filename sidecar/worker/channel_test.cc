@@ -466,13 +466,13 @@ TEST(FullLane, SaysSoAtOnce) {
   HelloText hello = rig.Begin();
   hello.in_flight_max = 60'000;
   Rig::FakeWorker worker = rig.Attach(hello);
-  for (int i = 0; i < 8192; ++i) ASSERT_NE(rig.Start(many), nullptr);
+  for (int i = 0; i < 16384; ++i) ASSERT_NE(rig.Start(many), nullptr);
   rig.Pump();
   EXPECT_TRUE(many.notes.empty());
   rig.Start(one);
   rig.Pump();
   EXPECT_EQ(one.notes, (Lines{"failure queue_full"}));
-  EXPECT_EQ(rig.in_flight(), 8192u);
+  EXPECT_EQ(rig.in_flight(), 16384u);
 }
 
 }  // namespace
