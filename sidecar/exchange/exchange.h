@@ -116,6 +116,7 @@ class Exchange final {
 
   bool request_complete() const { return body_.complete; }
   bool answered() const { return answered_; }
+  bool ends_with_connection() const { return responder_.ends_with_connection(); }
   // Whether it is the client's turn to send of its body: not before the app has asked one that
   // waits for 100 Continue.
   bool AwaitsClient() const {

@@ -79,6 +79,8 @@ class Responder {
   void Close() { close_ = true; }
   bool closes() const { return close_; }
   bool head_written() const { return head_written_; }
+  // Whether nothing but the end of the connection ends the body: one that is cut looks whole.
+  bool ends_with_connection() const { return framing_ == http::ResponseFraming::kClose; }
   // A file's bytes are in the output, or an answer with a rate: it leaves in turns of its own.
   bool sends_file() const { return sends_file_; }
   // Bytes per second; 0: any.

@@ -57,6 +57,10 @@ void Connection::Drain() {
 
 void Connection::CloseNow(CloseReason reason) {
   if (state_ == State::kClosing) return;
+  if (CutsBody(reason)) {
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(poll_.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  }
   state_ = State::kClosing;
   context_.stats.closed[static_cast<size_t>(reason)].Add();
   if (exchange_ != nullptr) {
@@ -348,6 +352,7 @@ void Connection::FinishExchange() {
   long_ = {};
   const exchange::Outcome outcome = exchange_->Finish();
   const bool request_complete = exchange_->request_complete();
+  ends_body_ = exchange_->ends_with_connection();
   context_.exchanges.Give(std::exchange(exchange_, nullptr));
   context_.heads.Give(std::move(head_buffer_));
   if (outcome == exchange::Outcome::kBroken) {

@@ -131,6 +131,8 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool IsPaused() const;
   void AfterWrite();
   void CloseAfterOutput(stats::CloseReason reason);
+  // Whether closing now would make a body look whole that is not: the client must see a reset.
+  bool CutsBody(stats::CloseReason reason) const;
   void BeginLinger();
   // Waiting... (connection_wait.cc)
   bool IsReading() const;
@@ -158,6 +160,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
   bool peer_ended_ = false;   // Its FIN has been read.
   bool hangup_told_ = false;  // The kernel has told of it; what came before may still be unread.
   bool unread_told_ = false;  // Bytes have come that are not read now.
+  bool ends_body_ = false;    // An answer that has left for the output ends with the connection.
   bool starved_ = false;      // What is held is less than one step takes: only new bytes help.
   bool flushing_ = false;
   bool yielded_ = false;  // Held bytes wait for the next turn.

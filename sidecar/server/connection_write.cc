@@ -183,13 +183,19 @@ void Connection::CloseAfterOutput(CloseReason reason) {
   held_.clear();
 }
 
+bool Connection::CutsBody(CloseReason reason) const {
+  if (exchange_ != nullptr) return exchange_->ends_with_connection();
+  const bool unsent = output_ != nullptr && !output_->empty();
+  return ends_body_ && (unsent || reason == CloseReason::kTruncated);
+}
+
 // All is written. A client that may still be sending would meet a reset, which can destroy the
 // answer before it is read: so we end our side, and listen a little longer.
 void Connection::BeginLinger() {
   // So does one that has asked for more already: what lies unread resets the connection as well.
   const bool may_send = close_reason_ == CloseReason::kBadRequest ||
                         close_reason_ == CloseReason::kUnread || loop::UnreadBytes(poll_.fd()) > 0;
-  if (!may_send || peer_ended_) {
+  if (!may_send || peer_ended_ || CutsBody(close_reason_)) {
     CloseNow(close_reason_);
     return;
   }
