@@ -5,6 +5,7 @@ Usage: python bench/http/run.py [SCENARIO ...] [--rounds N] [--seconds N]
        python bench/http/run.py app [--rows ROW,...] [--contenders NAME,...] [--rounds N] [--seconds N]
        python bench/http/run.py websockets [--rounds N] [--seconds N]
        python bench/http/run.py footprint [--only idle,memory,routes] [--seconds N] [--rounds N]
+       python bench/http/run.py streams [--clients N] [--seconds N] [--contenders NAME,...] [--paths PATH,...]
 Needs a release build (`./dev build`), wrk and the peers; `./dev bench` sees to it.
 """
 
@@ -26,6 +27,7 @@ import network
 import peers
 import sockets
 import static_files
+import streams
 import zipf
 from fairness import Unfair
 from measure import interleave, table
@@ -145,6 +147,7 @@ def main() -> int:
         "app": app_path.main,
         "footprint": footprint.main,
         "websockets": sockets.main,
+        "streams": streams.main,
     }
     if len(sys.argv) > 1 and (other := others.get(sys.argv[1])):
         return other(sys.argv[2:])
