@@ -19,6 +19,7 @@ from starlette.routing import Route
 from worker_harness import run, wait_for
 
 from catzilla._routing import compile_table
+from catzilla._worker import _frames as frames
 
 
 class Own(APIRoute):
@@ -197,6 +198,8 @@ def test_overrides_are_obeyed_at_once(tmp_path: Path) -> None:
             assert await client.lane_of("GET", "/x") == "fast"
             app.dependency_overrides[real] = lambda: "other"
             assert (await client.ask("GET", "/x")).json() == "other"
+            head, _ = await (await client.open("GET", "/x")).head()
+            assert (head.lane, head.fallback) == (frames.LANE_SLOW, frames.FALLBACK_OVERRIDES)
             app.dependency_overrides = {}
             assert (await client.ask("GET", "/x")).json() == "real"
             assert await client.lane_of("GET", "/x") == "fast"

@@ -48,6 +48,11 @@ class Compiled:
     pace: Pace = dataclasses.field(default_factory=Pace)
     child: dict[str, Any] | None = None  # What its route puts into a scope, if that is always the same.
 
+    @property
+    def overridden(self) -> bool:
+        """The app's dependencies are overridden now: nothing compiled knows of it."""
+        return bool(getattr(self.plan.context.dependency_overrides_provider, "dependency_overrides", None))
+
 
 def compile_plan(
     plan: Plan,

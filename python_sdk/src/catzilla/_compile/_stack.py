@@ -97,8 +97,7 @@ class StackRequest:
             same = _asked(scope) == self._asked and scope["headers"] == self._fields
         except KeyError:
             return False
-        overrides = getattr(self._compiled.plan.context.dependency_overrides_provider, "dependency_overrides", None)
-        return same and not overrides
+        return same and not self._compiled.overridden
 
     # From run()...
 

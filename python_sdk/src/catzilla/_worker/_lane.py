@@ -250,7 +250,7 @@ class Lane(asyncio.Protocol):
         except Exception:
             values = None
         if values is None:
-            stream.fallback = frames.FALLBACK_INPUT
+            stream.fallback = frames.FALLBACK_OVERRIDES if compiled.overridden else frames.FALLBACK_INPUT
             return False
         if compiled.stack:
             return self._begin_stack(stream, compiled, values)
