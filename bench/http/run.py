@@ -25,6 +25,7 @@ import footprint
 import idle
 import network
 import peers
+import proxy
 import sockets
 import static_files
 import streams
@@ -104,6 +105,11 @@ def edge_cache(folder: pathlib.Path, options: argparse.Namespace) -> None:
     write("edge-cache", "An edge-cache hit of 1 KiB beside a hot file", options.command, sections)
 
 
+def proxied(folder: pathlib.Path, options: argparse.Namespace) -> None:
+    title = "A server behind each proxy"
+    write("proxy", title, options.command, proxy.proxies(folder, options))
+
+
 def static(
     name: str,
     title: str,
@@ -124,6 +130,7 @@ SCENARIOS = {
     "hot-file": hot_file,
     "edge-cache": edge_cache,
     "hello": hello,
+    "proxy": proxied,
     "pipelined": static("pipelined", "A hot file, pipelined", static_files.pipelined),
     "kinds": static("kinds", "Kinds of answers", static_files.kinds),
     "large": static("large", "Large files", static_files.large),
