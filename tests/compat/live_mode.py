@@ -9,6 +9,7 @@ client's address is 127.0.0.1; a root_path in front of the app is nothing a clie
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from catzilla._master._registration import registration
 from catzilla._proto import route_service_pb2 as pb
 from catzilla._settings import Ticket
 from frames_mode import Fields
+from live_socket import Finish, LiveSession
 from sidecar_process import Sidecar
 from transport import Servings, httpx, on
 from watched import Serving
@@ -136,9 +138,7 @@ class LiveMode:
 
     def ask(self, transport: Any, portal: Any, request: Any) -> LiveAnswer:
         sidecar = self._sidecar or self._start()
-        serving = on(portal, self._servings.get, portal, transport.app, transport.app_state)
-        if self._active is None or self._active[1] is not serving:
-            self._attach(portal, serving)
+        serving = self._serve(transport, portal)
         serving.worker.open += 1
         try:
             response = self._http.handle_request(_over_http(request, sidecar.port))
@@ -146,6 +146,27 @@ class LiveMode:
             serving.worker.open -= 1
             raise
         return LiveAnswer(portal, serving, response)
+
+    def socket(self, transport: Any, portal: Any, request: Any) -> LiveSession:
+        sidecar = self._sidecar or self._start()
+
+        def begin() -> Finish:
+            # A lane's callbacks run in the context that it was opened in: each test has its own.
+            if self._active is not None and self._active[1].worker.open == 0:
+                self.leave(self._active[0])
+            serving = self._serve(transport, portal)
+            serving.worker.open += 1
+            return functools.partial(on, portal, _let_go, serving)
+
+        return LiveSession(sidecar.port, request, begin)
+
+    def _serve(self, transport: Any, portal: Any) -> Serving:
+        serving: Serving = on(
+            portal, self._servings.get, portal, transport.app, transport.app_state
+        )
+        if self._active is None or self._active[1] is not serving:
+            self._attach(portal, serving)
+        return serving
 
     def _start(self) -> Sidecar:
         self._sidecar = Sidecar(self._folder, CONFIG).start()

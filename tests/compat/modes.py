@@ -52,6 +52,9 @@ class FramesMode:
             raise Asked(on(portal, serving.worker.quiet)) from None
         return PortalAnswer(portal, answer)
 
+    def socket(self, transport: Any, portal: Any, request: Any) -> None:
+        """The frames of a lane have no client of WebSockets here."""
+
     def leave(self, portal: Any) -> None:
         on(portal, self._servings.leave, portal)
 

@@ -1,7 +1,8 @@
 """What stands under Starlette's TestClient in place of its own transport.
 
 A client that is entered has a loop of its own, on which the app's lifespan has run; all others share one loop, as
-the apps of a worker process do. WebSockets, and loops that are not asyncio's, keep the genuine transport.
+the apps of a worker process do. Loops that are not asyncio's keep the genuine transport, and so do WebSockets where
+there is no sidecar.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Answer(Protocol):
 class Mode(Protocol):
     def ask(self, transport: Any, portal: Any, request: Any) -> Answer:
         """Raises StreamFailed if there is no answer."""
+        ...
+
+    def socket(self, transport: Any, portal: Any, request: Any) -> Any:
+        """A session for a WebSocket, or None: it keeps the genuine one."""
         ...
 
     def leave(self, portal: Any) -> None:
@@ -108,10 +113,13 @@ class Transport(Genuine):  # type: ignore[misc]
 
     def handle_request(self, request: Any) -> Any:
         client = self.portal_factory.__self__
-        if reason := not_ours(self, request):
+        reason = not_ours(self, request)
+        portal = client.portal or common.portal()
+        if reason == "websocket" and (session := self.mode.socket(self, portal, request)):
+            raise testclient._Upgrade(session)
+        if reason:
             self.kept[reason] += 1
             return super().handle_request(request)
-        portal = client.portal or common.portal()
         entry = self.recording.begin(request)
         try:
             answer = self.mode.ask(self, portal, request)
