@@ -66,6 +66,20 @@ def test_a_message_takes_64_bytes_more_than_it_has() -> None:
     assert peer.lane.message(socket, f.MESSAGE_BINARY, memoryview(b"")) == -1
 
 
+def test_a_whole_message_leaves_at_once_or_not_at_all() -> None:
+    peer = Peer(stream_window=200, connection_window=1000)
+    socket = opened(peer)
+    assert not peer.lane.whole_message(socket, f.MESSAGE_TEXT, b"x" * 137)  # 201 with the overhead.
+    assert peer.lane.whole_message(socket, f.MESSAGE_TEXT, b"x" * 136)
+    assert peer.sent() == [(f.WS_MESSAGE, 0, 1, f.MESSAGE_TEXT, b"x" * 136)]
+    assert not peer.lane.whole_message(socket, f.MESSAGE_TEXT, b"")
+    peer.frame(f.WINDOW, 1, aux=64)
+    assert peer.lane.whole_message(socket, f.MESSAGE_BINARY, b"")
+    peer.frame(f.WINDOW, 1, aux=64)
+    peer.frame(f.WS_CLOSE, 1, b"", f.FLAG_END, 1000)
+    assert not peer.lane.whole_message(socket, f.MESSAGE_BINARY, b"")
+
+
 def test_a_long_message_leaves_in_pieces() -> None:
     peer = Peer(stream_window=100_000, connection_window=100_000, data_bytes_max=4096)
     socket = opened(peer)
@@ -212,5 +226,22 @@ def test_nothing_follows_the_half_of_a_message() -> None:
             await socket.send({"type": "websocket.send", "bytes": b"b"})
         assert (await socket.receive())["type"] == "websocket.connect"
         assert (await socket.receive())["code"] == 1011
+
+    asyncio.run(main())
+
+
+def test_who_stops_waiting_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        _, socket = await accepted(Peer())
+        assert (await socket.receive())["type"] == "websocket.connect"
+        first, second = (asyncio.ensure_future(socket.receive()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert len(socket.waiters) == 1
+        socket.on_message(f.MESSAGE_TEXT, b"for the second")
+        assert (await second)["text"] == "for the second"
+        assert socket.waiters == []
 
     asyncio.run(main())
