@@ -40,7 +40,7 @@ class Exchange;
 class UpgradeWay final : public origin::SocketObserver, private loop::Deadline {
  public:
   explicit UpgradeWay(Exchange& exchange) : exchange_(exchange) {}
-  ~UpgradeWay();
+  ~UpgradeWay() override;
   UpgradeWay(const UpgradeWay&) = delete;
   UpgradeWay& operator=(const UpgradeWay&) = delete;
 

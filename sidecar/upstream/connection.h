@@ -35,7 +35,7 @@ class Connection final : public base::ListNode<ConnectionTag>,
                          private loop::Deferred {
  public:
   Connection(Agent& agent, std::shared_ptr<Target> target, int64_t idle_timeout_us);
-  ~Connection();
+  ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

@@ -62,7 +62,7 @@ class Registry final {
 
   void SetAgent(int loop, Agent* agent);
   Agent* agent(int loop) const { return agents_[static_cast<size_t>(loop)]; }
-  void Tell(TargetEvent event) {
+  void Tell(const TargetEvent& event) {
     if (events_ != nullptr) events_->OnTargetEvent(event);
   }
 

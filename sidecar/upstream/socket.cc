@@ -75,7 +75,7 @@ void Socket::WriteFrame(Opcode opcode, bool last, std::string_view payload) {
   const size_t bytes = websocket::WriteFrameHead(opcode, last, false, payload.size(), head);
   char* const to =
       connection_.Grow({head, websocket::AddMaskKey(key, bytes, head)}, payload.size());
-  if (to != nullptr) websocket::Mask(key, 0, payload.data(), payload.size(), to);
+  if (to != nullptr) websocket::Mask(key, 0, payload, to);
 }
 
 // A code that is never said stands for a Close without one.

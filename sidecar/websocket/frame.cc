@@ -42,19 +42,19 @@ size_t WriteClosePayload(uint16_t code, std::string_view reason, char (&out)[kCo
   return 2 + reason.size();
 }
 
-void Mask(const char (&key)[4], uint64_t at, const char* from, size_t bytes, char* to) {
+void Mask(const char (&key)[4], uint64_t at, std::string_view from, char* to) {
   char turned[8];
   for (size_t i = 0; i < sizeof turned; ++i) turned[i] = key[(at + i) & 3];
   uint64_t wide;
   std::memcpy(&wide, turned, sizeof wide);
   size_t i = 0;
-  for (; i + 8 <= bytes; i += 8) {
+  for (; i + 8 <= from.size(); i += 8) {
     uint64_t word;
-    std::memcpy(&word, from + i, sizeof word);
+    std::memcpy(&word, from.data() + i, sizeof word);
     word ^= wide;
     std::memcpy(to + i, &word, sizeof word);
   }
-  for (; i < bytes; ++i) to[i] = static_cast<char>(from[i] ^ turned[i & 7]);
+  for (; i < from.size(); ++i) to[i] = static_cast<char>(from[i] ^ turned[i & 7]);
 }
 
 }  // namespace catzilla::websocket

@@ -37,6 +37,6 @@ size_t WriteClosePayload(uint16_t code, std::string_view reason, char (&out)[kCo
 
 // Masks or unmasks `from` into `to`, as if `at` bytes of the payload had come before. They may be
 // the same bytes.
-void Mask(const char (&key)[4], uint64_t at, const char* from, size_t bytes, char* to);
+void Mask(const char (&key)[4], uint64_t at, std::string_view from, char* to);
 
 }  // namespace catzilla::websocket

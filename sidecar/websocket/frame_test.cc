@@ -38,11 +38,11 @@ TEST(Frame, MaskingGoesOnWhereItStopped) {
   const char key[4] = {'\x01', '\x02', '\x03', '\x04'};
   const std::string plain = "The quick brown fox jumps over the lazy dog";
   std::string whole(plain.size(), '\0');
-  Mask(key, 0, plain.data(), plain.size(), whole.data());
+  Mask(key, 0, plain, whole.data());
   for (size_t cut = 0; cut <= plain.size(); ++cut) {
     std::string parts = plain;
-    Mask(key, 0, parts.data(), cut, parts.data());
-    Mask(key, cut, parts.data() + cut, parts.size() - cut, parts.data() + cut);
+    Mask(key, 0, std::string_view(parts).substr(0, cut), parts.data());
+    Mask(key, cut, std::string_view(parts).substr(cut), parts.data() + cut);
     EXPECT_EQ(parts, whole) << cut;
   }
 }

@@ -146,7 +146,7 @@ void MessageDecoder::EndFrame() { state_ = State::kHead; }
 
 MessageDecoder::Step MessageDecoder::TakeControl(std::string_view input) {
   const size_t take = std::min<size_t>(length_ - taken_, input.size());
-  Mask(key_, taken_, input.data(), take, control_ + control_have_);
+  Mask(key_, taken_, input.substr(0, take), control_ + control_have_);
   control_have_ = static_cast<uint8_t>(control_have_ + take);
   taken_ += take;
   Step step;
@@ -192,7 +192,7 @@ MessageDecoder::Step MessageDecoder::TakePlain(std::string_view input, std::span
   }
   std::string_view payload = input.substr(0, take);
   if (masked_) {
-    Mask(key_, taken_, input.data(), take, out.data());
+    Mask(key_, taken_, payload, out.data());
     payload = {out.data(), take};
   }
   taken_ += take;
@@ -222,7 +222,7 @@ MessageDecoder::Step MessageDecoder::TakeCompressed(std::string_view input, std:
       step.consumed = consumed;
       return step;
     }
-    Mask(key_, taken_, input.data() + consumed, take, plain);
+    Mask(key_, taken_, input.substr(consumed, take), plain);
     const Inflater::Result result = inflater_->Next({plain, take}, out.subspan(given));
     if (!result.ok) return Fail(kCloseInvalidData, "a compressed message does not inflate");
     consumed += result.consumed;

@@ -16,7 +16,7 @@ inline std::string ClientFrame(Opcode opcode, std::string_view payload, bool las
   const size_t bytes = WriteFrameHead(opcode, last, compressed, payload.size(), head);
   std::string frame(head, AddMaskKey(key, bytes, head));
   std::string masked(payload.size(), '\0');
-  Mask(key, 0, payload.data(), payload.size(), masked.data());
+  Mask(key, 0, payload, masked.data());
   return frame + masked;
 }
 
