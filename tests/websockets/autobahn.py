@@ -29,7 +29,7 @@ class Verdict:
 
 
 def find_python2() -> str | None:
-    """The first that runs: what CATZILLA_PYTHON2 names, else the one in PATH, or pyenv's."""
+    """The first that runs and can install: what CATZILLA_PYTHON2 names, else the one in PATH, or pyenv's."""
     if named := os.environ.get("CATZILLA_PYTHON2"):
         return named
     in_path = shutil.which("python2.7")  # pyenv's shim of that name runs only where it is chosen.
@@ -39,7 +39,7 @@ def find_python2() -> str | None:
 
 
 def _runs(python: Path) -> bool:
-    return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+    return subprocess.run([python, "-c", "import pip"], capture_output=True).returncode == 0
 
 
 def run_cases(python2: str, url: str, cases: list[str], folder: Path) -> list[Verdict]:
