@@ -128,7 +128,8 @@ TEST_F(OpsServerTest, AnswersByPathAndMethod) {
        "only GET and HEAD are answered here\n"},
       {"GET /livez HTTP/1.1", "400 ", "Connection: close", "answered\n"},  // No Host.
       {"GET /li\tvez HTTP/1.1\r\nHost: x", "400 ", "Connection: close", "answered\n"},
-      {"BREW /livez HTTP/1.1\r\nHost: x", "501 ", "Connection: close", "answered\n"},
+      {"BREW /livez HTTP/1.1\r\nHost: x", "405 ", "Allow: GET, HEAD", "answered here\n"},
+      {"CONNECT /livez HTTP/1.1\r\nHost: x", "501 ", "Connection: close", "answered\n"},
       {"GET /livez HTTP/1.0", "200 OK", "Connection: close", "ok\n"},
   };
   for (const auto& one : kCases) {

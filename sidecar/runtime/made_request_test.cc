@@ -32,7 +32,8 @@ TEST(MadeRequest, O8TellsWhatIsNoRequestFromWhatIsRefused) {
     return made.ok() ? 200 : made.error().status;
   };
   EXPECT_EQ(status("GET", "", {}), 200);
-  EXPECT_EQ(status("BREW", "", {}), 501);
+  EXPECT_EQ(status("BREW", "", {}), 200);
+  EXPECT_EQ(status("CONNECT", "", {}), 501);
   EXPECT_EQ(status("GET", "a b", {}), 400);
   EXPECT_EQ(status("GET", "", {{"x", std::string(40'000, 'x')}}), 431);
   // Nothing that is described may become two requests, or another one.

@@ -104,6 +104,15 @@ CLASSES = [
         (405, 501),
     ),
     statuses(
+        "no-method",
+        lambda pair: (
+            pair.request.name in ("half-an-http2-preface", "endless-method", "long-method")
+        ),
+        (405, 400),
+        (405, 501),
+        (414, 501),
+    ),
+    statuses(
         "unfit-method",
         lambda pair: (
             pair.request.method in ("get", "Get")
