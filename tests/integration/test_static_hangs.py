@@ -67,7 +67,7 @@ def test_c12_a_mount_that_hangs_is_503_and_harms_no_other(
             answer = client.read()
             assert answer.status == 503
             assert answer.header("retry-after") is not None
-        assert "ETIMEDOUT" in sidecar.stdout.read_text()
+        eventually(lambda: "ETIMEDOUT" in sidecar.stdout.read_text())
         assert metric(sidecar, 'catzilla_static_late_total{mount="sick"}') == 10
         eventually(lambda: metric(sidecar, "catzilla_static_threads_stuck") == 3)
         with RawConnection(sidecar.port, seconds=30) as client:
