@@ -59,7 +59,7 @@ def test_the_scope_is_whole(tmp_path: Path) -> None:
         "raw_path": b"/caf%C3%A9/a%2Fb",
         "query_string": b"q=%20&q",
         "headers": [(b"host", b"a.example:81"), (b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"\xff")],
-        "extensions": {"http.response.early_hint": {}},
+        "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
         "state": {"shared": [1], "mine": 1},
     }
     assert seen[1]["state"]["shared"] is scope["state"]["shared"]

@@ -20,7 +20,8 @@ from catzilla._exceptions import LinkError
 from catzilla._text import utf8
 from catzilla._worker import _frames as frames
 from catzilla._worker._files import FileFrame, Part, close_all
-from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, HelloAck, Request
+from catzilla._worker._frames import FLAG_END, Fields, FrameError, FrameReader, HelloAck
+from catzilla._worker._stream import Stream as Stream
 
 Phase = enum.Enum("Phase", ["GREETING", "SERVING", "DRAINING", "CLOSED"])
 
@@ -42,40 +43,6 @@ _SERVING: Final = Phase.SERVING
 _SENDFILE: Final = struct.Struct("<QQ")  # Offset, length.
 # The sidecar tells how long heads may be; we take any it may be configured for.
 HEAD_BYTES_MAX: Final = 1 << 20
-
-
-class Stream:
-    """One request as the link sees it. `exchange` belongs to whoever answers it."""
-
-    peer_ended = False  # The sidecar's END or CANCEL has been seen.
-    ended = False  # Ours has been sent.
-    cancelled = False  # CANCEL was seen: our END waits for the handler and says so.
-    settled = False  # The handler has returned.
-    detached = False  # Answered before that: its credit goes back on its own.
-    unreturned = 0  # Body bytes consumed, whose window we still hold.
-    upgrade = False  # It is to become a socket.
-    accepted = False  # And has.
-    fallback = frames.FALLBACK_NONE  # Why not the lane of its route.
-    exchange: Any = None
-    task: Any = None  # The Task of who answers it, once it waits.
-    _request: Request | None = None
-
-    def __init__(self, stream_id: int, payload: bytes, flags: int, room: int) -> None:
-        self.id = stream_id
-        self.payload = payload  # Of the REQUEST.
-        self.peer_ended = bool(flags & FLAG_END)
-        self.room = room  # Answer bytes the sidecar still takes.
-
-    @property
-    def request(self) -> Request:
-        """Raises FrameError if the payload is none; then the lane is to be failed."""
-        request = self._request
-        if request is None:
-            request = self._request = Request(self.payload)
-        return request
-
-    def __repr__(self) -> str:
-        return f"<Stream {self.id} {self.request!r}{' cancelled' if self.cancelled else ''}>"
 
 
 class LaneProtocol:
