@@ -110,9 +110,9 @@ struct Mount {
   std::vector<std::pair<std::string, std::string>> headers;     // Added to every 200/206/304.
   std::vector<std::pair<std::string, std::string>> mime_types;  // Extension without dot -> type.
   DirectoryListing directory_listing = DirectoryListing::kOff;
-  std::string spa_fallback;                     // Relative to the root; empty: none.
-  std::string fallback_pool;                    // Answers for what is no file; empty: none.
-  bool internal = false;  // Only for answers that name its files; no client reaches it.
+  std::string spa_fallback;   // Relative to the root; empty: none.
+  std::string fallback_pool;  // Answers for what is no file; empty: none.
+  bool internal = false;      // Only for answers that name its files; no client reaches it.
   std::vector<std::string> allowed_extensions;  // Empty: all. Without dot, lower case.
   std::vector<std::string> blocked_extensions;
   std::vector<std::string> blocked_patterns;  // base/pattern.h

@@ -215,9 +215,9 @@ void Mount::Publish(const OpenResult& result, const base::Ref<Entry>& known) {
 bool Mount::ReadAhead(const base::Ref<base::Owner>& entry, uint64_t offset, uint64_t bytes,
                       const Waiter& waiter, int loop) {
   stats_->Add(loop, Counter::kColdReads);
-  return PostReadAhead(executor_, group_, entry, {offset, bytes}, waiter,
-                       [stats = stats_] { stats->AddShared(Counter::kLate); }) !=
-         base::Executor::Posted::kFull;
+  return PostReadAhead(executor_, group_, entry, {offset, bytes}, waiter, [stats = stats_] {
+           stats->AddShared(Counter::kLate);
+         }) != base::Executor::Posted::kFull;
 }
 
 // Ahead of the requests...

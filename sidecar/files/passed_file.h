@@ -3,8 +3,8 @@
 // Threads: made and asked on a loop; GiveUp() from any thread.
 // Owns:    the descriptor.
 // Fails:   Take() with a literal: what is no regular file, is open for more than reading, or is
-//          shorter than what is to be sent is not taken. What is asked here of the kernel waits for no
-//          disk; sending from a file system that cannot tell what it has in memory may.
+//          shorter than what is to be sent is not taken. What is asked here of the kernel waits for
+//          no disk; sending from a file system that cannot tell what it has in memory may.
 #pragma once
 
 #include <atomic>

@@ -14,8 +14,7 @@ LoopThread::LoopThread(Parts parts, std::shared_ptr<const exchange::Plan> plan)
       upstreams_(loop_, wheel_, parts.upstreams),
       server_({loop_, wheel_, dispatcher_, parts.epochs, stats_, parts.counts, parts.access_log,
                parts.random_seed, std::move(parts.on_plan), std::move(parts.on_drained),
-               [this] { CloseParts(); }, &upstreams_,
-               parts.passed_files},
+               [this] { CloseParts(); }, &upstreams_, parts.passed_files},
               std::move(plan)) {
   workers_.SetDispatcher(dispatcher_);
 }
