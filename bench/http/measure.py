@@ -67,6 +67,7 @@ class Server:
     method: str = "GET"
     body: bytes = b""  # Of each request.
     wanted: fairness.Wanted = fairness.A_200
+    proxies: bool = False  # Another server answers behind it.
     logs: bool = False  # Whether it writes an access log: all of a scenario do, or none.
     # From its command, one that looks at its configuration; and what it prints of a directive it does not know.
     check: Callable[[list[str]], list[str]] | None = None
@@ -240,6 +241,7 @@ def load(
             connections=connections,
             pipeline=pipeline,
             opened=opened,
+            proxies=server.proxies,
             requests=told["requests"],
             bytes_read=told["bytes"],
             errors={k: told[k] for k in ("connect", "read", "write", "status", "timeout")},

@@ -61,7 +61,7 @@ HAPROXY = """\
 global
   # "Starting from 2.5, it is 1 thread per CPU" by default: one core each.
   nbthread 1
-  maxconn 8192
+  maxconn 4096
 {tune}defaults
   mode http
   timeout client 600s
@@ -84,7 +84,7 @@ def catzilla(folder: pathlib.Path, origin: int, wanted: Wanted, path: str) -> Se
     config = folder / "catzilla.yaml"
     config.write_text(
         "telemetry: {access_log: false}\n"
-        f"pools: [{{name: origin, upstream: {{targets: ['127.0.0.1:{origin}']}}}}]\n"
+        f"pools: [{{name: origin, upstream: {{targets: ['127.0.0.1:{origin}'], max_idle_connections: 512}}}}]\n"
         "routes: [{name: all, path: '/{path:path}', pool: origin}]\n"
     )
 
@@ -100,6 +100,7 @@ def catzilla(folder: pathlib.Path, origin: int, wanted: Wanted, path: str) -> Se
         command,
         path,
         wanted=wanted,
+        proxies=True,
         check=lambda command: [*command, "--check"],
         version=["echo", f"catzilla {machine.commit(peers.ROOT)}"],
     )
@@ -118,6 +119,7 @@ def nginx(folder: pathlib.Path, origin: int, wanted: Wanted, path: str) -> Serve
         command,
         path,
         wanted=wanted,
+        proxies=True,
         check=lambda command: [*command, "-t", "-q"],
         version=["nginx", "-v"],
     )
@@ -139,6 +141,7 @@ def haproxy(folder: pathlib.Path, origin: int, wanted: Wanted, path: str) -> Ser
         command,
         path,
         wanted=wanted,
+        proxies=True,
         # "Only perform a check of the configuration files and exit"; -q: "do not display any message during startup".
         check=lambda command: [*command, "-c", "-q"],
         version=["haproxy", "-v"],
@@ -165,6 +168,7 @@ def origin_of(folder: pathlib.Path, body: int) -> Iterator[tuple[Server, str]]:
 
 def proxies(folder: pathlib.Path, options: argparse.Namespace) -> list[tuple[str, str]]:
     sections = []
+    folder.chmod(0o755)
     for name, body, connections in (
         ("1 KiB, 32 connections", 1024, 32),
         ("1 KiB, 256 connections", 1024, 256),
