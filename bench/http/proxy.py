@@ -84,7 +84,7 @@ def catzilla(folder: pathlib.Path, origin: int, wanted: Wanted, path: str) -> Se
     config = folder / "catzilla.yaml"
     config.write_text(
         "telemetry: {access_log: false}\n"
-        f"pools: [{{name: origin, upstream: {{targets: ['127.0.0.1:{origin}'], max_idle_connections: 512}}}}]\n"
+        f"pools: [{{name: origin, upstream: {{targets: ['127.0.0.1:{origin}']}}}}]\n"
         "routes: [{name: all, path: '/{path:path}', pool: origin}]\n"
     )
 

@@ -197,7 +197,7 @@ constexpr Field kFields[] = {
      "one with the fewest requests gets the next."},
     {"pools[].upstream.max_connections", Kind::kCount, "256", kLive, 1, 65535,
      "Requests under way at one target; more wait in the pool's queue."},
-    {"pools[].upstream.max_idle_connections", Kind::kCount, "32", kLive, 0, 65535,
+    {"pools[].upstream.max_idle_connections", Kind::kCount, "256", kLive, 0, 65535,
      "Connections to one target that each loop keeps for the next request."},
     {"pools[].upstream.idle_timeout", Kind::kDuration, "30s", kLive, 10 * kMs, kDay,
      "A connection without a request is closed; keep it below the server's own keep-alive time."},
