@@ -55,7 +55,6 @@ class Round:
     connections: int
     pipeline: int
     opened: int
-    proxies: bool  # It opens as many of its own to the server behind it.
     requests: int
     bytes_read: int
     errors: dict[str, int]
@@ -69,6 +68,7 @@ class Round:
     logs: bool
     log_bytes: int
     log_lines: int
+    proxies: bool = False  # It opens as many of its own to the server behind it.
 
 
 def _read_head(raw: socket.socket) -> tuple[bytes, bytes]:
