@@ -93,7 +93,7 @@ setup_googleapis() {
 # The SDK's generated code, and the SDK itself on the path: what is edited is what runs.
 setup_sdk() {
   sum=$(sum_of proto/catzilla/*/v1/*.proto python_sdk/scripts/* python_sdk/pyproject.toml dev.d/requirements.lock)
-  fresh sdk "$sum" && return 0
+  fresh sdk "$sum" && [ -f python_sdk/src/catzilla/_proto/route_service_pb2.py ] && return 0
   step "the SDK's protobuf code" "$DEPS/sdk.log" "is proto/ sound? try: ./dev test lint" \
     "$VENV/bin/python" python_sdk/scripts/generate
   site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')

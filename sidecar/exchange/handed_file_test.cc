@@ -191,6 +191,35 @@ TEST_F(HandedFiles, HaveRoomForAllOfAnAppsFields) {
   EXPECT_EQ(Body(answer), "0123456789");
 }
 
+TEST_F(HandedFiles, LeaveAsFastAsTheAppSays) {
+  config::Mount mount = *stage.snapshot.mounts[0];
+  mount.rate_bytes_per_s = 5000;
+  stage.snapshot.mounts = {std::make_shared<config::Mount>(mount)};
+  stage.Apply();
+  const std::pair<const char*, uint64_t> rows[] = {{"", 5000},
+                                                   {"100000", 100'000},
+                                                   {"off", 0},
+                                                   {"0", 0},
+                                                   {"18446744073709551615", uint64_t{1} << 40}};
+  for (const auto& [said, rate] : rows) {
+    SCOPED_TRACE(said);
+    Visitor guest{stage.desk.context};
+    guest.SetReading(false);
+    guest.Say("GET /app HTTP/1.1\r\nHost: a\r\n\r\n");
+    Fields fields = {{"x-accel-redirect", "/files/a.txt"}};
+    if (*said != '\0') fields.push_back({"x-accel-limit-rate", said});
+    Answer(stage.TakeRequest(), fields);
+    EXPECT_TRUE(stage.Until([&] { return guest.over() || guest.leaving(); }));
+    EXPECT_EQ(guest.leaving(), rate != 0);  // What has no rate is short, and over.
+    if (guest.leaving()) {
+      EXPECT_EQ(guest.exchange().rate_limit(), rate);
+    }
+    guest.SetReading(true);
+    EXPECT_TRUE(guest.over());
+    EXPECT_EQ(guest.read().find("limit-rate"), std::string::npos);
+  }
+}
+
 TEST_F(HandedFiles, OutliveTheWorkerThatNamedThem) {
   Visitor guest{stage.desk.context};
   guest.Say("GET /app HTTP/1.1\r\nHost: a\r\n\r\n");

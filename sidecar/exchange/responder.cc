@@ -338,10 +338,12 @@ bool Responder::SwitchProtocols(const origin::ResponseHead& head, std::string_vi
   if (date) WriteDate(out);
   if (server) WriteServer(out);
   out.Lines(lines);
+  const bool hides = !context_->plan->internal_mounts.empty();
   for (const http::Field& field : head.fields) {
     // What only the handshake itself may say, and a length that there is none of.
-    if (IsConnectionField(field.name) || field.name == "sec-websocket-accept" ||
-        field.name == "sec-websocket-extensions" || field.name == "content-length") {
+    if (IsConnectionField(field.name) || (hides && IsHandOverField(field.name)) ||
+        field.name == "sec-websocket-accept" || field.name == "sec-websocket-extensions" ||
+        field.name == "content-length") {
       continue;
     }
     out.Field(field.name, field.value);

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -269,6 +270,70 @@ def test_any_upstream_may_name_a_file(tmp_path: pathlib.Path) -> None:
             for _ in range(3):
                 assert client.get("/x").body == b"spaced"
             assert len(upstream.connections) == 1  # Its connection lived on.
+
+
+def test_a_mount_is_internal_while_all_runs(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_text("text")
+    inside = CONFIG.format(root=tmp_path / "files")
+    with Upstream(answer(b"", "200 OK", "X-Accel-Redirect: /internal/a.txt")) as upstream:
+        pool = upstream_config(upstream.target)
+        with Sidecar(tmp_path, pool + inside) as sidecar:
+            assert get(sidecar.port, "/x").body == b"text"
+            sidecar.config.write_text(pool + inside.replace(", internal: true", ""))
+            os.kill(sidecar.pid, signal.SIGHUP)
+            # Now clients reach the file, and the field is one as any other.
+            eventually(lambda: get(sidecar.port, "/internal/a.txt").body == b"text")
+            passed_on = ("x-accel-redirect", "/internal/a.txt")
+            eventually(lambda: passed_on in get(sidecar.port, "/x").headers)
+
+
+# What is offered...
+
+OFFERED = """
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": " ".join(scope["extensions"]).encode()})
+"""
+DEBUGS = """
+from catzilla import Catzilla
+from fastapi import Response
+
+app = Catzilla()
+
+class Debugging(Response):
+    async def __call__(self, scope, receive, send):
+        offered = "http.response.debug" in scope["extensions"]
+        if offered:
+            await send({"type": "http.response.debug", "info": {"template": "shop.html"}})
+        self.body = str(offered).encode()
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+@app.get("/")
+async def debugging():
+    return Debugging()
+"""
+
+
+@pytest.mark.parametrize(("said", "offered"), [("auto", False), ("on", True), ("off", False)])
+def test_pathsend_is_offered_as_the_operator_says(
+    tmp_path: pathlib.Path, said: str, offered: bool
+) -> None:
+    with AppProcess(tmp_path, OFFERED, "--pathsend", said, "--lifespan", "off") as app:
+        body = get(app.port, "/").body
+    assert (b"http.response.pathsend" in body) is offered
+    assert b"http.response.trailers" in body
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_what_an_app_tells_for_debugging_is_logged(tmp_path: pathlib.Path, level: str) -> None:
+    with AppProcess(tmp_path, DEBUGS, "--log-level", level) as app:
+        assert get(app.port, "/").body == str(level == "debug").encode()
+        if level == "debug":
+            eventually(lambda: "shop.html" in app.log())
 
 
 # Trailers...
